@@ -1,0 +1,57 @@
+"""Tiny real experiments: small synthetic digits, a narrow CNN, a few epochs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Subprocesses share the cores with the test run; one thread also makes runs comparable.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TINY = """\
+dataset: {{name: synthetic_digits, root: {root}, train_size: 600, test_size: 200, val_size: 100}}
+model: {{name: cnn, width: 4}}
+training: {{epochs: 3, batch_size: 50, threads: 1}}
+range_test: {{min_lr: 0.001, max_lr: 0.5, epochs: 2, sweeps: 2}}
+schedules:
+  constant: {{kind: constant, lr: 0.05}}
+  clr: {{kind: triangular, base_lr: 0.001, max_lr: 0.1, step_size_epochs: 0.5}}
+compare: {{schedules: [constant, clr], seeds: 2}}
+"""
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, data_root: Path) -> Path:
+    """A config file of a comparison that takes seconds; data cached for the whole session."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY.format(root=data_root))
+    return path
+
+
+@pytest.fixture
+def clr(tmp_path: Path):
+    """Run ``clr`` as a user does: another process, in an empty folder."""
+
+    def run(*args: object, check: bool = True, **kwargs) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "clr_cli", *map(str, args)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            **kwargs,
+        )
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    return run
