@@ -1,0 +1,301 @@
+"""Synthetic house-number digits: 32x32 colour images rendered with the fonts that matplotlib ships.
+
+In the manner of SYN NUMBERS (Ganin & Lempitsky, 2015, "Unsupervised Domain Adaptation by
+Backpropagation"), as a stand-in for SVHN where there is no network: the labelled digit is in the
+middle, neighbouring digits intrude from the sides.
+
+Only integer seeds and float operations that IEEE 754 rounds exactly (no sin, exp or matrix product)
+lie between the glyph masks and the pixels, so that machines agree as far as their FreeType does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+VERSION = 1  # of the rendering below; raise it with every change that changes pixels
+SIZE = 32
+CLASSES = 10
+
+_SEED = 1702
+_BLOCK = 500  # images rendered at once; each block has its own seed
+_CELL = 64  # a glyph mask is _CELL x _CELL with the digit in its centre
+_INK = 44  # the height of a digit in its mask
+_STROKES = (0, 2)  # outline widths in mask pixels: as drawn, and heavier
+
+# The fonts of matplotlib that have ordinary lining digits (cmmi10 has old-style ones).
+_FONTS = (
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Oblique",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSansMono",
+    "DejaVuSansMono-Bold",
+    "DejaVuSansMono-Oblique",
+    "DejaVuSansMono-BoldOblique",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-Italic",
+    "DejaVuSerif-BoldItalic",
+    "STIXGeneral",
+    "STIXGeneralBol",
+    "STIXGeneralItalic",
+    "STIXGeneralBolIta",
+    "cmr10",
+    "cmb10",
+    "cmss10",
+    "cmtt10",
+)
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+Arrays = tuple[Images, Labels, Images, Labels]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """Masks (faces * 10 + 1, _CELL, _CELL) in 0..1, the last one blank, and their ink widths."""
+
+    masks: Floats
+    widths: Floats
+
+
+def render(train_size: int, test_size: int) -> Arrays:
+    """Train images and labels, test images and labels: uint8 (N, 32, 32, 3) and int64 (N,).
+
+    A function of the two sizes alone, and of each split's own size only: the first N images of a
+    split are the same whatever the sizes are. Every ten consecutive labels hold each digit once.
+    """
+    return (*_split(0, train_size), *_split(1, test_size))
+
+
+def load(root: Path, train_size: int, test_size: int) -> Arrays:
+    """render(), kept in a file under root so that the next run need not render again.
+
+    A damaged file is replaced, and a root that cannot be written to is done without.
+    """
+    file = root / f"synthetic_digits-{VERSION}-{train_size}-{test_size}.npz"
+    arrays = _read(file)
+    if arrays is None:
+        arrays = render(train_size, test_size)
+        with contextlib.suppress(OSError):
+            _write(file, arrays)
+    return arrays
+
+
+def _read(file: Path) -> Arrays | None:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = tuple(archive[f"arr_{i}"] for i in range(4))
+            checksum = str(archive["checksum"])
+    except Exception:  # a damaged archive raises whatever zip, zlib or numpy trip over
+        return None
+    return arrays if checksum == _checksum(arrays) else None
+
+
+def _write(file: Path, arrays: Arrays) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with part.open("wb") as stream:
+            np.savez(stream, *arrays, checksum=np.array(_checksum(arrays)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _checksum(arrays: Arrays) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _split(stream: int, size: int) -> tuple[Images, Labels]:
+    images = np.empty((size, SIZE, SIZE, 3), np.uint8)
+    labels = np.empty(size, np.int64)
+    for block, start in enumerate(range(0, size, _BLOCK)):
+        stop = min(start + _BLOCK, size)
+        pixels, digits = _block(np.random.Generator(np.random.PCG64([_SEED, stream, block])))
+        images[start:stop] = pixels[: stop - start]
+        labels[start:stop] = digits[: stop - start]
+    return images, labels
+
+
+@cache
+def _glyphs() -> Glyphs:
+    """Draw every digit in every face once, at a higher resolution than the images need."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    masks, widths = [], []
+    for name in _FONTS:
+        file = str(folder / f"{name}.ttf")
+        basic = ImageFont.Layout.BASIC  # Raqm is not everywhere
+        trial = ImageFont.truetype(file, 100, layout_engine=basic).getbbox("0")
+        points = round(_INK * 100 / (trial[3] - trial[1]))
+        font = ImageFont.truetype(file, points, layout_engine=basic)
+        for stroke in _STROKES:
+            for digit in range(CLASSES):
+                left, top, right, bottom = font.getbbox(str(digit), stroke_width=stroke)
+                origin = ((_CELL - left - right) / 2, (_CELL - top - bottom) / 2)
+                cell = Image.new("L", (_CELL, _CELL), 0)
+                ImageDraw.Draw(cell).text(origin, str(digit), 255, font, stroke_width=stroke)
+                masks.append(np.asarray(cell, np.float32) / np.float32(255))
+                widths.append(right - left)
+    masks.append(np.zeros((_CELL, _CELL), np.float32))
+    widths.append(0)
+    stacked = np.stack(masks)
+    # The images sample about every second mask pixel: smooth a little against aliasing.
+    for axis in (1, 2):
+        around = np.roll(stacked, 1, axis) + np.roll(stacked, -1, axis)
+        stacked = stacked * np.float32(0.5) + around * np.float32(0.25)
+    stacked[:, [0, -1], :] = 0  # sampling outside a mask is clamped to its border
+    stacked[:, :, [0, -1]] = 0
+    return Glyphs(stacked, np.array(widths, np.float32))
+
+
+def _block(rng: np.random.Generator) -> tuple[Images, Labels]:
+    """One block of _BLOCK images and their labels."""
+    labels = rng.permuted(np.tile(np.arange(CLASSES), (_BLOCK // CLASSES, 1)), axis=1).ravel()
+    coverage = _coverage(rng, labels)
+    images = _compose(rng, coverage)
+    images = _blur(rng, images)
+    for channels, strength in ((1, 0.1), (3, 0.06)):  # grey grain and coloured grain
+        grain = rng.integers(-128, 128, (_BLOCK, SIZE, SIZE, channels), np.int8)
+        images += grain * _uniform(rng, 0.0, strength)[:, None, None, None]
+    return np.rint(images.clip(0, 255)).astype(np.uint8), labels
+
+
+def _uniform(
+    rng: np.random.Generator, low: float, high: float, shape: tuple[int, ...] = (_BLOCK,)
+) -> Floats:
+    return (low + (high - low) * rng.random(shape)).astype(np.float32)
+
+
+def _coverage(rng: np.random.Generator, labels: Labels) -> Floats:
+    """How much of each pixel the label's digit or a neighbour covers: (_BLOCK, SIZE, SIZE)."""
+    glyphs = _glyphs()
+    blank = len(glyphs.masks) - 1
+    face = rng.integers(0, len(_FONTS) * len(_STROKES), _BLOCK) * CLASSES
+    around = [
+        np.where(rng.random(_BLOCK) < 0.75, face + rng.integers(0, CLASSES, _BLOCK), blank)
+        for _ in range(2)
+    ]
+    x, y = _glyph_coordinates(rng)
+    centre = glyphs.widths[face + labels] / 2
+    coverage = _sample(glyphs.masks, face + labels, x, y)
+    for side, glyph in zip((-1, 1), around, strict=True):
+        away = side * (centre + glyphs.widths[glyph] / 2 + _uniform(rng, 1.0, 11.0))
+        raised = _uniform(rng, -4.0, 4.0)
+        beside = _sample(glyphs.masks, glyph, x - away[:, None, None], y - raised[:, None, None])
+        np.maximum(coverage, beside, out=coverage)
+    return coverage
+
+
+def _glyph_coordinates(rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Where each image's pixels lie in mask pixels from the centre of its digit."""
+    half = _uniform(rng, -0.16, 0.16) * _uniform(rng, 0.0, 1.0)  # tan(angle / 2): up to 18 degrees
+    cos, sin = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
+    shear = _uniform(rng, -0.25, 0.25)
+    height = _uniform(rng, 17.0, 29.0)  # of the digit, in image pixels
+    stretch = _uniform(rng, 0.85, 1.4)  # mask pixels per image pixel: across over along
+    right, down = _uniform(rng, -2.5, 2.5), _uniform(rng, -2.5, 2.5)
+    grid = np.arange(SIZE, dtype=np.float32) - np.float32((SIZE - 1) / 2)
+    dx = (grid[None, :] - right[:, None])[:, None, :]
+    dy = (grid[None, :] - down[:, None])[:, :, None]
+    c, s, scale = cos[:, None, None], sin[:, None, None], (_INK / height)[:, None, None]
+    y = (c * dy - s * dx) * scale
+    x = (c * dx + s * dy) * scale * stretch[:, None, None] + shear[:, None, None] * y
+    return x, y
+
+
+def _sample(masks: Floats, glyph: Labels, x: Floats, y: Floats) -> Floats:
+    """Bilinear look-up of one mask per image."""
+    middle = np.float32((_CELL - 1) / 2)
+    x = (x + middle).clip(0, _CELL - 1.001)
+    y = (y + middle).clip(0, _CELL - 1.001)
+    column, row = x.astype(np.int32), y.astype(np.int32)
+    x, y = x - column.astype(np.float32), y - row.astype(np.float32)
+    at = (glyph[:, None, None] * _CELL + row) * _CELL + column
+    flat = masks.ravel()
+    upper = flat[at] * (1 - x) + flat[at + 1] * x
+    lower = flat[at + _CELL] * (1 - x) + flat[at + _CELL + 1] * x
+    sampled: Floats = upper * (1 - y) + lower * y
+    return sampled
+
+
+def _compose(rng: np.random.Generator, coverage: Floats) -> Floats:
+    """Paint the digits on a background: (_BLOCK, SIZE, SIZE, 3), in 0..255, not yet clipped."""
+    light = _uniform(rng, 25.0, 230.0)
+    contrast = 15 + 125 * _uniform(rng, 0.0, 1.0) * _uniform(rng, 0.2, 1.0)
+    contrast *= np.where(rng.random(_BLOCK) < 0.5, -1, 1)
+    contrast = np.where((light + contrast).clip(5, 250) == light + contrast, contrast, -contrast)
+    back = _shaded(rng, light) + _plate_edge(rng) + _texture(rng)
+    shadow = _uniform(rng, -0.6, 0.5).clip(0, 1)[:, None, None] * np.roll(coverage, (1, 1), (1, 2))
+    back *= (1 - shadow)[..., None]
+    alpha = coverage[..., None]
+    return (back * (1 - alpha) + _shaded(rng, light + contrast) * alpha).astype(np.float32)
+
+
+def _shaded(rng: np.random.Generator, light: Floats) -> Floats:
+    """A colour of the given lightness (_BLOCK,) with a linear gradient in a random direction."""
+    saturation = 70 * _uniform(rng, 0.0, 1.0) * _uniform(rng, 0.0, 1.0)
+    tint = _uniform(rng, -1.0, 1.0, (_BLOCK, 3)) * saturation[:, None]
+    tint -= (tint[:, :1] + tint[:, 1:2] + tint[:, 2:]) / 3
+    colour = (light[:, None] + tint)[:, None, None, :]
+    return colour + _plane(rng, 28.0)[..., None]
+
+
+def _plane(rng: np.random.Generator, strength: float) -> Floats:
+    """A linear ramp over each image, zero in the middle: at most 2 * strength at the corners."""
+    grid = np.linspace(-1, 1, SIZE).astype(np.float32)
+    across, along = _uniform(rng, -strength, strength), _uniform(rng, -strength, strength)
+    return across[:, None, None] * grid[None, None, :] + along[:, None, None] * grid[None, :, None]
+
+
+def _plate_edge(rng: np.random.Generator) -> Floats:
+    """The edge of a plate, brick or door frame through two images in five: (_BLOCK, S, S, 3)."""
+    ramp = _plane(rng, 8.0) + _uniform(rng, -6.0, 6.0)[:, None, None]
+    present = rng.random((_BLOCK, 1)) < 0.4
+    step = _uniform(rng, -55.0, 55.0, (_BLOCK, 1)) + _uniform(rng, -15.0, 15.0, (_BLOCK, 3))
+    return (ramp.clip(-0.5, 0.5) + 0.5)[..., None] * (step * present)[:, None, None, :]
+
+
+def _texture(rng: np.random.Generator) -> Floats:
+    """Blotches of 4 pixels, linearly interpolated: (_BLOCK, SIZE, SIZE, 1)."""
+    coarse = _uniform(rng, -1.0, 1.0, (_BLOCK, SIZE // 4 + 1, SIZE // 4 + 1))
+    coarse *= _uniform(rng, 0.0, 22.0)[:, None, None]
+    near = np.arange(SIZE) // 4
+    weight = (np.arange(SIZE) % 4 / 4).astype(np.float32)
+    rows = coarse[:, near] * (1 - weight)[:, None] + coarse[:, near + 1] * weight[:, None]
+    both: Floats = rows[:, :, near] * (1 - weight) + rows[:, :, near + 1] * weight
+    return both[..., None]
+
+
+def _blur(rng: np.random.Generator, images: Floats) -> Floats:
+    """Repeated three-tap smoothing, up to a standard deviation of about 1.8 pixels."""
+    passes = rng.integers(0, 6, _BLOCK)
+    weight = _uniform(rng, 0.08, 0.33)
+    pixel = np.arange(SIZE)
+    up, down = (pixel - 1).clip(0), (pixel + 1).clip(max=SIZE - 1)
+    for done in range(passes.max()):
+        chosen = np.flatnonzero(passes > done)
+        part, w = images[chosen], weight[chosen, None, None, None]
+        for axis in (1, 2):
+            before, after = np.take(part, up, axis), np.take(part, down, axis)
+            part = part * (1 - 2 * w) + (before + after) * w
+        images[chosen] = part
+    return images
