@@ -1,0 +1,247 @@
+"""Training one model under one schedule: build, train_step, evaluate, train. No I/O.
+
+``train`` is a generator of epoch metrics; whoever iterates it logs, plots and checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clr_cli.batches import Resident, derive_seed, evaluation_batches, normalize, training_batches
+from clr_cli.config import Config
+from clr_cli.data import Split
+from clr_cli.errors import InputError
+from clr_cli.models import build_model
+from clr_cli.schedules import Schedule
+
+EVAL_BATCH = 500
+Metrics = dict[str, float]
+
+
+class Diverged(Exception):
+    """The loss stopped being finite; the message says where."""
+
+    def __init__(self, epoch: int, iteration: int, lr: float) -> None:
+        super().__init__(f"the loss is not finite at iteration {iteration} (lr {lr:g})")
+        self.epoch, self.iteration, self.lr = epoch, iteration, lr
+
+
+@dataclass
+class TrainState:
+    """All that changes while training, and what one step needs. ``epoch`` counts finished ones."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    data: Resident
+    batch_size: int
+    label_smoothing: float
+    seed: int
+    autocast: torch.dtype | None
+    epoch: int = 0
+    iteration: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.data.labels.device
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds: tensors and plain numbers only (weights_only loads it)."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "iteration": self.iteration,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.iteration = state["epoch"], state["iteration"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` is CUDA, then MPS, then the CPU. Raises InputError if the device is not there."""
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    if not available.get(name.partition(":")[0], False):
+        there = ", ".join(kind for kind, there in available.items() if there)
+        raise InputError(f"--device {name}: not available here; available: {there}")
+    return torch.device(name)
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """``auto`` is bf16 where the hardware computes in it, else fp32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        # Without AVX-512 BF16 or AMX, bf16 is emulated and slower than fp32.
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        fast = False
+    return "bf16" if fast else "fp32"
+
+
+def build(
+    config: Config,
+    schedule: Schedule,
+    data: Resident,
+    *,
+    seed: int,
+    precision: str,
+    allow_code: bool = False,
+) -> TrainState:
+    """A fresh model and optimizer. The weights depend on the seed alone, so arms are paired.
+
+    Raises InputError for a model or batch size that does not fit the data.
+    """
+    batch_size = config.training.batch_size
+    if data.steps_per_epoch(batch_size) < 1:
+        raise InputError(
+            f"training.batch_size: {batch_size} is larger than the training split ({len(data)})"
+        )
+    device = data.labels.device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, 0, "init"))
+        model = build_model(
+            config.model,
+            in_channels=data.channels,
+            image_size=data.height,
+            num_classes=data.num_classes,
+            allow_code=allow_code,
+        )
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TrainState(
+        model=model,
+        optimizer=_optimizer(config, model, device),
+        schedule=schedule,
+        data=data,
+        batch_size=batch_size,
+        label_smoothing=config.training.label_smoothing,
+        seed=seed,
+        autocast=torch.bfloat16 if precision == "bf16" else None,
+    )
+
+
+def _optimizer(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    given = config.optimizer
+    # The schedule sets the rate before every step; this one is never used.
+    common: dict[str, Any] = {"lr": 1.0, "weight_decay": given.weight_decay, "fused": True}
+    if given.name == "adamw":
+        return torch.optim.AdamW(model.parameters(), betas=(given.momentum, 0.999), **common)
+    return torch.optim.SGD(
+        model.parameters(), momentum=given.momentum, nesterov=given.nesterov, **common
+    )
+
+
+def set_hyperparameters(state: TrainState) -> float:
+    """Write this iteration's rate (and momentum, if the schedule has one); return the rate."""
+    lr = state.schedule.lr(state.iteration)
+    momentum = state.schedule.momentum(state.iteration)
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+        if momentum is not None and "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        elif momentum is not None:
+            group["momentum"] = momentum
+    return lr
+
+
+def train_step(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """One update from uint8 (B, H, W, C) images.
+
+    Returns the mean loss and the number of correct answers as device scalars: no host sync.
+    """
+    set_hyperparameters(state)
+    logits = _forward(state, images)
+    loss = F.cross_entropy(logits, labels, label_smoothing=state.label_smoothing)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    state.optimizer.step()
+    state.iteration += 1
+    return loss.detach(), (logits.argmax(1) == labels).sum()
+
+
+def _forward(state: TrainState, images: Tensor) -> Tensor:
+    with torch.autocast(state.device.type, state.autocast, enabled=state.autocast is not None):
+        logits: Tensor = state.model(normalize(state.data, images))
+    return logits.float()
+
+
+@torch.no_grad()
+def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
+    """Mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split."""
+    state.model.eval()
+    loss = torch.zeros((), device=state.device)
+    correct = torch.zeros((), device=state.device, dtype=torch.int64)
+    for images, labels in evaluation_batches(split, EVAL_BATCH):
+        logits = _forward(state, images)
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(1) == labels).sum()
+    state.model.train()
+    return loss.item() / len(split), correct.item() / len(split)
+
+
+def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
+    """Train until ``epochs`` are finished, yielding each epoch's metrics once it is.
+
+    Losses are means over the epoch's images; accuracies are fractions; ``lr`` is the rate of the
+    epoch's last update; seconds are wall time. Raises Diverged at the first non-finite loss.
+    """
+    while state.epoch < epochs:
+        yield train_epoch(state)
+
+
+def train_epoch(state: TrainState) -> Metrics:
+    """One epoch and its evaluation on the validation and test splits; see ``train``."""
+    started = time.perf_counter()
+    epoch, first = state.epoch + 1, state.iteration
+    # Layers that draw random numbers (dropout) repeat them when the epoch is repeated, and
+    # whoever else draws in this process is left alone.
+    devices = [state.device] if state.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(derive_seed(state.seed, epoch, "model"))
+        state.model.train()
+        losses, correct = [], torch.zeros((), device=state.device, dtype=torch.int64)
+        for images, labels in training_batches(
+            state.data, state.batch_size, seed=state.seed, epoch=epoch
+        ):
+            loss, right = train_step(state, images, labels)
+            losses.append(loss)
+            correct += right
+        values = torch.stack(losses).tolist()  # the epoch's only host sync
+    for step, value in enumerate(values):
+        if not math.isfinite(value):
+            raise Diverged(epoch, first + step, state.schedule.lr(first + step))
+    trained = time.perf_counter()
+    val_loss, val_accuracy = evaluate(state, state.data.val)
+    test_loss, test_accuracy = evaluate(state, state.data.test)
+    state.epoch = epoch
+    return {
+        "epoch": epoch,
+        "iteration": state.iteration,
+        "lr": state.schedule.lr(state.iteration - 1),
+        "train_loss": math.fsum(values) / len(values),
+        "train_accuracy": correct.item() / (len(values) * state.batch_size),
+        "val_loss": val_loss,
+        "val_accuracy": val_accuracy,
+        "test_loss": test_loss,
+        "test_accuracy": test_accuracy,
+        "train_seconds": trained - started,
+        "eval_seconds": time.perf_counter() - trained,
+    }

@@ -1,0 +1,207 @@
+"""Training against a plain PyTorch loop, and the promises on randomness and precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from clr_cli import batches, data, schedules, training
+from clr_cli.config import Config, DatasetConfig
+from clr_cli.errors import InputError
+
+CPU = torch.device("cpu")
+TRIANGULAR = {"base_lr": 0.001, "max_lr": 0.1, "step_size": 4}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def loaded(data_root: Path) -> data.Data:
+    return data.load(DatasetConfig(root=data_root, train_size=600, test_size=200, val_size=100))
+
+
+@pytest.fixture(scope="module")
+def resident(loaded) -> batches.Resident:
+    return batches.to_device(loaded, CPU, crop_padding=4)
+
+
+def config(**sections) -> Config:
+    return Config.model_validate(
+        {"model": {"width": 4}, "training": {"epochs": 2, "batch_size": 50}, **sections}
+    )
+
+
+def make_schedule(kind="triangular", **params):
+    params = params or TRIANGULAR
+    return schedules.make(kind, params, iterations_per_epoch=10, total_iterations=20)
+
+
+def make_state(resident, *, precision="fp32", schedule=None, seed=0, **sections):
+    schedule = schedule or make_schedule()
+    return training.build(config(**sections), schedule, resident, seed=seed, precision=precision)
+
+
+def weights(state) -> list[torch.Tensor]:
+    return [value.clone() for value in state.model.state_dict().values()]
+
+
+def test_normalize_gives_zero_mean_and_unit_deviation(loaded):
+    plain = batches.to_device(loaded, CPU, crop_padding=0)
+    images = batches.normalize(plain, loaded.train.images)
+    assert images.shape == (500, 3, 32, 32)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(images.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(images.std((0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
+
+
+def test_batches_are_crops_of_every_image_once(loaded, resident):
+    seen = 0
+    padded = F.pad(loaded.train.images, (0, 0, 4, 4, 4, 4))
+    for images, labels in batches.training_batches(resident, 50, seed=1, epoch=3):
+        assert images.shape == (50, 32, 32, 3)
+        seen += len(labels)
+        image = images[0]
+        places = [
+            (y, x)
+            for y in range(9)
+            for x in range(9)
+            if (padded[:, y : y + 32, x : x + 32] == image).all(dim=(1, 2, 3)).any()
+        ]
+        assert len(places) >= 1
+    assert seen == 500
+    uncropped = batches.to_device(loaded, CPU, crop_padding=0)
+    got = torch.cat([x for x, _ in batches.training_batches(uncropped, 50, seed=1, epoch=3)])
+    order = got.sum((1, 2, 3)).sort().values
+    assert torch.equal(order, loaded.train.images.sum((1, 2, 3)).sort().values)
+
+
+def test_order_depends_on_seed_and_epoch_alone(resident):
+    def labels(seed, epoch):
+        return torch.cat(
+            [y for _, y in batches.training_batches(resident, 50, seed=seed, epoch=epoch)]
+        )
+
+    assert torch.equal(labels(0, 1), labels(0, 1))
+    assert not torch.equal(labels(0, 1), labels(0, 2))
+    assert not torch.equal(labels(0, 1), labels(1, 1))
+
+
+@pytest.mark.parametrize("optimizer", [{"nesterov": True}, {"name": "adamw", "weight_decay": 0.01}])
+def test_training_equals_a_plain_loop(resident, loaded, optimizer):
+    """The oracle: textbook normalisation, torch's CyclicLR, unfused optimizer, NCHW, fp32."""
+    state = make_state(resident, optimizer=optimizer, training={"epochs": 2, "batch_size": 50})
+    model = make_state(resident).model.to(memory_format=torch.contiguous_format)
+    if optimizer.get("name") == "adamw":
+        plain = torch.optim.AdamW(
+            model.parameters(), lr=0.001, weight_decay=0.01, fused=False, foreach=False
+        )
+    else:
+        plain = torch.optim.SGD(
+            model.parameters(), 0.001, 0.9, weight_decay=5e-4, nesterov=True, foreach=False
+        )
+    cyclic = torch.optim.lr_scheduler.CyclicLR(plain, 0.001, 0.1, 4, cycle_momentum=False)
+    mean = torch.tensor(loaded.mean).view(1, 3, 1, 1)
+    std = torch.tensor(loaded.std).view(1, 3, 1, 1)
+    for epoch, metrics in enumerate(training.train(state, 2), start=1):
+        losses = []
+        for images, labels in batches.training_batches(resident, 50, seed=0, epoch=epoch):
+            x = (images.permute(0, 3, 1, 2).float().div(255) - mean) / std
+            loss = F.cross_entropy(model(x), labels)
+            plain.zero_grad()
+            loss.backward()
+            plain.step()
+            cyclic.step()
+            losses.append(loss.item())
+        assert metrics["train_loss"] == pytest.approx(sum(losses) / 10, rel=2e-3)
+        model.eval()
+        with torch.no_grad():
+            x = (loaded.test.images.permute(0, 3, 1, 2).float().div(255) - mean) / std
+            test_loss = F.cross_entropy(model(x), loaded.test.labels).item()
+        model.train()
+        assert metrics["test_loss"] == pytest.approx(test_loss, rel=1e-2)
+    assert metrics["iteration"] == 20
+    assert metrics["lr"] == pytest.approx(state.schedule.lr(19))
+
+
+def test_bf16_step_is_the_fp32_step_within_its_precision(resident):
+    """bf16 keeps 8 bits of mantissa: about 1 % on a loss, a few per cent on a gradient."""
+    results = []
+    for precision in ("fp32", "bf16"):
+        state = make_state(resident, precision=precision)
+        images, labels = next(batches.training_batches(resident, 50, seed=0, epoch=1))
+        loss, _ = training.train_step(state, images, labels)
+        gradients = torch.cat([p.grad.flatten() for p in state.model.parameters()])
+        results.append((loss, gradients))
+    (loss, gradients), (loss16, gradients16) = results
+    assert loss16.item() == pytest.approx(loss.item(), rel=0.02)
+    error = (gradients16 - gradients).norm() / gradients.norm()
+    assert error < 0.1
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(resident, tmp_path):
+    whole = make_state(resident)
+    rows = list(training.train(whole, 3))
+    first = make_state(resident)
+    assert _numbers(next(training.train(first, 3))) == _numbers(rows[0])
+    torch.save(first.state_dict(), tmp_path / "x.pt")
+    torch.manual_seed(123)  # somebody else's randomness must not matter
+    second = make_state(resident)
+    second.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
+    assert [_numbers(row) for row in training.train(second, 3)] == [_numbers(r) for r in rows[1:]]
+    assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
+
+
+def _numbers(row):
+    return {key: value for key, value in row.items() if "seconds" not in key}
+
+
+def test_arms_of_a_seed_share_weights_and_seeds_do_not(resident):
+    constant = make_schedule("constant", lr=0.05)
+    a, b = make_state(resident), make_state(resident, schedule=constant)
+    c = make_state(resident, seed=1)
+    assert all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+    assert not all(torch.equal(x, y) for x, y in zip(weights(a), weights(c), strict=True))
+
+
+def test_training_leaves_the_global_generator_alone(resident):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    next(training.train(make_state(resident), 1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_divergence_is_reported_with_its_place(resident):
+    state = make_state(resident, schedule=make_schedule("constant", lr=1e30))
+    with pytest.raises(training.Diverged) as caught:
+        list(training.train(state, 2))
+    assert caught.value.epoch == 1
+    assert 0 < caught.value.iteration < 10
+    assert caught.value.lr == 1e30
+
+
+def test_cycled_momentum_reaches_the_optimizer(resident):
+    cycled = make_schedule(**TRIANGULAR, base_momentum=0.8, max_momentum=0.95)
+    state = make_state(resident, schedule=cycled)
+    seen = []
+    for images, labels in batches.training_batches(resident, 50, seed=0, epoch=1):
+        training.train_step(state, images, labels)
+        seen.append(state.optimizer.param_groups[0]["momentum"])
+    assert seen[0] == pytest.approx(0.95)
+    assert min(seen) == seen[4] == pytest.approx(0.8)
+
+
+def test_a_batch_larger_than_the_data_is_refused(resident):
+    with pytest.raises(InputError, match="training.batch_size: 501 is larger than"):
+        make_state(resident, training={"batch_size": 501})
+
+
+def test_an_unavailable_device_is_refused():
+    with pytest.raises(InputError, match="--device nonsense: not available here; available: .*cpu"):
+        training.resolve_device("nonsense")
