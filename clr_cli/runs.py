@@ -1,0 +1,222 @@
+"""The run directory: config, metrics, checkpoint, result, lock. Nothing else writes outputs/.
+
+Whole files are written to a temporary file, synced and renamed, so a kill at any moment leaves
+the old file or the new one. ``result.json`` is written last: where it is, the run is finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clr_cli import config as configs
+from clr_cli.errors import EnvironmentFailure, InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Where the data lies and how it got there changes nothing about a result.
+_NOT_COMPARED = {"dataset.root", "dataset.download"}
+
+
+class Locked(EnvironmentFailure):
+    """Another process works on this run right now."""
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace ``path`` by ``content`` or leave it as it was. Raises EnvironmentFailure."""
+    data = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide results from a group
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file. Raises InputError naming the file if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{path}: damaged (not JSON); delete it and run again") from None
+
+
+def save_figure(
+    figure: Figure, stem: Path, formats: tuple[str, ...] = ("png", "svg")
+) -> list[Path]:
+    """Write a figure as ``stem``.png, .svg, ... and return the paths."""
+    from clr_cli import plots
+
+    written = []
+    for suffix in formats:
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        content = plots.to_svg(figure) if suffix == "svg" else plots.to_png(figure)
+        write_atomic(path, content)
+        written.append(path)
+    return written
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run's folder. Every method but ``read_*`` wants the lock held."""
+
+    path: Path
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes off. The lock dies with its process. Raises Locked."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / ".lock", "w")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise EnvironmentFailure(f"{self.path}: no lock: {error.strerror}") from None
+                raise Locked(f"{self.path}: another process is working on this run") from None
+            yield
+
+    def prepare(self, config: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        """Claim the folder for this config. Raises InputError if it holds another experiment."""
+        path = self.path / "config.yaml"
+        if overwrite:
+            for old in self.path.iterdir():
+                if old.name != ".lock":
+                    shutil.rmtree(old) if old.is_dir() else old.unlink()
+        if not path.exists():
+            write_atomic(path, configs.dump(config))
+            return
+        there = configs.parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        now = configs.parse_yaml(configs.dump(config), "config")
+        changes = differences(there, now)
+        if changes:
+            raise InputError(
+                f"{self.path} holds another config ({'; '.join(changes)}): "
+                "start over with --overwrite, or keep both with another --name"
+            )
+
+    def append_metrics(self, row: Mapping[str, float]) -> None:
+        line = json.dumps(row) + "\n"
+        try:
+            with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            path = self.path / "metrics.jsonl"
+            raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}") from None
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """The epochs so far; a last line cut off by a kill is left out."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    def keep_metrics(self, epochs: int) -> None:
+        """Drop what was logged after the checkpoint of ``epochs`` finished epochs."""
+        rows = self.read_metrics()
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            kept = "".join(json.dumps(row) + "\n" for row in rows[:epochs])
+            if kept != path.read_text(encoding="utf-8"):
+                write_atomic(path, kept)
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Replace checkpoint.pt, keeping the one before it as checkpoint.previous.pt."""
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        newest, previous = self._checkpoints
+        fresh = newest.with_name("checkpoint.new.pt")
+        write_atomic(fresh, buffer.getvalue())
+        if newest.exists():
+            os.replace(newest, previous)
+        os.replace(fresh, newest)
+
+    def load_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
+        """The newest undamaged checkpoint, or None, and a line on each damaged one.
+
+        A checkpoint is a zip archive, whose members carry CRC-32 sums: all are checked.
+        """
+        import torch
+
+        notes: list[str] = []
+        for path in self._checkpoints:
+            if not path.exists():
+                continue
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    damaged = archive.testzip()
+                if damaged is not None:
+                    raise zipfile.BadZipFile(f"{damaged} fails its checksum")
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                return state, notes
+            except Exception as error:  # whatever is wrong with it, it cannot be used
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                notes.append(f"{path}: damaged ({reason}); going back to the one before")
+        return None, notes
+
+    @property
+    def _checkpoints(self) -> tuple[Path, Path]:
+        return self.path / "checkpoint.pt", self.path / "checkpoint.previous.pt"
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "result.json").exists()
+
+    def read_result(self) -> dict[str, Any]:
+        result: dict[str, Any] = read_json(self.path / "result.json")
+        return result
+
+
+def differences(there: Any, now: Any, key: str = "") -> list[str]:
+    """``key: old there, new now`` for each leaf in which two config trees differ."""
+    if key in _NOT_COMPARED or there == now:
+        return []
+    if isinstance(there, dict) and isinstance(now, dict):
+        found = []
+        for name in {**there, **now}:
+            inner = f"{key}.{name}" if key else str(name)
+            found += differences(there.get(name), now.get(name), inner)
+        return found
+    return [f"{key}: {there} there, {now} now"]
