@@ -1,0 +1,275 @@
+"""Paired statistics on plain numbers: what a handful of seeds can, and cannot, say.
+
+tests/benchmarks/calibration.py checks every rule here on simulated results with known truth.
+Everything is deterministic: resampling uses a fixed seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+Claim = Literal["better", "worse", "equivalent", "no_difference", "too_few_seeds"]
+
+LEVEL = 0.95  # of the interval that is shown
+# The interval that a claim must pass: at 0.95, skewed differences give up to 6.5 % false claims.
+CLAIM_LEVEL = 0.97
+ALPHA = 0.05
+POWER = 0.8
+MIN_SEEDS = 6  # 2 / 2**5 > 0.05: below it the exact sign-flip test cannot succeed
+MAX_SEEDS = 10_000
+EXACT_SEEDS = 14  # up to here all 2**n sign patterns are enumerated
+RESAMPLES = 9_999
+HOLD = 3  # epochs for which a target must be held
+_RNG_SEED = 0
+
+
+def _generator() -> np.random.Generator:
+    return np.random.default_rng(_RNG_SEED)
+
+
+def _studentised(sample: Array, axis: int) -> Array:
+    n = sample.shape[axis]
+    error = sample.std(axis=axis, ddof=1) / math.sqrt(n)
+    # A resample of one repeated value has no spread and so no t: it counts as the centre. (std is
+    # not sure to be exactly zero there.)
+    spread = np.ptp(sample, axis=axis) > 0
+    return np.asarray(
+        np.divide(sample.mean(axis=axis), error, out=np.zeros_like(error), where=spread)
+    )
+
+
+def mean_intervals(
+    differences: ArrayLike, levels: Sequence[float], resamples: int = RESAMPLES
+) -> tuple[Array, Array]:
+    """Confidence intervals of the mean along the last axis, one per level.
+
+    The interval spans Student's t and the studentised bootstrap (bootstrap-t; Efron & Tibshirani
+    1993, section 12.5). Neither holds its level alone at 6 to 20 seeds: t fails on skewed
+    differences, bootstrap-t on heavy tails, and BCa on all of them (even normal ones: 86 % at
+    n = 6). Below MIN_SEEDS there are too few distinct resamples, and it is Student's t alone.
+
+    Args:
+        differences: shape (..., n).
+        levels: L levels, such as 0.95.
+        resamples: bootstrap resamples.
+
+    Returns:
+        low and high, shape (L, ...). Unbounded (-inf, inf) for n = 1.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    n = values.shape[-1]
+    mean = values.mean(axis=-1)
+    if n < 2:
+        unbounded = np.full((len(levels), *mean.shape), np.inf)
+        return -unbounded, unbounded
+    error = np.where(np.ptp(values, axis=-1) == 0, 0.0, values.std(axis=-1, ddof=1) / math.sqrt(n))
+    tails = (1 - np.asarray(levels, dtype=np.float64)) / 2
+    column = tails.reshape(-1, *(1,) * mean.ndim)
+    t_low = stats.t.ppf(column, n - 1) * np.ones_like(mean)
+    t_high = -t_low
+    if n >= MIN_SEEDS:
+        distribution = stats.bootstrap(
+            (values - mean[..., None],),
+            _studentised,
+            axis=-1,
+            vectorized=True,
+            n_resamples=resamples,
+            batch=max(1, 4_000_000 // values.size),
+            method="percentile",
+            rng=_generator(),
+        ).bootstrap_distribution
+        t_low = np.minimum(t_low, np.quantile(distribution, tails, axis=-1))
+        t_high = np.maximum(t_high, np.quantile(distribution, 1 - tails, axis=-1))
+    return mean - t_high * error, mean - t_low * error
+
+
+def sign_flip_p(differences: ArrayLike, resamples: int = 2**EXACT_SEEDS) -> Array:
+    """Two-sided p of the paired sign-flip test along the last axis.
+
+    Exact where 2**n <= resamples (all sign patterns), otherwise scipy's Monte-Carlo version, which
+    keeps its level too. It is exact when the differences are symmetric about 0 under the null.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.shape[-1] < 2:
+        return np.ones(
+            values.shape[:-1]
+        )  # both sign patterns are as extreme; scipy wants two pairs
+    result = stats.permutation_test(
+        (values,),
+        lambda sample, axis: np.mean(sample, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=max(1, 4_000_000 // values.size),
+        axis=-1,
+        rng=_generator(),
+    )
+    return np.minimum(np.asarray(result.pvalue, dtype=np.float64), 1.0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) step-down adjusted p values, in the order given."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def seeds_for_test(comparisons: int = 1) -> int:
+    """The fewest seeds with which a Holm-corrected sign-flip test can reach p <= 0.05."""
+    return math.ceil(1 + math.log2(comparisons / ALPHA))
+
+
+def claim(n: int, p: float, low: float, high: float, margin: float, comparisons: int = 1) -> Claim:
+    """What may be said of a difference: the rule whose error rates the calibration measures.
+
+    `p` is Holm-adjusted over `comparisons`; `low` and `high` bound the CLAIM_LEVEL interval.
+    Equivalence comes first: a difference that is sure but lies within the margin does not matter.
+    """
+    if n < MIN_SEEDS:
+        return "too_few_seeds"
+    if -margin < low and high < margin:
+        return "equivalent"
+    if n < seeds_for_test(comparisons):
+        return "too_few_seeds"
+    if p <= ALPHA and low > 0:
+        return "better"
+    if p <= ALPHA and high < 0:
+        return "worse"
+    return "no_difference"
+
+
+def superiority(wins: int, ties: int, losses: int) -> tuple[float, float, float]:
+    """P(A > B) over seeds, and its Clopper-Pearson interval at LEVEL.
+
+    The paired probability of Bouthillier et al. (2021), "Accounting for Variance in Machine
+    Learning Benchmarks", a tie counting half. Their percentile bootstrap has width zero at n of n;
+    the exact binomial interval does not. The low end takes ties as losses, the high end as wins.
+    """
+    n = wins + ties + losses
+    low = stats.binomtest(wins, n).proportion_ci(LEVEL, method="exact").low
+    high = stats.binomtest(wins + ties, n).proportion_ci(LEVEL, method="exact").high
+    return (wins + ties / 2) / n, float(low), float(high)
+
+
+def power(effect: float, n: int, comparisons: int = 1) -> float:
+    """Power to find a standardised difference (mean / sd) in the right direction with n seeds.
+
+    The noncentral t, at the level that the claim rule really tests: the smallest of CLAIM_LEVEL's
+    and the largest that n sign flips can attain at 0.05 / comparisons. The rule's interval is wider
+    than Student's t, which costs power in small samples: the effect is divided by 1 + 0.9 / (n -
+    3.5), fitted to simulated normal differences (the calibration's power column is the check).
+    """
+    level = ALPHA / comparisons
+    if n <= EXACT_SEEDS:
+        level = math.floor(level * 2 ** (n - 1)) / 2 ** (n - 1)
+    level = min(level, 1 - CLAIM_LEVEL)
+    if n < MIN_SEEDS or level == 0:
+        return 0.0
+    critical = stats.t.isf(level / 2, n - 1)
+    noncentrality = effect * math.sqrt(n) / (1 + 0.9 / (n - 3.5))
+    return float(stats.nct.sf(critical, n - 1, noncentrality))
+
+
+def smallest_detectable(sd: float, n: int, comparisons: int = 1) -> float | None:
+    """The true mean difference found with 80 % power by n pairs; None when nothing can be found.
+
+    `sd` is that of the differences; the answer has its unit.
+    """
+    if power(10.0, n, comparisons) < POWER:
+        return None
+    low, high = 0.0, 10.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if power(middle, n, comparisons) >= POWER else (middle, high)
+    return sd * high
+
+
+def seeds_needed(mean: float, sd: float, comparisons: int = 1) -> int | None:
+    """Seeds that would show a true difference of `mean` with 80 % power; None above MAX_SEEDS."""
+    fewest = max(MIN_SEEDS, seeds_for_test(comparisons))
+    if mean == 0:
+        return None
+    effect = min(abs(mean) / sd, 10.0) if sd > 0 else 10.0
+    if power(effect, MAX_SEEDS, comparisons) < POWER:
+        return None
+    low, high = fewest - 1, MAX_SEEDS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(effect, middle, comparisons) >= POWER else (middle, high)
+    return high
+
+
+@dataclass(frozen=True)
+class MedianRatio:
+    """Median of paired ratios and the order-statistic interval; NaN where there is none."""
+
+    median: float
+    low: float
+    high: float
+
+
+def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> MedianRatio:
+    """The median over pairs of numerator / denominator, misses being infinite.
+
+    A pair in which both missed is a tie (1). When that is more than half of the pairs there is no
+    ratio. Of two middle ratios it is the mean; where one of those is 0 or infinite, the value
+    between them that is nearest to 1, so that a miss never makes the claim larger. The interval is
+    the distribution-free one of the median (scipy.stats.quantile_test): it needs 6 pairs, and an
+    end may be 0 (only the numerator arrived) or infinite.
+    """
+    pairs = list(zip(numerator, denominator, strict=True))
+    both_missed = sum(math.isinf(a) and math.isinf(b) for a, b in pairs)
+    if not pairs or 2 * both_missed > len(pairs):
+        return MedianRatio(math.nan, math.nan, math.nan)
+    ratios = sorted(1.0 if math.isinf(a) and math.isinf(b) else a / b for a, b in pairs)
+    test = stats.quantile_test(ratios, q=1.0, p=0.5)
+    interval = test.confidence_interval(LEVEL)
+    low, high = ratios[(len(ratios) - 1) // 2], ratios[len(ratios) // 2]
+    usual = low > 0 and math.isfinite(high)
+    median = (low + high) / 2 if usual else min(max(1.0, low), high)
+    return MedianRatio(median, float(interval.low), float(interval.high))
+
+
+def time_to_target(rows: Sequence[dict[str, Any]], target: float) -> int | None:
+    """The index of the epoch at which validation accuracy reaches the target and holds it.
+
+    It is the first epoch e with val_accuracy >= target for which either
+    - the next two epochs hold it as well, so that one lucky epoch does not count; or
+    - e is a cycle's end and the next cycle's end holds it as well, so that the dip that a rising
+      learning rate causes in mid-cycle does not count against a cyclic schedule.
+    Epochs and cycles that the run no longer has are not asked for: the last epoch is the result
+    declared in advance, so reaching the target there is reaching it. A cycle's end is an epoch at
+    which the learning rate has fallen and after which it rises, or the last epoch of such a run.
+    None when the target is never held.
+    """
+    reached = [row["val_accuracy"] >= target for row in rows]
+    ends = cycle_ends([row["lr"] for row in rows])
+    for e, here in enumerate(reached):
+        if not here:
+            continue
+        if all(reached[e : e + HOLD]):
+            return e
+        if e in ends and all(reached[end] for end in ends[ends.index(e) :][:2]):
+            return e
+    return None
+
+
+def cycle_ends(rates: Sequence[float]) -> list[int]:
+    """The epochs at which cycles end, from the learning rate at each epoch's end."""
+    ends = [
+        e
+        for e in range(1, len(rates) - 1)
+        if rates[e - 1] * (1 + 1e-9) >= rates[e] and rates[e + 1] > rates[e] * (1 + 1e-9)
+    ]
+    return [*ends, len(rates) - 1] if ends else []
