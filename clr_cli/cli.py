@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,11 +25,15 @@ app = typer.Typer(
     name="clr",
     help="Find learning-rate bounds, train with a schedule, compare schedules honestly.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # importing rich would take longer than everything else
     pretty_exceptions_enable=False,
 )
-config_app = typer.Typer(help="Look at configs and their schema.", no_args_is_help=True)
-schedule_app = typer.Typer(help="Look at schedules without training.", no_args_is_help=True)
+config_app = typer.Typer(
+    help="Look at configs and their schema.", no_args_is_help=True, rich_markup_mode=None
+)
+schedule_app = typer.Typer(
+    help="Look at schedules without training.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(config_app, name="config")
 app.add_typer(schedule_app, name="schedule")
 
@@ -96,10 +103,30 @@ def _jobs(text: str) -> int | None:
     return int(text)
 
 
-def _options(output_dir: Path, device: str, **others: Any) -> Options:
+def _options(config: Config, output_dir: Path, device: str, **others: Any) -> Options:
+    """The shared options, refused here if no run could start with them."""
+    from clr_cli.runs import check_writable
+
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", device):
+        raise InputError(f"--device {device!r}: known: auto, cpu, cuda, cuda:N, mps")
+    for folder in ("train", "compare", "range-test"):
+        check_writable(output_dir / config.name / folder)
     from clr_cli.commands import Options
 
     return Options(output_dir=output_dir, device=device, **others)
+
+
+@contextlib.contextmanager
+def _naming(config: str) -> Iterator[None]:
+    """Name the config's file in a refusal that names only a key of it."""
+    from clr_cli.config import Config, find_config
+
+    try:
+        yield
+    except InputError as error:
+        if re.split(r"[.:]", str(error))[0] not in Config.model_fields:
+            raise
+        raise InputError(f"{find_config(config)}: {error}") from error
 
 
 @app.command(epilog="Example: clr range-test --config quickstart.yaml")
@@ -127,11 +154,19 @@ def range_test(
     resolved = _load(config, sets, name, *given)
     workers = _jobs(jobs)
     options = _options(
-        output_dir, device, jobs=workers, overwrite=overwrite, allow_code=allow_code, json=as_json
+        resolved,
+        output_dir,
+        device,
+        jobs=workers,
+        overwrite=overwrite,
+        allow_code=allow_code,
+        json=as_json,
     )
     from clr_cli import commands
 
-    raise typer.Exit(commands.range_test(resolved, options))
+    with _naming(config):
+        code = commands.range_test(resolved, options)
+    raise typer.Exit(code)
 
 
 @app.command(epilog="Example: clr train --config quickstart.yaml --schedule clr --seed 0")
@@ -153,8 +188,10 @@ def train(
 ) -> None:
     """Train one run with one schedule. The same command again resumes it."""
     resolved = _load(config, sets, name)
-    arm = resolved.arm(schedule, output_dir, bounds)
+    with _naming(config):
+        arm = resolved.arm(schedule, output_dir, bounds)
     options = _options(
+        resolved,
         output_dir,
         device,
         overwrite=overwrite,
@@ -164,7 +201,8 @@ def train(
     )
     from clr_cli import commands
 
-    commands.train(resolved, schedule, arm, seed, options)
+    with _naming(config):
+        commands.train(resolved, schedule, arm, seed, options)
 
 
 @app.command(epilog="Example: clr compare --config quickstart.yaml --schedules constant,clr")
@@ -209,8 +247,10 @@ def compare(
     given = (f"compare.{key}={value}" for key, value in keys.items() if value is not None)
     resolved = _load(config, sets, name, *given)
     workers = _jobs(jobs)
-    arms = resolved.arms(output_dir, bounds)
+    with _naming(config):
+        arms = resolved.arms(output_dir, bounds)
     options = _options(
+        resolved,
         output_dir,
         device,
         jobs=workers,
@@ -221,7 +261,8 @@ def compare(
     )
     from clr_cli import commands
 
-    commands.compare(resolved, arms, options, tune=tune, bounds=bounds)
+    with _naming(config):
+        commands.compare(resolved, arms, options, tune=tune, bounds=bounds)
 
 
 @app.command(epilog="Example: clr report outputs/quickstart/compare")
@@ -302,8 +343,10 @@ def main() -> None:
 
 
 def _run() -> int:
+    # --debug is an option of every command, wherever it stands.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        return int(app(prog_name="clr", standalone_mode=False) or 0)
+        return int(app(arguments, prog_name="clr", standalone_mode=False) or 0)
     except Stopped as stop:
         console.error(f"interrupted: {RESUME}")
         return stop.exit_code

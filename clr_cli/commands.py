@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -14,10 +15,13 @@ from typing import Any
 import torch
 
 from clr_cli import compare as comparison
-from clr_cli import console, engines, reporting
+from clr_cli import console, engines, range_report, reporting, tasks, tuning
 from clr_cli.compare import RunRecord
 from clr_cli.config import Config, ScheduleConfig, dump
-from clr_cli.engines import Run, build_state
+from clr_cli.errors import EnvironmentFailure
+from clr_cli.range_test import measured, validation_subset
+from clr_cli.suggest import suggest
+from clr_cli.tasks import Run
 from clr_cli.training import TrainState, resolve_device
 
 MOST_AUTO_JOBS = 8  # more workers than this want a decision about memory
@@ -52,14 +56,16 @@ class Options:
         schedule: ScheduleConfig,
         seed: int,
         threads: int | None,
-        folder: str = "train",
+        folder: str | None = None,
     ) -> Run:
+        """A run, by default kept under train/<arm>."""
+        folder = folder or f"train/{arm}"
         return Run(
             config=config,
             arm=arm,
             schedule=schedule,
             seed=seed,
-            path=self.output_dir / config.name / folder / arm / f"seed-{seed}",
+            path=self.output_dir / config.name / folder / f"seed-{seed}",
             device=self.device,
             threads=threads,
             allow_code=self.allow_code,
@@ -67,11 +73,71 @@ class Options:
         )
 
 
+def range_test(config: Config, options: Options) -> int:
+    """The sweeps, then the bounds they support. Returns the exit code: 3 without an answer."""
+    count = config.range_test.sweeps
+    jobs, threads = options.workers(config, count)
+    directory = options.output_dir / config.name / "range-test"
+    sweeps = [
+        tasks.SweepTask(
+            config=config,
+            seed=k,
+            path=directory / f"sweep-{k}",
+            device=options.device,
+            threads=threads,
+            allow_code=options.allow_code,
+            overwrite=options.overwrite,
+        )
+        for k in range(count)
+    ]
+    state = sweeps[0].build()
+    _, total, interval = sweeps[0].plan()
+    given = config.range_test
+    points = math.ceil(total / interval)
+    steps = state.data.steps_per_epoch(config.training.batch_size)
+    console.plan(
+        f"clr range-test: {config.name}",
+        [
+            *_plan(config, state, iterations=total),
+            ("ramp", f"{given.shape}, {given.min_lr:g} to {given.max_lr:g}"),
+            (
+                "sweeps",
+                f"{count} of {total:,} iterations ({total / steps:.3g} epochs); {jobs} at a time",
+            ),
+            ("points", f"validation every {interval} iterations on a fixed subset: {points}"),
+        ],
+    )
+    _carry_out(sweeps, jobs, points, [sweep.name for sweep in sweeps])
+    failed = [sweep.name for sweep in sweeps if not sweep.directory.finished]
+    if failed:
+        raise EnvironmentFailure(f"{', '.join(failed)} could not be finished")
+    curves = [measured(sweep.seed, sweep.directory.read_metrics()) for sweep in sweeps]
+    results = [sweep.directory.read_result() for sweep in sweeps]
+    subset = validation_subset(state.data.val).labels
+    suggestion = suggest(
+        curves,
+        num_classes=state.data.num_classes,
+        chance=subset.bincount().max().item() / len(subset),
+    )
+    circumstances = {
+        "seconds": sum(result["total_seconds"] for result in results),
+        "range": {"shape": given.shape, "min_lr": given.min_lr, "max_lr": given.max_lr},
+        **{key: results[0][key] for key in ("device", "precision", "threads", "versions")},
+    }
+    result, written = range_report.write(directory, curves, suggestion, circumstances)
+    if options.json:
+        print(json.dumps(result, indent=2))
+    else:
+        range_report.print_result(result)
+        console.paths(written)
+    return 3 if result["inconclusive"] else 0
+
+
 def train(config: Config, arm: str, schedule: ScheduleConfig, seed: int, options: Options) -> None:
     """One run with its figures. Prints the last epoch's numbers."""
     _, threads = options.workers(config, 1)
     run = options.run(config, arm, schedule, seed, threads)
-    state = build_state(run)
+    state = run.build()
     console.plan(
         f"clr train: {config.name}, {arm}, seed {seed}",
         [*_plan(config, state), *_schedule_rows({arm: schedule}, config, state)],
@@ -112,7 +178,7 @@ def compare(
     """Every arm with every seed, then the paired comparison, its figures and page."""
     seeds = config.compare.seed_list
     jobs, threads = options.workers(config, len(arms) * len(seeds))
-    state = build_state(options.run(config, config.baseline, arms[config.baseline], 0, threads))
+    state = options.run(config, config.baseline, arms[config.baseline], 0, threads).build()
     count = len(arms) * len(seeds)
     console.plan(
         f"clr compare: {config.name}, {' vs '.join(arms)}",
@@ -123,17 +189,19 @@ def compare(
         ],
     )
     costs: dict[str, dict[str, float]] = {arm: {} for arm in arms}
-    tuning = None
-    folder = "train"
+    tuned = None
+    folders = {arm: f"train/{arm}" for arm in arms}
     if tune:
-        from clr_cli import tuning as tuner
-
-        arms, tuning = tuner.tune(config, arms, tune, options, jobs, threads, _carry_out)
-        for arm, seconds in tuning["seconds"].items():
+        arms, tuned = _tune(config, arms, tune, options)
+        for arm, seconds in tuned["seconds"].items():
             costs[arm]["tuning_seconds"] = seconds
-        folder = "tuned"
+        # A tuned arm is kept by its rate, so that tuning again with more trials can find another.
+        folders = {
+            arm: f"tuned/{tuning.trial_name(arm, best['value'])}"
+            for arm, best in tuned["arms"].items()
+        }
     runs = [
-        options.run(config, arm, schedule, seed, threads, folder)
+        options.run(config, arm, schedule, seed, threads, folders[arm])
         for seed in seeds  # seed by seed, so that stopping early leaves complete pairs
         for arm, schedule in arms.items()
     ]
@@ -150,7 +218,7 @@ def compare(
         target=config.compare.target,
         margin=config.compare.margin,
         costs=costs,
-        tuning=tuning,
+        tuning=tuned,
     )
     directory = options.output_dir / config.name / ("compare-tuned" if tune else "compare")
     summary["reproduce"] = {"command": command_line(), "config": dump(_compared(config, arms))}
@@ -162,6 +230,39 @@ def compare(
         return
     reporting.print_summary(summary)
     console.paths(written)
+
+
+def _tune(
+    config: Config, arms: Mapping[str, ScheduleConfig], trials: int, options: Options
+) -> tuple[dict[str, ScheduleConfig], dict[str, Any]]:
+    """Every arm's trials, and the arms at their best rates."""
+    rates = tuning.grid(config, trials)
+    jobs, threads = options.workers(config, len(arms) * trials)
+    runs = [
+        options.run(
+            config,
+            tuning.trial_name(arm, rate),
+            tuning.trial(schedule, rate),
+            tuning.FIRST_SEED,
+            threads,
+            f"tuning/{tuning.trial_name(arm, rate)}",
+        )
+        for rate in rates
+        for arm, schedule in arms.items()
+    ]
+    console.note(f"tuning: {trials} trials for each of {', '.join(arms)}: {rates}")
+    _carry_out(runs, jobs, config.training.epochs, [run.name for run in runs])
+    chosen = tuning.choose(arms, rates, [read_record(run) for run in runs])
+    for arm, best in chosen["arms"].items():
+        edge = "; at the edge of the grid: a better one may lie outside" if best["edge"] else ""
+        console.note(
+            f"  {arm}: {best['key']} {best['value']:g} "
+            f"({best['val_accuracy']:.2%} validation accuracy){edge}"
+        )
+    tuned = {
+        arm: tuning.trial(schedule, chosen["arms"][arm]["value"]) for arm, schedule in arms.items()
+    }
+    return tuned, chosen
 
 
 def _range_test_costs(config: Config, options: Options, bounds: Path | None) -> dict[str, float]:
@@ -180,8 +281,8 @@ def _range_test_costs(config: Config, options: Options, bounds: Path | None) -> 
     return dict.fromkeys(users, read_json(folder / "result.json")["seconds"])
 
 
-def _carry_out(runs: Sequence[Run], jobs: int, epochs: int, names: Sequence[str]) -> None:
-    with console.Progress(names, epochs) as progress:
+def _carry_out(runs: Sequence[tasks.AnyTask], jobs: int, epochs: int, names: Sequence[str]) -> None:
+    with console.Progress(names, epochs, jobs) as progress:
         for event in engines.local(runs, jobs):
             progress.feed(event.index, event.kind, event.value)
 
@@ -195,7 +296,9 @@ def read_record(run: Run) -> RunRecord:
     return RunRecord(run.arm, run.seed, result["status"], directory.read_metrics(), result)
 
 
-def _plan(config: Config, state: TrainState) -> Iterator[tuple[str, str]]:
+def _plan(
+    config: Config, state: TrainState, iterations: int | None = None
+) -> Iterator[tuple[str, str]]:
     data, training, optimizer = state.data, config.training, config.optimizer
     yield (
         "data",
@@ -209,12 +312,17 @@ def _plan(config: Config, state: TrainState) -> Iterator[tuple[str, str]]:
     yield "model", f"{config.model.name}{sizes}: {parameters:,} parameters"
     threads = f", {torch.get_num_threads()} threads" if state.device.type == "cpu" else ""
     precision = "bf16" if state.autocast else "fp32"
-    yield "device", f"{engines.describe_device(state.device)}, {precision}{threads}"
+    yield "device", f"{tasks.describe_device(state.device)}, {precision}{threads}"
     steps = data.steps_per_epoch(training.batch_size)
+    length = (
+        f"{training.epochs} epochs x {steps} iterations = {training.epochs * steps:,}"
+        if iterations is None
+        else f"{iterations:,} iterations"
+    )
     yield (
         "training",
-        f"{training.epochs} epochs x {steps} iterations of {training.batch_size} images = "
-        f"{training.epochs * steps:,}; {optimizer.name}, momentum {optimizer.momentum:g}, "
+        f"{length} of {training.batch_size} images; {optimizer.name}, "
+        f"momentum {optimizer.momentum:g}, "
         f"weight decay {optimizer.weight_decay:g}",
     )
 
@@ -224,7 +332,7 @@ def _schedule_rows(
 ) -> Iterator[tuple[str, str]]:
     steps = state.data.steps_per_epoch(config.training.batch_size)
     for arm, schedule in arms.items():
-        made = engines.resolve_schedule(schedule, steps, config.training.epochs)
+        made = tasks.resolve_schedule(schedule, steps, config.training.epochs)
         yield arm, reporting.describe_schedule(schedule.kind, made, steps, config.training.epochs)
 
 
@@ -242,7 +350,7 @@ def _context(
         if len(seen) > 1:
             also.append(f"{key}: {', '.join(sorted(seen))}")
     made = {
-        arm: engines.resolve_schedule(schedule, steps, config.training.epochs)
+        arm: tasks.resolve_schedule(schedule, steps, config.training.epochs)
         for arm, schedule in arms.items()
     }
     cycled = [arm for arm, schedule in made.items() if schedule.momentum(0) is not None]
@@ -266,9 +374,9 @@ def _context(
         "iterations_per_epoch": steps,
         "iterations": steps * config.training.epochs,
         "precision": "bf16" if state.autocast else "fp32",
-        "device": engines.describe_device(state.device),
+        "device": tasks.describe_device(state.device),
         "threads": torch.get_num_threads() if state.device.type == "cpu" else None,
-        "versions": engines.versions(),
+        "versions": tasks.versions(),
         "determinism": "arms of one seed share initial weights, data order and crops",
     }
 

@@ -195,7 +195,7 @@ class Config(Section):
             return self.schedules[name]  # type: ignore[no-any-return]
         if name in SCHEDULE_MODELS:
             return SCHEDULE_MODELS[name](kind=name)
-        known = [*self.schedules, *SCHEDULE_MODELS]
+        known = list(dict.fromkeys([*self.schedules, *SCHEDULE_MODELS]))
         raise InputError(f"schedule {name!r} is unknown{did_you_mean(name, known)}")
 
     def arm(self, name: str, output_dir: Path, bounds: Path | None = None) -> ScheduleConfig:
@@ -234,6 +234,12 @@ class Config(Section):
     @property
     def baseline(self) -> str:
         return self.compare.baseline or self.compare.schedules[0]
+
+    def for_sweep(self) -> dict[str, Any]:
+        """What determines a sweep of the range test, whatever their number."""
+        kept = {"name", "dataset", "model", "optimizer", "training", "range_test"}
+        excluded: dict[str, Any] = {"training": {"epochs"}, "range_test": {"sweeps"}}
+        return self.model_dump(mode="json", include=kept, exclude=excluded)
 
     def for_run(self, arm: str, schedule: ScheduleConfig) -> dict[str, Any]:
         """What determines one arm's runs: a config of its own, with this arm only."""
@@ -349,7 +355,7 @@ def validate(tree: Any, source: str) -> Config:
     except ValidationError as error:
         errors = error.errors()
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise InputError(f"{source}: {_explain(errors[0])}{more}") from None
+        raise InputError(f"{source}: {_printable(_explain(errors[0]))}{more}") from None
     except RecursionError:
         raise InputError(f"{source}: nested too deeply") from None
 
@@ -399,6 +405,11 @@ def _keys_at(loc: Sequence[int | str]) -> list[str]:
             kind = model.model_fields[str(part)].annotation
             model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
     return list(model.model_fields)
+
+
+def _printable(text: str) -> str:
+    """A stranger's key may hold line ends or a terminal's control codes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _shown(value: Any) -> str:

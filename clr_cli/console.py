@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -33,18 +34,27 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
     print()
     for row in [headers, ["─" * width for width in widths], *rows]:
-        first, *others = row
         cells = [
-            f"{first:<{widths[0]}}",
-            *(f"{c:>{w}}" for c, w in zip(others, widths[1:], strict=True)),
+            f"{cell:>{width}}" if i else f"{cell:<{width}}"
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
     print()
 
 
 def paths(written: Iterable[Path]) -> None:
+    """What was written, a line for each folder, with the formats of one figure taken together."""
+    folders: dict[Path, dict[str, list[str]]] = {}
     for path in written:
-        print(f"wrote {path}")
+        folders.setdefault(path.parent, {}).setdefault(path.stem, []).append(path.suffix[1:])
+    for folder, stems in folders.items():
+        print(f"wrote {folder}/")
+        names = [
+            f"{stem}.{{{','.join(kinds)}}}" if len(kinds) > 1 else f"{stem}.{kinds[0]}".rstrip(".")
+            for stem, kinds in stems.items()
+        ]
+        for line in textwrap.wrap("  ".join(names), 92, break_on_hyphens=False):
+            print(f"  {line}")
 
 
 def duration(seconds: float) -> str:
@@ -61,10 +71,10 @@ class Progress:
     characters. Feed it the engine's events.
     """
 
-    def __init__(self, names: Sequence[str], epochs: int) -> None:
+    def __init__(self, names: Sequence[str], epochs: int, jobs: int = 1) -> None:
         from tqdm import tqdm
 
-        self.names, self.epochs = names, epochs
+        self.names, self.epochs, self.jobs = names, epochs, jobs
         self.live = sys.stderr.isatty()
         self.done = [0] * len(names)
         self.ended = 0
@@ -118,10 +128,11 @@ class Progress:
                 dynamic_ncols=True,
             )
 
-    def _epoch(self, index: int, row: dict[str, float]) -> None:
-        self.done[index] = int(row["epoch"])
+    def _row(self, index: int, row: dict[str, Any]) -> None:
+        self.done[index] += 1
         self.fresh += 1
-        shown = f"loss {row['train_loss']:.3f}, val {row['val_accuracy']:.1%}, lr {row['lr']:.4g}"
+        loss = "not finite" if row["train_loss"] is None else f"{row['train_loss']:.3f}"
+        shown = f"loss {loss}, val {row['val_accuracy']:.1%}, lr {row['lr']:.4g}"
         if index in self.bars:
             self.bars[index].update()
             self.bars[index].set_postfix_str(shown)
@@ -132,8 +143,8 @@ class Progress:
         self.total.update()
         if self.fresh == 1 and not self.live:
             per_epoch = row["train_seconds"] + row["eval_seconds"]
-            left = (len(self.names) * self.epochs - sum(self.done)) * per_epoch
-            note(f"about {duration(left)} of computing to go")
+            left = (len(self.names) * self.epochs - sum(self.done)) * per_epoch / self.jobs
+            note(f"about {duration(left)} to go")
 
     def _end(self, index: int, status: str) -> None:
         self.ended += 1

@@ -36,7 +36,7 @@ Labels = npt.NDArray[np.int64]
 Arrays = tuple[Images, Labels, Images, Labels]  # train images and labels, test images and labels
 
 ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
-OFFLINE = "use without a network the embedded data: clr compare --config quickstart.yaml"
+OFFLINE = "run on the embedded data instead: clr compare --config quickstart.yaml"
 
 _IMAGE_SUFFIXES = {
     ".png",
@@ -369,7 +369,7 @@ def _svhn(config: DatasetConfig) -> Arrays:
     """SVHN, cropped digits (Netzer et al., 2011); with dataset.extra, train takes in the extra."""
     from torchvision.datasets import SVHN
 
-    names = ("train", "extra", "test") if config.extra else ("train", "test")
+    names = ["train", "extra", "test"] if config.extra else ["train", "test"]
     files = {SVHN.split_list[name][1]: SVHN.split_list[name][2] for name in names}
     with _fetching(config, files):
         splits = [SVHN(str(config.root), name, download=config.download) for name in names]
@@ -396,9 +396,9 @@ def _cifar(config: DatasetConfig) -> Arrays:
     with _fetching(config, files):
         train, test = (source(str(config.root), t, download=config.download) for t in (True, False))
     return (
-        train.data,
+        np.ascontiguousarray(train.data),
         np.array(train.targets, np.int64),
-        test.data,
+        np.ascontiguousarray(test.data),
         np.array(test.targets, np.int64),
     )
 
@@ -451,11 +451,15 @@ def _unusable(config: DatasetConfig, files: Mapping[str, str | None], reason: st
     ]
     bad = [f"missing {', '.join(missing)}"] if missing else []
     bad += [f"damaged {', '.join(damaged)} (wrong MD5 sum)"] if damaged else []
-    bad = bad or [f"one of {', '.join(files)} cannot be read"]
-    tried = f"the download failed: {reason}" if config.download else "dataset.download is false"
+    if not bad:
+        why = f"one of {', '.join(files)} cannot be read: {reason}"
+    elif config.download:
+        why = f"{', '.join(bad)}, and the download failed: {reason}"
+    else:
+        why = f"{', '.join(bad)}, and dataset.download is false"
     return (
-        f"data set {config.name} in folder {config.root}: {', '.join(bad)} ({tried}); "
-        f"put the files there, or {OFFLINE}"
+        f"data set {config.name} in folder {config.root}: {why}; "
+        f"put intact files there, or {OFFLINE}"
     )
 
 

@@ -168,14 +168,18 @@ def _glyphs() -> Glyphs:
 
 
 def _block(rng: np.random.Generator) -> tuple[Images, Labels]:
-    """One block of _BLOCK images and their labels."""
+    """One block of _BLOCK images and their labels.
+
+    hard, 0..1 per image, governs contrast, blur, grain and texture together.
+    """
     labels = rng.permuted(np.tile(np.arange(CLASSES), (_BLOCK // CLASSES, 1)), axis=1).ravel()
-    coverage = _coverage(rng, labels)
-    images = _compose(rng, coverage)
-    images = _blur(rng, images)
-    for channels, strength in ((1, 0.1), (3, 0.06)):  # grey grain and coloured grain
+    hard = _uniform(rng, 0.0, 1.0)
+    hard *= hard  # as on the street: most numbers are easy to read, a few hardly
+    images = _compose(rng, _coverage(rng, labels), hard)
+    images = _blur(rng, images, hard)
+    for channels, strength in ((1, 0.16), (3, 0.07)):  # grey grain and coloured grain
         grain = rng.integers(-128, 128, (_BLOCK, SIZE, SIZE, channels), np.int8)
-        images += grain * _uniform(rng, 0.0, strength)[:, None, None, None]
+        images += grain * (_uniform(rng, 0.0, strength) * (hard + 0.1))[:, None, None, None]
     return np.rint(images.clip(0, 255)).astype(np.uint8), labels
 
 
@@ -209,10 +213,10 @@ def _glyph_coordinates(rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Where each image's pixels lie in mask pixels from the centre of its digit."""
     half = _uniform(rng, -0.16, 0.16) * _uniform(rng, 0.0, 1.0)  # tan(angle / 2): up to 18 degrees
     cos, sin = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
-    shear = _uniform(rng, -0.25, 0.25)
-    height = _uniform(rng, 17.0, 29.0)  # of the digit, in image pixels
+    shear = _uniform(rng, -0.2, 0.2)
+    height = _uniform(rng, 18.0, 29.0)  # of the digit, in image pixels
     stretch = _uniform(rng, 0.85, 1.4)  # mask pixels per image pixel: across over along
-    right, down = _uniform(rng, -2.5, 2.5), _uniform(rng, -2.5, 2.5)
+    right, down = _uniform(rng, -2.0, 2.0), _uniform(rng, -2.0, 2.0)
     grid = np.arange(SIZE, dtype=np.float32) - np.float32((SIZE - 1) / 2)
     dx = (grid[None, :] - right[:, None])[:, None, :]
     dy = (grid[None, :] - down[:, None])[:, :, None]
@@ -237,13 +241,13 @@ def _sample(masks: Floats, glyph: Labels, x: Floats, y: Floats) -> Floats:
     return sampled
 
 
-def _compose(rng: np.random.Generator, coverage: Floats) -> Floats:
+def _compose(rng: np.random.Generator, coverage: Floats, hard: Floats) -> Floats:
     """Paint the digits on a background: (_BLOCK, SIZE, SIZE, 3), in 0..255, not yet clipped."""
     light = _uniform(rng, 25.0, 230.0)
-    contrast = 15 + 125 * _uniform(rng, 0.0, 1.0) * _uniform(rng, 0.2, 1.0)
+    contrast = 12 + 135 * (1 - hard) * _uniform(rng, 0.5, 1.0)
     contrast *= np.where(rng.random(_BLOCK) < 0.5, -1, 1)
     contrast = np.where((light + contrast).clip(5, 250) == light + contrast, contrast, -contrast)
-    back = _shaded(rng, light) + _plate_edge(rng) + _texture(rng)
+    back = _shaded(rng, light) + _plate_edge(rng) + _texture(rng, hard)
     shadow = _uniform(rng, -0.6, 0.5).clip(0, 1)[:, None, None] * np.roll(coverage, (1, 1), (1, 2))
     back *= (1 - shadow)[..., None]
     alpha = coverage[..., None]
@@ -274,21 +278,21 @@ def _plate_edge(rng: np.random.Generator) -> Floats:
     return (ramp.clip(-0.5, 0.5) + 0.5)[..., None] * (step * present)[:, None, None, :]
 
 
-def _texture(rng: np.random.Generator) -> Floats:
+def _texture(rng: np.random.Generator, hard: Floats) -> Floats:
     """Blotches of 4 pixels, linearly interpolated: (_BLOCK, SIZE, SIZE, 1)."""
     coarse = _uniform(rng, -1.0, 1.0, (_BLOCK, SIZE // 4 + 1, SIZE // 4 + 1))
-    coarse *= _uniform(rng, 0.0, 22.0)[:, None, None]
+    coarse *= (_uniform(rng, 0.0, 30.0) * (hard + 0.2))[:, None, None]
     near = np.arange(SIZE) // 4
-    weight = (np.arange(SIZE) % 4 / 4).astype(np.float32)
-    rows = coarse[:, near] * (1 - weight)[:, None] + coarse[:, near + 1] * weight[:, None]
+    weight: Floats = np.array([0, 0.25, 0.5, 0.75] * (SIZE // 4), np.float32)
+    rows: Floats = coarse[:, near] * (1 - weight)[:, None] + coarse[:, near + 1] * weight[:, None]
     both: Floats = rows[:, :, near] * (1 - weight) + rows[:, :, near + 1] * weight
     return both[..., None]
 
 
-def _blur(rng: np.random.Generator, images: Floats) -> Floats:
-    """Repeated three-tap smoothing, up to a standard deviation of about 1.8 pixels."""
-    passes = rng.integers(0, 6, _BLOCK)
-    weight = _uniform(rng, 0.08, 0.33)
+def _blur(rng: np.random.Generator, images: Floats, hard: Floats) -> Floats:
+    """Repeated three-tap smoothing, in the hardest up to a standard deviation of 3 pixels."""
+    passes = (_uniform(rng, 2.0, 13.0) * hard + _uniform(rng, 0.0, 2.5)).astype(np.int32)
+    weight = _uniform(rng, 0.1, 0.33)
     pixel = np.arange(SIZE)
     up, down = (pixel - 1).clip(0), (pixel + 1).clip(max=SIZE - 1)
     for done in range(passes.max()):

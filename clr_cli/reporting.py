@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from clr_cli import console, plots, report
+from clr_cli import console, plots, range_report, report
 from clr_cli.compare import RunRecord
 from clr_cli.errors import InputError
 from clr_cli.plot_style import Curve
@@ -102,7 +102,7 @@ def _write_pages(
     size: tuple[float, float] | None,
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    range_test = range_test_figure(directory.parent / "range-test")
+    range_test = range_report.read_figure(directory.parent / "range-test")
     figures = report.figures(summary, records, range_test=range_test, size=size)
     reproduce = summary.get("reproduce", {})
     page = report.render(summary, records, figures, **reproduce)
@@ -145,11 +145,6 @@ def _parse_size(text: str | None) -> tuple[float, float] | None:
     return width, height
 
 
-def range_test_figure(directory: Path) -> Figure | None:
-    """The range test's figure from its files, or None if there is no range test."""
-    return None
-
-
 def print_summary(summary: Mapping[str, Any]) -> None:
     """The comparison's short table on stdout, then the verdict."""
     comparisons = {c["arm"]: c for c in summary["comparisons"]}
@@ -174,9 +169,9 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         "test accuracy %",
         "test loss",
         "train loss",
-        "difference (95 %)",
+        "difference",
         "p",
-        "iterations to target",
+        "to target",
     ]
     console.table(headers, rows)
     print(summary["verdict"])

@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,23 @@ _NOT_COMPARED = {"dataset.root", "dataset.download"}
 
 class Locked(EnvironmentFailure):
     """Another process works on this run right now."""
+
+
+def unwritable(path: Path, error: OSError) -> InputError | EnvironmentFailure:
+    """What to raise for a file or folder that cannot be made."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    kind = EnvironmentFailure if full else InputError
+    return kind(f"{path}: cannot be written: {error.strerror}")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise unless files can be made in ``folder``, or where it would be made; leave nothing."""
+    try:
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from None
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -98,7 +115,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / ".lock", "w")  # noqa: SIM115 - closed below
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from None
+            raise unwritable(self.path, error) from None
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +135,12 @@ class RunDirectory:
         if not path.exists():
             write_atomic(path, configs.dump(config))
             return
-        there = configs.parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        try:
+            there = configs.parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        except (InputError, UnicodeDecodeError):
+            there = None
+        if not isinstance(there, dict):
+            raise InputError(f"{path}: damaged; start over with --overwrite")
         now = configs.parse_yaml(configs.dump(config), "config")
         changes = differences(there, now)
         if changes:
@@ -144,21 +166,37 @@ class RunDirectory:
         if not path.exists():
             return []
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_bytes().splitlines():
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(row, dict):
+                break
+            rows.append(row)
         return rows
 
     def keep_metrics(self, epochs: int) -> None:
-        """Drop what was logged after the checkpoint of ``epochs`` finished epochs."""
+        """Drop what a kill left after the checkpoint of ``epochs`` finished epochs.
+
+        Raises InputError if fewer can be read: a row is on disk before its checkpoint.
+        """
+        for stale in self.path.glob(".*.*"):  # write_atomic's
+            stale.unlink()
         rows = self.read_metrics()
         path = self.path / "metrics.jsonl"
+        self._check_metrics(rows[:epochs], epochs)
         if path.exists():
             kept = "".join(json.dumps(row) + "\n" for row in rows[:epochs])
-            if kept != path.read_text(encoding="utf-8"):
+            if kept.encode() != path.read_bytes():
                 write_atomic(path, kept)
+
+    def _check_metrics(self, rows: Sequence[Mapping[str, Any]], expected: int) -> None:
+        if len(rows) != expected:
+            raise InputError(
+                f"{self.path / 'metrics.jsonl'}: damaged: {len(rows)} of {expected} rows can be "
+                "read; start over with --overwrite"
+            )
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replace checkpoint.pt, keeping the one before it as checkpoint.previous.pt."""
@@ -194,6 +232,8 @@ class RunDirectory:
             except Exception as error:  # whatever is wrong with it, it cannot be used
                 reason = (str(error) or type(error).__name__).splitlines()[0]
                 notes.append(f"{path}: damaged ({reason}); going back to the one before")
+        if notes:
+            notes.append(f"{self.path}: no checkpoint can be used; starting again")
         return None, notes
 
     @property
@@ -205,8 +245,14 @@ class RunDirectory:
         return (self.path / "result.json").exists()
 
     def read_result(self) -> dict[str, Any]:
-        result: dict[str, Any] = read_json(self.path / "result.json")
-        return result
+        """The finished run's result. Raises InputError if it or the metrics are damaged."""
+        path = self.path / "result.json"
+        result: Any = read_json(path)
+        rows = result.get("epochs", result.get("points")) if isinstance(result, dict) else None
+        if not isinstance(rows, int) or "status" not in result:
+            raise InputError(f"{path}: damaged; delete it and run again")
+        self._check_metrics(self.read_metrics(), rows)
+        return dict(result)
 
 
 def differences(there: Any, now: Any, key: str = "") -> list[str]:

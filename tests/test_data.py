@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
+import pickle
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -420,13 +423,84 @@ def test_a_failed_download_says_so_and_prints_nothing_to_stdout(
     assert capsys.readouterr().out == ""
 
 
+def md5(file: Path) -> str:
+    return hashlib.md5(file.read_bytes()).hexdigest()
+
+
+def write_svhn(file: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """A small file in SVHN's format; its images (N, H, W, C) and labels."""
+    images = np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    labels = np.arange(count) % 10
+    y = np.where(labels == 0, 10, labels).astype(np.uint8)[:, None]  # SVHN calls the 0 ten
+    scipy.io.savemat(file, {"X": images.transpose(1, 2, 3, 0), "y": y})
+    return images, labels
+
+
+def test_svhn_is_read_with_and_without_its_extra_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, known = {}, {}
+    for split, count in (("train", 40), ("test", 20), ("extra", 30)):
+        file = tmp_path / f"{split}_32x32.mat"
+        written[split] = write_svhn(file, count)
+        known[split] = ["http://localhost/", file.name, md5(file)]
+    monkeypatch.setattr("torchvision.datasets.SVHN.split_list", known)
+    for extra in (False, True):
+        arrays = data.DATASETS["svhn"](DatasetConfig(name="svhn", root=tmp_path, extra=extra))
+        train = [written["train"], written["extra"]] if extra else [written["train"]]
+        assert np.array_equal(arrays[0], np.concatenate([images for images, _ in train]))
+        assert np.array_equal(arrays[1], np.concatenate([labels for _, labels in train]))
+        assert np.array_equal(arrays[2], written["test"][0])
+        assert np.array_equal(arrays[3], written["test"][1])
+    assert len(data.load(DatasetConfig(name="svhn", root=tmp_path, val_size=10)).train) == 30
+
+
+def test_cifar_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rows = np.random.default_rng(0).integers(0, 256, (40, 3072), np.uint8)
+    for name, content in (
+        ("data_batch_1", {"data": rows, "labels": [*range(10)] * 4}),
+        ("test_batch", {"data": rows[:10], "labels": [*range(10)]}),
+        ("batches.meta", {"label_names": [str(k) for k in range(10)]}),
+    ):
+        (folder / name).write_bytes(pickle.dumps(content))
+    source = "torchvision.datasets.CIFAR10"
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5(folder / "batches.meta")}
+    monkeypatch.setattr(f"{source}.meta", meta)
+    for kind, name in (("train_list", "data_batch_1"), ("test_list", "test_batch")):
+        monkeypatch.setattr(f"{source}.{kind}", [[name, md5(folder / name)]])
+    loaded = data.load(DatasetConfig(name="cifar10", root=tmp_path, download=False))
+    assert (len(loaded.train), len(loaded.val), loaded.num_classes) == (30, 10, 10)
+    expected = rows[:10].reshape(10, 3, 32, 32).transpose(0, 2, 3, 1)
+    assert np.array_equal(loaded.test.images.numpy(), expected)
+    assert loaded.train.images.is_contiguous()
+
+
+def test_mnist_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
+    labels = (np.arange(40) % 10).astype(np.uint8)
+    for part, count in (("train", 40), ("t10k", 10)):
+        head = struct.pack(">4i", 2051, count, 28, 28)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + images[:count].tobytes())
+        head = struct.pack(">2i", 2049, count)
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(head + labels[:count].tobytes())
+    loaded = data.load(DatasetConfig(name="mnist", root=tmp_path, download=False))
+    assert np.array_equal(loaded.test.images[..., 0].numpy(), images[:10])
+    assert loaded.test.labels.tolist() == [*range(10)]
+    assert (len(loaded.train), len(loaded.val)) == (30, 10)
+
+
 def test_svhn_files_of_the_wrong_content_are_named(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    arrays = {"X": rng.integers(0, 256, (32, 32, 3, 5), np.uint8), "y": np.ones((5, 1), np.uint8)}
-    scipy.io.savemat(tmp_path / "train_32x32.mat", arrays)
-    message = one_line_error(DatasetConfig(name="svhn", root=tmp_path, download=False))
+    write_svhn(tmp_path / "train_32x32.mat", 20)
+    config = DatasetConfig(name="svhn", root=tmp_path, download=False)
+    message = one_line_error(config)
     assert "missing test_32x32.mat" in message
     assert "damaged train_32x32.mat" in message
+    (tmp_path / "train_32x32.mat").write_bytes(b"MATLAB 5.0")
+    assert "damaged train_32x32.mat" in one_line_error(config)
 
 
 def test_damaged_mnist_files_are_refused(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import torch
 
 from clr_cli import config as configs
 from clr_cli import engines
-from clr_cli.engines import Run
 from clr_cli.errors import InputError
 from clr_cli.runs import RunDirectory
+from clr_cli.tasks import Run, execute
 
 
 def plan(config_path: Path, output: Path, *overrides: str, seeds=(0,), **kwargs) -> list[Run]:
@@ -70,14 +70,14 @@ def test_a_finished_plan_is_not_trained_again(tiny, tmp_path):
     runs = plan(tiny, tmp_path)
     list(engines.local(runs))
     before = [(run.path / "result.json").stat().st_mtime_ns for run in runs]
-    assert not [e for e in engines.local(runs) if e.kind == "epoch"]
+    assert not [e for e in engines.local(runs) if e.kind == "row"]
     assert before == [(run.path / "result.json").stat().st_mtime_ns for run in runs]
 
 
 def test_a_closed_generator_leaves_a_resumable_run(tiny, tmp_path, reference):
     runs = plan(tiny, tmp_path / "stopped", seeds=(0, 1))
     events = engines.local(runs)
-    while next(events).kind != "epoch":
+    while next(events).kind != "row":
         pass
     events.close()
     assert not runs[0].directory.finished
@@ -97,14 +97,14 @@ def test_divergence_is_a_result_and_the_plan_goes_on(tiny, tmp_path):
 
 def test_changed_data_is_not_mixed_into_a_run(tiny, tmp_path):
     run = plan(tiny, tmp_path)[0]
-    events = engines.execute(run)
-    while next(events).kind != "epoch":
+    events = execute(run)
+    while next(events).kind != "row":
         pass
     events.close()
     state, _ = run.directory.load_checkpoint()
     run.directory.save_checkpoint({**state, "fingerprint": "other"})
     with pytest.raises(InputError, match="the data has changed"):
-        list(engines.execute(run))
+        list(execute(run))
 
 
 def test_a_dead_worker_is_replaced_and_its_run_goes_on(tiny, tmp_path, reference):
@@ -112,7 +112,7 @@ def test_a_dead_worker_is_replaced_and_its_run_goes_on(tiny, tmp_path, reference
     events, killed = [], False
     for event in engines.local(runs, jobs=2):
         events.append(event)
-        if event.kind == "epoch" and not killed:
+        if event.kind == "row" and not killed:
             killed = True
             children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
             victims = [int(c) for c in children if b"spawn_main" in _command(int(c))]
@@ -200,8 +200,8 @@ def test_memory_and_files_are_flat_over_many_epochs(tiny, tmp_path):
     overrides = ["training.epochs=300", "dataset.train_size=200", "model.width=1"]
     overrides += ["dataset.test_size=50", "dataset.val_size=50"]
     run = plan(tiny, tmp_path, *overrides)[0]
-    for event in engines.execute(run):
-        if event.kind == "epoch" and event.value["epoch"] in (50, 300):
+    for event in execute(run):
+        if event.kind == "row" and event.value["epoch"] in (50, 300):
             resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
             sizes.append((resident, len(os.listdir("/proc/self/fd"))))
     assert torch.get_num_threads() == 1

@@ -57,7 +57,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(directory):
     (directory.path / "checkpoint.previous.pt").write_bytes(b"")
     state, notes = directory.load_checkpoint()
     assert state is None
-    assert len(notes) == 2
+    assert len(notes) == 3
+    assert notes[2].endswith("no checkpoint can be used; starting again")
 
 
 def test_a_checkpoint_cannot_run_code(directory):

@@ -1,0 +1,135 @@
+"""One sweep of an LR range test (Smith 2015, section 3.3): training while the rate rises.
+
+The same ``train_step`` as everywhere, on a model that is thrown away. Validation is measured on
+a fixed subset of the validation split, never on the test split. No I/O; ``suggest`` reads the
+bounds off what comes out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+
+from clr_cli.batches import derive_seed, training_batches
+from clr_cli.config import RangeTestConfig
+from clr_cli.data import Split
+from clr_cli.schedules import Schedule
+from clr_cli.suggest import Divergence, Sweep, ramp
+from clr_cli.training import TrainState, evaluate, train_step
+
+VALIDATION_IMAGES = 1000  # a point's accuracy is then within about 1 % (one standard deviation)
+LEAST_POINTS = 100
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp(Schedule):
+    """The sweep's schedule: ``rate`` is a function made by ``suggest.ramp``."""
+
+    rate: Callable[[int], float]
+
+    def lr(self, iteration: int) -> float:
+        return self.rate(iteration)
+
+
+def plan(config: RangeTestConfig, steps_per_epoch: int) -> tuple[Ramp, int, int]:
+    """(schedule, iterations, iterations between validations) of a sweep.
+
+    Validation comes once an epoch, as in the seed's figure, or at least LEAST_POINTS times.
+    """
+    total = config.iterations or max(2, round((config.epochs or 5) * steps_per_epoch))
+    interval = min(steps_per_epoch, math.ceil(total / LEAST_POINTS))
+    rate = ramp(config.shape, config.min_lr, config.max_lr, total)
+    return Ramp(rate=rate), total, interval
+
+
+def validation_subset(split: Split) -> Split:
+    """At most VALIDATION_IMAGES images, evenly spaced over the split, the same in every sweep."""
+    step = math.ceil(len(split) / VALIDATION_IMAGES)
+    return Split(split.images[::step], split.labels[::step])
+
+
+def sweep(state: TrainState, total: int, interval: int, losses: Sequence[float]) -> Iterator[Row]:
+    """Go on from ``state.iteration`` to ``total``, yielding a row at every validation.
+
+    ``losses`` are those of the iterations before. A row holds ``lrs`` and ``losses`` of its
+    iterations, the validation at its end and ``stopped``: None, or why and where the sweep ends.
+    """
+    divergence = Divergence(state.data.num_classes).after(losses)
+    subset = validation_subset(state.data.val)
+    point = math.ceil(state.iteration / interval)
+    while state.iteration < total and divergence.reason is None:
+        started, first = time.perf_counter(), state.iteration
+        fresh = _advance(state, min(interval, total - first))
+        divergence = divergence.after(fresh)
+        at = divergence.stopped_at
+        stopped = None
+        if at is not None:
+            rate = state.schedule.lr(at)
+            stopped = {"reason": divergence.reason, "iteration": at, "lr": rate}
+        trained = time.perf_counter()
+        val_loss, val_accuracy = evaluate(state, subset)
+        point += 1
+        yield {
+            "point": point,
+            "iteration": state.iteration,
+            "lr": state.schedule.lr(state.iteration - 1),
+            "train_loss": _or_none(math.fsum(fresh) / len(fresh)),
+            "val_loss": _or_none(val_loss),
+            "val_accuracy": val_accuracy,
+            "stopped": stopped,
+            "lrs": [state.schedule.lr(i) for i in range(first, state.iteration)],
+            "losses": [_or_none(loss) for loss in fresh],
+            "train_seconds": trained - started,
+            "eval_seconds": time.perf_counter() - trained,
+        }
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no infinity
+
+
+def _advance(state: TrainState, iterations: int) -> list[float]:
+    """Train the next iterations, across epochs if need be; their losses."""
+    steps = state.data.steps_per_epoch(state.batch_size)
+    end = state.iteration + iterations
+    losses = []
+    devices = [state.device] if state.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(derive_seed(state.seed, state.iteration, "sweep"))
+        state.model.train()
+        while state.iteration < end:
+            epoch, step = divmod(state.iteration, steps)
+            stop = min(steps, step + end - state.iteration)
+            epoch_batches = training_batches(
+                state.data, state.batch_size, seed=state.seed, epoch=epoch + 1
+            )
+            for images, labels in islice(epoch_batches, step, stop):
+                losses.append(train_step(state, images, labels)[0])
+    values: list[float] = torch.stack(losses).tolist()
+    return values
+
+
+def losses_of(rows: Sequence[Row]) -> list[float]:
+    """All iterations' losses of a sweep's rows; one that was not finite is nan."""
+    return [math.nan if loss is None else loss for row in rows for loss in row["losses"]]
+
+
+def measured(seed: int, rows: Sequence[Row]) -> Sweep:
+    """A sweep's rows as the pure side sees them, without the point at which it stopped."""
+    whole = [row for row in rows if row["stopped"] is None]
+    return Sweep(
+        seed=seed,
+        lr=[lr for row in rows for lr in row["lrs"]],
+        train_loss=losses_of(rows),
+        val_lr=[row["lr"] for row in whole],
+        val_accuracy=[row["val_accuracy"] for row in whole],
+        val_loss=[math.nan if row["val_loss"] is None else row["val_loss"] for row in whole],
+        stopped=rows[-1]["stopped"] if rows else None,
+    )

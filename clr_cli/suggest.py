@@ -1,0 +1,453 @@
+"""From the curves of a range test to learning-rate bounds: pure functions over plain numbers.
+
+A sweep trains a throw-away model while the rate rises from min_lr to max_lr. ``ramp`` is that
+rise, ``Divergence`` says when to stop it, and ``suggest`` reads the bounds off the curves, with
+their spread over the sweeps, or says why it cannot.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import takewhile
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+MIN_POINTS = 10  # validation points that a sweep needs; 100 are usual
+BETA = 0.98  # of the loss average, as in fastai and Lightning: a memory of 50 iterations
+MEDIAN_WIDTH = 0.09  # of the ramp: a point must be outvoted by its neighbours
+LOCAL_WIDTH = 0.12  # of the ramp, to each side: the local line's reach
+LEARNED = 0.1  # of the way from chance to 100 %: below it, nothing was learned
+ONSET = 0.1  # of the rise from chance to the best: there accuracy "has started rising"
+TOLERANCE = 0.5  # of the noise of one validation point: what counts as equally good
+EDGE = 0.05  # of the ramp: an answer this close to its start is not an answer
+TAIL = 0.4  # of the ramp, at its end: where accuracy must have stopped rising
+DISAGREE = 3.0  # largest over smallest max_lr of single sweeps
+BASE_SHARE = 10.0  # base_lr is at most max_lr over this
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep measured: the loss of every iteration, validation at a steady interval.
+
+    Accuracies are fractions. ``stopped`` is None for a whole sweep, otherwise the ``reason``
+    ("diverged" or "non-finite"), ``iteration`` and ``lr`` at which it ended.
+    """
+
+    seed: int
+    lr: list[float]
+    train_loss: list[float]
+    val_lr: list[float]
+    val_accuracy: list[float]
+    val_loss: list[float]
+    stopped: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A learning rate, its range over single sweeps, those sweeps' values (by seed), and why."""
+
+    value: float
+    low: float
+    high: float
+    per_sweep: tuple[float, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The answer of a range test.
+
+    ``inconclusive`` is None or the reasons, one per line; then ``next_range`` is the
+    (min_lr, max_lr) to try next and the estimates, where there are any, are only hints.
+    """
+
+    base_lr: Estimate | None
+    max_lr: Estimate | None
+    steepest: Estimate | None
+    valley: Estimate | None
+    minimum: Estimate | None
+    inconclusive: str | None = None
+    next_range: tuple[float, float] | None = None
+
+
+def ramp(shape: str, min_lr: float, max_lr: float, total: int) -> Callable[[int], float]:
+    """The rate of iteration 0 .. total-1: exactly min_lr at the first, max_lr at the last.
+
+    ``shape`` is linear (Smith 2015, section 3.3) or exponential (equal time per decade).
+    Raises ValueError for another shape or an empty range.
+    """
+    if not 0 < min_lr < max_lr < math.inf:
+        raise ValueError(f"max_lr: {max_lr:g} is not above min_lr {min_lr:g} > 0")
+    if total < 2:
+        raise ValueError(f"iterations: a sweep needs at least 2, not {total}")
+    if shape not in ("linear", "exponential"):
+        raise ValueError(f"shape: {shape!r} is neither linear nor exponential")
+
+    def lr(iteration: int) -> float:
+        part = iteration / (total - 1)
+        if shape == "linear":
+            return min_lr * (1 - part) + max_lr * part
+        return math.exp(math.log(min_lr) * (1 - part) + math.log(max_lr) * part)
+
+    return lr
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The stop rule of a sweep, as a value: feed it losses with ``after``, look at ``reason``.
+
+    A sweep has diverged at the first loss that is not finite, or once the average loss lies
+    half the loss of guessing, ln(classes) / 2, above the lowest average so far. The distance is
+    an offset because a factor (fastai, Lightning: 4 times the best) fires on plain noise when
+    the best is near zero, and never when training stops learning at a loss of 1. The average is
+    exponential and bias-corrected, so the first average is the first loss; it is judged after
+    its memory of 50 iterations, so no single early batch can stop a sweep.
+    """
+
+    num_classes: int
+    count: int = 0
+    weighted: float = 0.0
+    best: float = math.inf
+    reason: Literal["diverged", "non-finite"] | None = None
+    stopped_at: int | None = None  # 0-based iteration, that is an index into the losses
+
+    def after(self, losses: Iterable[float]) -> Divergence:
+        """The state after these further losses; those after a stop are ignored."""
+        state = self
+        for loss in losses:
+            if state.reason is not None:
+                break
+            state = state._step(loss)
+        return state
+
+    def _step(self, loss: float) -> Divergence:
+        if not math.isfinite(loss):
+            return replace(self, reason="non-finite", stopped_at=self.count)
+        count = self.count + 1
+        weighted = BETA * self.weighted + (1 - BETA) * loss
+        average = weighted / (1 - BETA**count)
+        after = replace(self, count=count, weighted=weighted, best=min(self.best, average))
+        judged = count * (1 - BETA) >= 1
+        if judged and average > self.best + math.log(self.num_classes) / 2:
+            return replace(after, reason="diverged", stopped_at=self.count)
+        return after
+
+
+def smooth_loss(losses: Sequence[float]) -> list[float]:
+    """Bias-corrected exponential average per iteration, up to the first non-finite loss."""
+    weighted, out = 0.0, []
+    for count, loss in enumerate(takewhile(math.isfinite, losses), start=1):
+        weighted = BETA * weighted + (1 - BETA) * loss
+        out.append(weighted / (1 - BETA**count))
+    return out
+
+
+def smooth_accuracy(values: Sequence[float]) -> list[float]:
+    """Running median, then a local line, along the ramp.
+
+    The median removes single lucky or unlucky points whatever their size; the line (LOESS of
+    degree 1, Cleveland 1979) removes its steps without flattening the rise at the ends.
+    """
+    out: list[float] = _smooth(np.asarray(values, dtype=np.float64)).tolist()
+    return out
+
+
+def _smooth(values: Array) -> Array:
+    n = len(values)
+    if n < 3:
+        return values
+    half = max(1, round(MEDIAN_WIDTH * n / 2))
+    padded = np.pad(values, half, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
+    smoothed: Array = _local_lines(n) @ np.nanmedian(windows, axis=1)
+    return smoothed
+
+
+@lru_cache(maxsize=8)
+def _local_lines(n: int) -> Array:
+    """Row i holds the weights that fit a line around point i and read it off at i (tricube)."""
+    at = np.arange(n, dtype=np.float64)
+    offset = at[None, :] - at[:, None]
+    weight = np.clip(1 - np.abs(offset / max(2.0, LOCAL_WIDTH * n)) ** 3, 0, None) ** 3
+    weight /= weight.sum(axis=1, keepdims=True)
+    centre = (weight * offset).sum(axis=1, keepdims=True)
+    variance = (weight * (offset - centre) ** 2).sum(axis=1, keepdims=True)
+    lines: Array = weight * (1 - centre * (offset - centre) / variance)
+    return lines
+
+
+@dataclass(frozen=True)
+class _Consensus:
+    """The sweeps' accuracy, pooled. ``raw`` is (sweeps, points), the other arrays (points,)."""
+
+    lr: Array
+    raw: Array
+    level: Array  # mean over sweeps of the smoothed accuracy
+    dependable: Array  # level less its raggedness
+    noise: float  # of one validation point around its smoothed curve, as a standard deviation
+    chance: float
+
+    @property
+    def rise(self) -> float:
+        return float(self.level.max()) - self.chance
+
+
+def _pool(lr: Array, raw: Array, chance: float) -> _Consensus:
+    smoothed = np.array([_smooth(row) for row in raw])
+    residual = np.abs(raw - smoothed)
+    level = smoothed.mean(axis=0)
+    # 1.4826 makes the median absolute deviation a standard deviation for normal noise.
+    noise = 1.4826 * float(np.median(residual))
+    return _Consensus(lr, raw, level, level - _smooth(residual.mean(axis=0)), noise, chance)
+
+
+def _max_lr(pooled: _Consensus) -> tuple[float, float, float]:
+    """max_lr and the ends of the region that it is the centre of; see ``suggest``."""
+    score = pooled.dependable
+    tolerance = max(TOLERANCE * pooled.noise, 0.01 * max(pooled.rise, 0), 1e-6)
+    good = score >= score.max() - 4 * tolerance  # beyond, a weight is below 2 %
+    first = last = int(score.argmax())
+    while first > 0 and good[first - 1]:
+        first -= 1
+    while last + 1 < len(score) and good[last + 1]:
+        last += 1
+    region = slice(first, last + 1)
+    weight = np.exp((score[region] - score.max()) / tolerance)
+    centre = math.exp(np.average(np.log(pooled.lr[region]), weights=weight))
+    return centre, float(pooled.lr[first]), float(pooled.lr[last])
+
+
+def _onset(pooled: _Consensus, min_lr: float) -> float:
+    """Where the smoothed accuracy has made ONSET of its rise: the last time before its best.
+
+    The last time, because noise crosses a low threshold early and by chance. Before the first
+    update accuracy is at chance: that is the point at min_lr.
+    """
+    curve = np.r_[pooled.chance, pooled.level[: int(pooled.level.argmax()) + 1]]
+    log_lr = np.log(np.r_[min_lr, pooled.lr])
+    threshold = pooled.chance + ONSET * pooled.rise
+    at = int(np.flatnonzero(curve < threshold)[-1])
+    part = (threshold - curve[at]) / (curve[at + 1] - curve[at])
+    return math.exp(log_lr[at] * (1 - part) + log_lr[at + 1] * part)
+
+
+def _steepest(lr: Sequence[float], loss: Sequence[float]) -> float | None:
+    """Lightning's default (`_LRFinder.suggestion`: 10 points skipped before, 1 behind), but with
+    the gradient against log LR, as fastai's `steep` has it; against LR it favours the start."""
+    x, y = np.log(lr[10:-1]), np.asarray(loss[10:-1])
+    return float(lr[10 + int(np.gradient(y, x).argmin())]) if len(y) >= 2 else None
+
+
+def _trimmed(lr: Sequence[float], loss: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    skip = len(loss) // 10  # as fastai's `lr_find`: a tenth before, 5 points behind
+    return lr[skip:-5], loss[skip:-5]
+
+
+def _valley(lr: Sequence[float], loss: Sequence[float]) -> float | None:
+    """fastai's `valley`: the middle of the longest decreasing run of losses, which it finds as
+    the longest decreasing subsequence and takes as contiguous. O(n log n) where fastai's is n²."""
+    lr, loss = _trimmed(lr, loss)
+    tails: list[float] = []
+    longest = end = 0
+    for i, value in enumerate(loss):
+        at = bisect_left(tails, -value)
+        tails[at : at + 1] = [-value]
+        if at + 1 > longest:
+            longest, end = at + 1, i
+    third = longest / 3
+    return float(lr[end - longest + int(third) + int(third / 2)]) if loss else None
+
+
+def _minimum(lr: Sequence[float], loss: Sequence[float]) -> float | None:
+    """fastai's `minimum`: a tenth of the rate at the lowest loss."""
+    lr, loss = _trimmed(lr, loss)
+    return float(lr[int(np.argmin(loss))]) / 10 if loss else None
+
+
+def suggest(
+    sweeps: Sequence[Sweep], *, num_classes: int, chance: float | None = None
+) -> Suggestion:
+    """The bounds that these sweeps of one ramp support, or why they support none.
+
+    ``chance`` is the accuracy without learning: by default 1/num_classes; better the share of
+    the largest class of the validation labels, which a model that learned nothing can reach.
+    The order of the sweeps does not matter. Raises ValueError for no sweeps or unlike ramps.
+
+    **max_lr** (Smith 2015, section 3.3: where accuracy "starts to slow, become ragged, or
+    fall"). The highest point is luck on a ragged plateau, and "the last good rate" or "the first
+    good rate" jump with the noise at a plateau's flat ends. Hence:
+
+    1. Smooth each sweep's accuracy and average the sweeps. Past the rate at which a sweep stopped
+       early, it counts as chance.
+    2. Subtract the raggedness: the smoothed distance of the points from their curve. What is left
+       is the accuracy one can depend on; a lucky point raises the raggedness, not the level.
+    3. Take the region around its top that is about as good, and return the centre of that
+       region in log LR, each rate weighted by exp(-shortfall / tolerance). The tolerance is half
+       the noise of one validation point (from the residuals' median), so a sharp peak gives the
+       peak and a plateau gives its middle, and both move little when the noise is redrawn.
+
+    **base_lr**: where the pooled accuracy has made a tenth of its rise above chance and holds
+    it, but at most max_lr / 10.
+
+    ``value`` is max_lr and base_lr of the pooled curve; low, high and per_sweep come from the
+    sweeps one by one. ``steepest``, ``valley`` and ``minimum`` read the training loss as Lightning
+    and fastai do; their value is the median over sweeps.
+    """
+    sweeps = sorted(sweeps, key=lambda sweep: (sweep.seed, sweep.val_accuracy))
+    lr, raw = _aligned(sweeps, 1 / num_classes)
+    chance = 1 / num_classes if chance is None else chance
+    losses = [(sweep.lr, smooth_loss(sweep.train_loss)) for sweep in sweeps]
+    others = {
+        "steepest": _median(_steepest, losses, "steepest fall of the training loss per log LR"),
+        "valley": _median(_valley, losses, "middle of the training loss's longest fall"),
+        "minimum": _median(_minimum, losses, "a tenth of the LR at the lowest training loss"),
+    }
+    low, high = sweeps[0].lr[0], max(sweep.lr[-1] for sweep in sweeps)
+    failure = _nothing_learned(sweeps, lr, raw, chance, (low, high))
+    if failure:
+        return Suggestion(None, None, **others, inconclusive=failure[0], next_range=failure[1])
+    pooled = _pool(lr, raw, chance)
+    max_lr, base_lr = _bounds(pooled, low)
+    reasons = list(_doubts(pooled, max_lr, (low, high)))
+    return Suggestion(
+        base_lr,
+        max_lr,
+        **others,
+        inconclusive="\n".join(reason for reason, _ in reasons) or None,
+        next_range=(min(r[0] for _, r in reasons), max(r[1] for _, r in reasons))
+        if reasons
+        else None,
+    )
+
+
+def _aligned(sweeps: Sequence[Sweep], chance: float) -> tuple[Array, Array]:
+    """The longest sweep's rates and all accuracies on them, filled with chance after a stop."""
+    if not sweeps or not all(sweep.lr for sweep in sweeps):
+        raise ValueError("sweeps: at least one with at least one iteration is needed")
+    longest = max(sweeps, key=lambda sweep: len(sweep.val_lr))
+    lr = np.asarray(longest.val_lr, dtype=np.float64)
+    raw = np.full((len(sweeps), len(lr)), chance)
+    for row, sweep in zip(raw, sweeps, strict=True):
+        n = len(sweep.val_lr)
+        if not np.allclose(sweep.val_lr, lr[:n], rtol=1e-6, atol=0):
+            raise ValueError(f"sweeps: seed {sweep.seed} has another ramp than the others")
+        row[:n] = sweep.val_accuracy
+    return lr, raw
+
+
+def _median(
+    rule: Callable[[Sequence[float], Sequence[float]], float | None],
+    losses: Iterable[tuple[Sequence[float], Sequence[float]]],
+    reason: str,
+) -> Estimate | None:
+    values = tuple(v for v in (rule(lr[: len(loss)], loss) for lr, loss in losses) if v is not None)
+    if not values:
+        return None
+    return Estimate(float(np.median(values)), min(values), max(values), values, reason)
+
+
+def _bounds(pooled: _Consensus, min_lr: float) -> tuple[Estimate, Estimate]:
+    singles = [_pool(pooled.lr, row[None], pooled.chance) for row in pooled.raw]
+    centre, first, last = _max_lr(pooled)
+    tops = tuple(_max_lr(single)[0] for single in singles)
+    best = 100 * float(pooled.level.max())
+    max_lr = Estimate(
+        centre,
+        min(*tops, centre),
+        max(*tops, centre),
+        tops,
+        f"centre of the LRs {first:.3g} to {last:.3g}, where accuracy less its raggedness is "
+        f"within noise of its best (accuracy {best:.1f} %)",
+    )
+    onset, cap = _onset(pooled, min_lr), centre / BASE_SHARE
+    starts = tuple(
+        min(_onset(single, min_lr), top / BASE_SHARE)
+        for single, top in zip(singles, tops, strict=True)
+    )
+    value = min(onset, cap)
+    base_lr = Estimate(
+        value,
+        min(*starts, value),
+        max(*starts, value),
+        starts,
+        f"accuracy has made {ONSET:.0%} of its rise"
+        if onset <= cap
+        else f"a {BASE_SHARE:g}th of max_lr (accuracy starts rising only at {onset:.3g})",
+    )
+    return max_lr, base_lr
+
+
+def _nothing_learned(
+    sweeps: Sequence[Sweep], lr: Array, raw: Array, chance: float, tried: tuple[float, float]
+) -> tuple[str, tuple[float, float]] | None:
+    """The reason and the range to try next when there is no curve to read a bound off."""
+    low, high = tried
+    stops = [float(sweep.stopped["lr"]) for sweep in sweeps if sweep.stopped]
+    early = min(stops, default=high)
+    if len(lr) >= MIN_POINTS:
+        pooled = _pool(lr, raw, chance)
+        # Five standard errors of the smoothed curve, as it has several chances to exceed them.
+        luck = 5 * pooled.noise / math.sqrt(raw.size * LOCAL_WIDTH)
+        if pooled.rise > max(LEARNED * (1 - chance), luck):
+            return None
+    if stops:
+        range_ = (min(low, early / 100) / 10, early)
+        said = f"the sweep ended at LR {early:.3g} (diverged) before anything was learned"
+    elif len(lr) < MIN_POINTS:
+        range_ = (low, high)
+        said = f"{len(lr)} validation points are too few, {MIN_POINTS} needed: a longer sweep"
+    else:
+        range_ = (low, high * 10)
+        best = float(pooled.level.max())
+        said = (
+            f"nothing was learned: accuracy reached {best:.1%}, chance is {chance:.1%}; "
+            "try a longer sweep as well"
+        )
+    return f"{said}: {_try(range_)}", range_
+
+
+def _doubts(
+    pooled: _Consensus, max_lr: Estimate, tried: tuple[float, float]
+) -> Iterable[tuple[str, tuple[float, float]]]:
+    """(reason, range to try next) for every ground on which the bounds cannot be trusted."""
+    low, high = tried
+    n = len(pooled.lr)
+    if _still_rising(pooled):
+        next_range = (low, high * 4)
+        yield f"accuracy still rises at the end of the range: {_try(next_range)}", next_range
+    if max_lr.value <= pooled.lr[min(n - 1, int(EDGE * n))]:
+        next_range = (low / 10, max_lr.value * 10)
+        yield (
+            f"accuracy falls from the start of the range on: {_try(next_range)}",
+            next_range,
+        )
+    ratio = max_lr.high / max_lr.low
+    if ratio > DISAGREE:
+        next_range = (max(low, max_lr.low / 10), min(high, max_lr.high * 3))
+        yield (
+            f"the sweeps disagree: max_lr {max_lr.low:.3g} to {max_lr.high:.3g}, a factor of "
+            f"{ratio:.1f} (at most {DISAGREE:g} is trusted): more or longer sweeps, "
+            f"{_try(next_range)}",
+            next_range,
+        )
+
+
+def _still_rising(pooled: _Consensus) -> bool:
+    """Whether a line through the last TAIL of the ramp rises: clearly, and by a tenth of it all."""
+    tail = pooled.raw[:, -max(4, round(TAIL * len(pooled.lr))) :]
+    at = np.tile(np.linspace(-0.5, 0.5, tail.shape[1]), len(tail))
+    slope = float((at * tail.ravel()).sum() / (at**2).sum())
+    error = pooled.noise / math.sqrt(float((at**2).sum()))
+    return slope > max(2 * error, 0.1 * pooled.rise)
+
+
+def _try(next_range: tuple[float, float]) -> str:
+    return f"--min-lr {next_range[0]:.3g} --max-lr {next_range[1]:.3g}"
