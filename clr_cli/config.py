@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,16 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_values(cls, given: Any) -> Any:
+        """YAML reads ``yes`` as true, which pydantic would take for the number 1."""
+        for key, value in given.items() if isinstance(given, Mapping) else ():
+            field = cls.model_fields.get(key)
+            if isinstance(value, bool) and field is not None and field.annotation is not bool:
+                raise ValueError(f"{key}: {value}: a truth value (yes or no) does not fit here")
+        return given
+
 
 class AugmentConfig(Section):
     crop_padding: int = Field(
@@ -62,8 +73,8 @@ class DatasetConfig(Section):
 
 class ModelConfig(Section):
     name: str = Field("cnn", description="cnn, resnet18, wrn, torchvision:<name>, module:function")
-    width: Count | None = None
-    depth: Count | None = None
+    width: Annotated[int, Field(ge=1, le=4096)] | None = None
+    depth: Annotated[int, Field(ge=1, le=4096)] | None = None
 
 
 class OptimizerConfig(Section):
@@ -72,12 +83,19 @@ class OptimizerConfig(Section):
     nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0, allow_inf_nan=False)
 
+    @model_validator(mode="after")
+    def _check(self) -> OptimizerConfig:
+        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov: true needs sgd with a momentum above 0")
+        return self
+
 
 class TrainingConfig(Section):
     epochs: Count = 80
     batch_size: Count = 128
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    cuda_graph: bool = Field(False, description="replay steps from a CUDA graph (experimental)")
     threads: Count | None = Field(None, description="CPU threads of a run; default: torch's own")
 
 
@@ -300,7 +318,7 @@ def find_config(name: str) -> Path:
     shipped = shipped_configs()
     for stem in (name, f"{name}.yaml"):
         for path in (Path(stem), Path("configs") / stem, shipped / stem):
-            if path.is_file():
+            if os.path.isfile(path):  # which answers no to a name that is no name
                 return path
     known = sorted(p.name for p in shipped.glob("*.yaml"))
     suffixed = name if name.endswith(".yaml") else f"{name}.yaml"
@@ -378,6 +396,8 @@ def _explain(error: Any) -> str:
     loc = [str(part) for part in error["loc"]]
     if loc[:1] == ["schedules"] and len(loc) > 2 and loc[2] in SCHEDULE_MODELS:
         del loc[2]  # the union's tag
+    if loc[:1] == ["compare"]:
+        del loc[2:]  # the kinds of value that seeds and target could have had
     key = ".".join(loc) or "config"
     kind, message = error["type"], error["msg"]
     if kind == "extra_forbidden":
@@ -390,9 +410,10 @@ def _explain(error: Any) -> str:
             f"{key}.kind: {_shown(given)} is unknown{did_you_mean(str(given), [*SCHEDULE_MODELS])}"
         )
     if kind == "value_error":  # ours: "key: what is wrong"
-        return f"{key}.{message.removeprefix('Value error, ')}"
+        return ".".join([*loc, message.removeprefix("Value error, ")])
     if kind == "string_pattern_mismatch":
-        return f"{key}: {_shown(error['input'])} may hold only letters, digits and . _ + -"
+        rule = "may hold only letters, digits and . _ + -, at most 100, a letter or digit first"
+        return f"{key}: {_shown(error['input'])} {rule}"
     return f"{key}: {_shown(error['input'])}: {message[:1].lower()}{message[1:]}"
 
 

@@ -21,8 +21,11 @@ from clr_cli.data import Split
 from clr_cli.errors import InputError
 from clr_cli.models import build_model
 from clr_cli.schedules import Schedule
+from clr_cli.step_graph import StepGraph
 
-EVAL_BATCH = 500
+# Images at a time: those a CPU's cache holds, or enough to keep any other device busy.
+EVAL_BATCH = 250
+EVAL_BATCH_ELSEWHERE = 2000
 Metrics = dict[str, float]
 
 
@@ -48,6 +51,11 @@ class TrainState:
     autocast: torch.dtype | None
     epoch: int = 0
     iteration: int = 0
+    cuda_graph: bool = False
+    graph: StepGraph | None = None
+
+    def __post_init__(self) -> None:
+        self.graph = _graph(self)
 
     @property
     def device(self) -> torch.device:
@@ -64,8 +72,19 @@ class TrainState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # The hyperparameters are the config's and the schedule's business, and their tensors are
+        # on the device already.
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         self.epoch, self.iteration = state["epoch"], state["iteration"]
+        self.graph = _graph(self)
+
+
+def _graph(state: TrainState) -> StepGraph | None:
+    """Steps are replayed on CUDA if wanted, unless the momentum is cycled: a graph freezes it."""
+    if state.cuda_graph and state.device.type == "cuda" and state.schedule.momentum(0) is None:
+        return StepGraph(_update)
+    return None
 
 
 def resolve_device(name: str) -> torch.device:
@@ -135,13 +154,17 @@ def build(
         label_smoothing=config.training.label_smoothing,
         seed=seed,
         autocast=torch.bfloat16 if precision == "bf16" else None,
+        cuda_graph=config.training.cuda_graph,
     )
 
 
 def _optimizer(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
     given = config.optimizer
-    # The schedule sets the rate before every step; this one is never used.
-    common: dict[str, Any] = {"lr": 1.0, "weight_decay": given.weight_decay, "fused": True}
+    # The schedule sets the rate before every step; this one is never used. A graph reads it from
+    # memory at every step, a number would be frozen into it.
+    graph = config.training.cuda_graph and device.type == "cuda"
+    lr = torch.tensor(1.0, device=device) if graph else 1.0
+    common: dict[str, Any] = {"lr": lr, "weight_decay": given.weight_decay, "fused": True}
     if given.name == "adamw":
         return torch.optim.AdamW(model.parameters(), betas=(given.momentum, 0.999), **common)
     return torch.optim.SGD(
@@ -154,7 +177,10 @@ def set_hyperparameters(state: TrainState) -> float:
     lr = state.schedule.lr(state.iteration)
     momentum = state.schedule.momentum(state.iteration)
     for group in state.optimizer.param_groups:
-        group["lr"] = lr
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
         if momentum is not None and "betas" in group:
             group["betas"] = (momentum, group["betas"][1])
         elif momentum is not None:
@@ -168,12 +194,17 @@ def train_step(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tenso
     Returns the mean loss and the number of correct answers as device scalars: no host sync.
     """
     set_hyperparameters(state)
+    loss, correct = (state.graph or _update)(state, images, labels)
+    state.iteration += 1
+    return loss, correct
+
+
+def _update(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     logits = _forward(state, images)
     loss = F.cross_entropy(logits, labels, label_smoothing=state.label_smoothing)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
-    state.iteration += 1
     return loss.detach(), (logits.argmax(1) == labels).sum()
 
 
@@ -183,13 +214,14 @@ def _forward(state: TrainState, images: Tensor) -> Tensor:
     return logits.float()
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
     """Mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split."""
     state.model.eval()
     loss = torch.zeros((), device=state.device)
     correct = torch.zeros((), device=state.device, dtype=torch.int64)
-    for images, labels in evaluation_batches(split, EVAL_BATCH):
+    batch_size = EVAL_BATCH if state.device.type == "cpu" else EVAL_BATCH_ELSEWHERE
+    for images, labels in evaluation_batches(split, batch_size):
         logits = _forward(state, images)
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from clr_cli import batches, data, schedules, training
 from clr_cli.config import Config, DatasetConfig
@@ -92,10 +93,14 @@ def test_order_depends_on_seed_and_epoch_alone(resident):
     assert not torch.equal(labels(0, 1), labels(1, 1))
 
 
-@pytest.mark.parametrize("optimizer", [{"nesterov": True}, {"name": "adamw", "weight_decay": 0.01}])
-def test_training_equals_a_plain_loop(resident, loaded, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "max_lr"),  # where rounding does not grow from step to step
+    [({"nesterov": True}, 0.1), ({"name": "adamw", "weight_decay": 0.01}, 0.01)],
+)
+def test_training_equals_a_plain_loop(resident, loaded, optimizer, max_lr):
     """The oracle: textbook normalisation, torch's CyclicLR, unfused optimizer, NCHW, fp32."""
-    state = make_state(resident, optimizer=optimizer, training={"epochs": 2, "batch_size": 50})
+    schedule = make_schedule(**{**TRIANGULAR, "max_lr": max_lr})
+    state = make_state(resident, optimizer=optimizer, schedule=schedule)
     model = make_state(resident).model.to(memory_format=torch.contiguous_format)
     if optimizer.get("name") == "adamw":
         plain = torch.optim.AdamW(
@@ -105,7 +110,7 @@ def test_training_equals_a_plain_loop(resident, loaded, optimizer):
         plain = torch.optim.SGD(
             model.parameters(), 0.001, 0.9, weight_decay=5e-4, nesterov=True, foreach=False
         )
-    cyclic = torch.optim.lr_scheduler.CyclicLR(plain, 0.001, 0.1, 4, cycle_momentum=False)
+    cyclic = torch.optim.lr_scheduler.CyclicLR(plain, 0.001, max_lr, 4, cycle_momentum=False)
     mean = torch.tensor(loaded.mean).view(1, 3, 1, 1)
     std = torch.tensor(loaded.std).view(1, 3, 1, 1)
     for epoch, metrics in enumerate(training.train(state, 2), start=1):
@@ -142,6 +147,59 @@ def test_bf16_step_is_the_fp32_step_within_its_precision(resident):
     assert loss16.item() == pytest.approx(loss.item(), rel=0.02)
     error = (gradients16 - gradients).norm() / gradients.norm()
     assert error < 0.1
+
+
+class _Reads(TorchDispatchMode):
+    """Counts what waits for a device: reading a number, or a shape that depends on the data."""
+
+    waits = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal")
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.name() in self.waits
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", [{}, {"name": "adamw"}])
+def test_no_step_waits_for_the_device(resident, optimizer):
+    state = make_state(resident, precision="bf16", optimizer=optimizer)
+    with _Reads() as reads:
+        for images, labels in batches.training_batches(resident, 50, seed=0, epoch=1):
+            loss, correct = training.train_step(state, images, labels)
+        assert reads.count == 0
+        assert loss.isfinite()  # reads one number, and is seen
+        assert reads.count == 1
+    assert loss.shape == correct.shape == ()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("optimizer", [{}, {"name": "adamw"}])
+def test_cuda_steps_from_a_graph_are_the_eager_steps_and_never_wait(loaded, optimizer):
+    cuda = torch.device("cuda")
+    on_gpu = batches.to_device(loaded, cuda, crop_padding=4)
+    torch.backends.cudnn.deterministic = True
+    eager = make_state(on_gpu, precision="bf16", optimizer=optimizer)
+    graph = {"batch_size": 50, "cuda_graph": True}
+    graphed = make_state(on_gpu, precision="bf16", optimizer=optimizer, training=graph)
+    for epoch in (1, 2):
+        losses = []
+        for images, labels in batches.training_batches(on_gpu, 50, seed=0, epoch=epoch):
+            # The graph is recorded in the first epoch, and recording it synchronizes.
+            torch.cuda.set_sync_debug_mode("default" if epoch == 1 else "error")
+            losses.append(training.train_step(graphed, images, labels)[0])
+            torch.cuda.set_sync_debug_mode("default")
+            assert losses[-1].item() == training.train_step(eager, images, labels)[0].item()
+        assert len({loss.item() for loss in losses}) == len(losses)
+    saved = graphed.state_dict()
+    saved = torch.utils._pytree.tree_map_only(torch.Tensor, lambda t: t.detach().cpu(), saved)
+    resumed = make_state(on_gpu, precision="bf16", optimizer=optimizer, training=graph, seed=7)
+    resumed.load_state_dict(saved)
+    for images, labels in batches.training_batches(on_gpu, 50, seed=0, epoch=3):
+        expected = training.train_step(graphed, images, labels)[0].item()
+        assert training.train_step(resumed, images, labels)[0].item() == expected
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(resident, tmp_path):

@@ -1,0 +1,233 @@
+"""Training loops to be timed side by side: ours, bare loops and other projects' normal use.
+
+Every one trains the same network on the same images with SGD (momentum 0.9, weight decay 5e-4).
+Ours draws crops from the whole training split; the others take ready-made fp32 images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from clr_cli import batches, schedules, training
+from clr_cli.config import Config
+from clr_cli.data import Data, Split
+
+LR = 0.02
+Seconds = tuple[float, float]  # wall, CPU of this process
+Loop = Callable[[], Seconds]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What all loops share. ``precision`` is that of ours and of the fast bare loop."""
+
+    data: Data
+    width: int
+    batch_size: int
+    iterations: int
+    device: torch.device
+    precision: str
+
+    @property
+    def images(self) -> int:
+        return self.iterations * self.batch_size
+
+    def resident(self, images: int) -> batches.Resident:
+        """The first images of the training split; next to nothing to evaluate on."""
+        one = Split(self.data.test.images[:1], self.data.test.labels[:1])
+        train = Split(self.data.train.images[:images], self.data.train.labels[:images])
+        cut = dataclasses.replace(self.data, train=train, val=one, test=one)
+        return batches.to_device(cut, self.device, crop_padding=4)
+
+    def state(self, images: int) -> training.TrainState:
+        config = Config.model_validate(
+            {
+                "model": {"width": self.width},
+                "training": {"epochs": 1, "batch_size": self.batch_size},
+            }
+        )
+        schedule = schedules.make(
+            "constant", {"lr": LR}, iterations_per_epoch=1, total_iterations=1
+        )
+        resident = self.resident(images)
+        return training.build(config, schedule, resident, seed=0, precision=self.precision)
+
+    def plain(self) -> tuple[nn.Module, TensorDataset]:
+        """The network as torch makes it, and normalised fp32 NCHW images."""
+        model = self.state(self.batch_size).model.to(memory_format=torch.contiguous_format)
+        # One batch more than is timed: timing runs from one forward pass to another.
+        count = self.images + self.batch_size
+        images = self.data.train.images[:count].permute(0, 3, 1, 2).float().div_(255)
+        mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (self.data.mean, self.data.std))
+        images = images.sub_(mean).div_(std).contiguous()
+        return model, TensorDataset(images, self.data.train.labels[:count])
+
+
+def optimizer(model: nn.Module, **options: Any) -> torch.optim.SGD:
+    return torch.optim.SGD(model.parameters(), LR, 0.9, weight_decay=5e-4, **options)
+
+
+def clock() -> Seconds:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter(), time.process_time()
+
+
+def timed(work: Callable[[], object]) -> Seconds:
+    wall, cpu = clock()
+    work()
+    wall_end, cpu_end = clock()
+    return wall_end - wall, cpu_end - cpu
+
+
+def ours(problem: Problem) -> Loop:
+    """A whole epoch: shuffling, cropping, metrics and schedule, and an evaluation of 2 images."""
+    state = problem.state(problem.images)
+    return lambda: timed(lambda: training.train_epoch(state))
+
+
+def bare(problem: Problem, *, fast: bool) -> Loop:
+    """Nothing but forward, backward and update, on one batch that is there already."""
+    model, data = problem.plain()
+    model = model.to(problem.device)
+    images, labels = (t[: problem.batch_size].to(problem.device) for t in data.tensors)
+    autocast = fast and problem.precision == "bf16"
+    if fast:
+        model = model.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    sgd = optimizer(model, fused=fast)
+
+    def work() -> None:
+        for _ in range(problem.iterations):
+            sgd.zero_grad()
+            with torch.autocast(problem.device.type, torch.bfloat16, enabled=autocast):
+                logits = model(images)
+            F.cross_entropy(logits.float(), labels).backward()
+            sgd.step()
+
+    return lambda: timed(work)
+
+
+def between_forwards(model: nn.Module, iterations: int, fit: Callable[[], object]) -> Seconds:
+    """Time of ``iterations`` whole iterations inside ``fit``, its start and end left out."""
+    marks: list[Seconds] = []
+    hook = model.register_forward_pre_hook(lambda *_: marks.append(clock()))
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        fit()
+    hook.remove()
+    return marks[iterations][0] - marks[0][0], marks[iterations][1] - marks[0][1]
+
+
+def torch_lr_finder(problem: Problem) -> Loop:
+    from torch_lr_finder import LRFinder
+
+    model, data = problem.plain()
+    loader = DataLoader(data, problem.batch_size, shuffle=True)
+
+    def fit() -> None:
+        finder = LRFinder(model, optimizer(model), nn.CrossEntropyLoss(), device=problem.device)
+        finder.range_test(
+            loader,
+            start_lr=LR,
+            end_lr=2 * LR,
+            num_iter=problem.iterations + 1,
+            step_mode="linear",
+            diverge_th=1e9,
+        )
+
+    return lambda: between_forwards(model, problem.iterations, fit)
+
+
+def lightning(problem: Problem) -> Loop:
+    import logging
+
+    import lightning as L
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    model, data = problem.plain()
+    loader = DataLoader(data, problem.batch_size, shuffle=True)
+
+    class Module(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+            images, labels = batch
+            return F.cross_entropy(self.model(images), labels)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return optimizer(self.model)
+
+    module = Module()
+
+    def fit() -> None:
+        trainer = L.Trainer(
+            max_epochs=1,
+            accelerator=problem.device.type,
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, loader)
+
+    return lambda: between_forwards(model, problem.iterations, fit)
+
+
+def fastai(problem: Problem) -> Loop:
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner
+    from fastai.optimizer import SGD
+
+    model, data = problem.plain()
+    one = TensorDataset(*(t[:1] for t in data.tensors))
+    loaders = DataLoaders.from_dsets(
+        data, one, bs=problem.batch_size, num_workers=0, device=problem.device
+    )
+    learner = Learner(loaders, model, F.cross_entropy, SGD, lr=LR, wd=5e-4, moms=(0.9, 0.9, 0.9))
+
+    def fit() -> None:
+        with learner.no_logging():
+            learner.fit(1)
+
+    return lambda: between_forwards(model, problem.iterations, fit)
+
+
+PEERS: dict[str, Callable[[Problem], Loop]] = {
+    "torch_lr_finder": torch_lr_finder,
+    "lightning": lightning,
+    "fastai": fastai,
+}
+
+
+def contenders(problem: Problem) -> dict[str, Loop]:
+    """Ours first, then the bare loops, then whichever peer is installed."""
+    fast = f"bare loop: channels_last, {problem.precision}, fused, one batch"
+    loops = {
+        "clr, whole epoch": ours(problem),
+        fast: bare(problem, fast=True),
+        "bare loop: fp32, NCHW, one batch": bare(problem, fast=False),
+    }
+    for name, make in PEERS.items():
+        if importlib.util.find_spec(name) is not None:
+            loops[name] = make(problem)
+    return loops
