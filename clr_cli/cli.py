@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -136,6 +137,8 @@ def range_test(
     min_lr: Annotated[float | None, typer.Option(help="The ramp's first rate.")] = None,
     max_lr: Annotated[float | None, typer.Option(help="The ramp's last rate.")] = None,
     shape: Annotated[str | None, typer.Option(help="linear or exponential.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="A sweep's length in epochs.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="... or in iterations.")] = None,
     sets: Sets = None,
     name: ExperimentName = None,
     output_dir: OutputDir = Path("outputs"),
@@ -150,6 +153,9 @@ def range_test(
     Exit code 3 if the sweeps give no answer; the reason and the range to try next are printed.
     """
     keys = {"sweeps": sweeps, "min_lr": min_lr, "max_lr": max_lr, "shape": shape}
+    if epochs is not None or iterations is not None:
+        # One length takes the place of the config's, whichever that is.
+        keys |= {"epochs": epochs or "null", "iterations": iterations or "null"}
     given = (f"range_test.{key}={value}" for key, value in keys.items() if value is not None)
     resolved = _load(config, sets, name, *given)
     workers = _jobs(jobs)
@@ -339,6 +345,8 @@ def main() -> None:
     """The ``clr`` script: run a command, turn every failure into a line and an exit code."""
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a result is worth more than its typography
+        sys.stdout.reconfigure(errors="replace")
     sys.exit(_run())
 
 
@@ -346,7 +354,12 @@ def _run() -> int:
     # --debug is an option of every command, wherever it stands.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        return int(app(arguments, prog_name="clr", standalone_mode=False) or 0)
+        code = int(app(arguments, prog_name="clr", standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Stopped as stop:
         console.error(f"interrupted: {RESUME}")
         return stop.exit_code
@@ -356,7 +369,8 @@ def _run() -> int:
 
 def _explain(error: Exception) -> int:
     """Print one line about a failure and return its exit code."""
-    known = isinstance(error, InputError | EnvironmentFailure) or hasattr(error, "format_message")
+    failures = InputError | EnvironmentFailure | OSError
+    known = isinstance(error, failures) or hasattr(error, "format_message")
     if not known or "--debug" in sys.argv:
         traceback.print_exception(error)
     if isinstance(error, InputError):
@@ -364,6 +378,10 @@ def _explain(error: Exception) -> int:
         return 2
     if isinstance(error, EnvironmentFailure):
         console.error(f"{error}; {RESUME}")
+        return 1
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        console.error(f"{where}{error.strerror or error}; {RESUME}")
         return 1
     if hasattr(error, "format_message"):  # a usage error of click or of Typer's own copy of it
         console.error(f"{error.format_message()} (see clr --help)")

@@ -21,9 +21,15 @@ from clr_cli.tables import (
     median_time,
     results_table,
     seeds_table,
+    tuning_table,
     verdict,
 )
 
+TUNING = (
+    "Every schedule had the same learning-rate trials; the arrow marks the one chosen, by final"
+    " validation accuracy, on a seed that the comparison does not use. Edge: the best trial is"
+    " the grid's first or last, so a better one may lie outside."
+)
 TITLES = {
     "range_test": "Range test",
     "lr_schedule": "Learning rate",
@@ -77,6 +83,12 @@ def html(
         )
     parts.append("</div>")
     parts += ["<h2>What was compared</h2>", _contract(summary)]
+    if summary["tuning"]:
+        parts += [
+            "<h2>Tuning</h2>",
+            f'<p class="lead">{TUNING}</p>',
+            _table(tuning_table(summary), colors, "cards"),
+        ]
     parts += ["<h2>Every seed</h2>", _seeds(summary, colors)]
     parts += ["<h2>Cost</h2>", _table(costs_table(summary), colors, "cards")]
     if command or config:

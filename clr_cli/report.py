@@ -21,7 +21,14 @@ from clr_cli.captions import captions
 from clr_cli.compare import RunRecord
 from clr_cli.errors import InputError
 from clr_cli.plot_style import Curve, Size
-from clr_cli.tables import certainty_table, contract_rows, costs_table, results_table, seeds_table
+from clr_cli.tables import (
+    certainty_table,
+    contract_rows,
+    costs_table,
+    results_table,
+    seeds_table,
+    tuning_table,
+)
 
 COLUMNS = (
     "epoch",
@@ -190,6 +197,8 @@ def markdown(summary: Mapping[str, Any]) -> str:
     if summary["comparisons"]:
         parts.append(_markdown_table(*certainty_table(summary)))
     parts.append("\n".join(f"- {_plain(k)}: {_plain(v)}" for k, v in contract_rows(summary)))
+    if summary["tuning"]:
+        parts.append(_markdown_table(*tuning_table(summary)))
     parts += [_markdown_table(named, rows), _markdown_table(*costs_table(summary))]
     return "\n\n".join(parts) + "\n"
 

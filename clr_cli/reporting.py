@@ -73,7 +73,7 @@ def plot_schedules(
 
 
 def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Path]:
-    """The seed's figures of one run: learning rate, losses, accuracy."""
+    """One run's tidy CSV and figures: learning rate, losses, accuracy."""
     steps = record.result["iterations_per_epoch"]
     epochs = max(1, len(record.epochs))
     rates, momentum = _curve(schedule, steps, epochs)
@@ -82,7 +82,8 @@ def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Pa
     if record.epochs:
         for key in ("train_loss", "test_loss", "test_accuracy"):
             figures[key] = plots.epoch_curves([record], key)
-    return _save(figures, directory, FORMATS)
+    write_atomic(directory / "metrics.csv", report.write_runs_csv([record]))
+    return [directory / "metrics.csv", *_save(figures, directory, FORMATS)]
 
 
 def write_comparison(

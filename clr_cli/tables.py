@@ -104,6 +104,20 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
     return header, rows
 
 
+def tuning_table(summary: Mapping[str, Any]) -> Table:
+    """Per arm: validation accuracy of each learning-rate trial, the chosen one marked."""
+    tuning = summary["tuning"]
+    rows = []
+    for arm, best in tuning["arms"].items():
+        row = [f"{arm} ({best['key']})"]
+        for trial in best["trials"]:
+            chosen = trial["value"] == best["value"]
+            mark = (" ← edge" if best["edge"] else " ←") if chosen else ""
+            row.append(words.accuracy(trial["val_accuracy"]) + mark)
+        rows.append(row)
+    return ["Schedule", *(number(rate) for rate in tuning["grid"])], rows
+
+
 def costs_table(summary: Mapping[str, Any]) -> Table:
     """Per arm: the seconds that its runs, its tuning and the range test it used have cost."""
     header = ["Schedule", "Runs", "Training", "Tuning", "Range test", "Together"]
