@@ -358,10 +358,11 @@ def _sentence(
                 f"{many} can succeed at 5 % (the smallest p is {least:.2g}), at least {fewest} are"
                 f" needed; so far {signed} ({interval}).{time}"
             )
-    unclear = ""
+    said, missing = "No detectable difference between", ""
     if numbers["p_holm"] <= stats.ALPHA or difference["low"] > 0 or difference["high"] < 0:
-        unclear = (
-            "; near, but a claim needs both p of at most 0.05 and a"
+        said = "Not enough to claim a difference between"
+        missing = (
+            "; a claim needs both p of at most 0.05 and a"
             f" {100 * stats.CLAIM_LEVEL:.0f} % interval without zero"
         )
     needed = numbers["seeds_needed"]
@@ -370,7 +371,7 @@ def _sentence(
         count = _about(max(needed, n + 1))
         more = f"about {count} seeds would be needed to show a difference this large"
     return (
-        f"No detectable difference between {arm} and {base}: {signed} ({evidence}){unclear};"
+        f"{said} {arm} and {base}: {signed} ({evidence}){missing};"
         f" {more}.{time}"
     )
 
