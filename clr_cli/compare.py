@@ -266,7 +266,8 @@ def _compare(
             "sentence": f"No seed has an answer in both {names[0]} and {names[1]}.",
         }
     low, high = stats.mean_intervals(differences, (stats.LEVEL, stats.CLAIM_LEVEL))
-    low, high = low.clip(-1, 1), high.clip(-1, 1)  # no two accuracies differ by more
+    if n > 1:  # one seed has no interval; no two accuracies differ by more than 1
+        low, high = low.clip(-1, 1), high.clip(-1, 1)
     mean = statistics.fmean(differences)
     sd = statistics.stdev(differences) if n > 1 else None
     difference |= {"mean": mean, "low": float(low[0]), "high": float(high[0])}
