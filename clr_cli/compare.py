@@ -371,10 +371,7 @@ def _sentence(
     if needed is not None:
         count = _about(max(needed, n + 1))
         more = f"about {count} seeds would be needed to show a difference this large"
-    return (
-        f"{said} {arm} and {base}: {signed} ({evidence}){missing};"
-        f" {more}.{time}"
-    )
+    return f"{said} {arm} and {base}: {signed} ({evidence}){missing}; {more}.{time}"
 
 
 def _time_sentence(arm: str, ratios: Mapping[str, Any], target: float, n: int) -> str:

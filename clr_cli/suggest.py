@@ -26,11 +26,12 @@ MEDIAN_WIDTH = 0.09  # of the ramp: a point must be outvoted by its neighbours
 LOCAL_WIDTH = 0.12  # of the ramp, to each side: the local line's reach
 LEARNED = 0.1  # of the way from chance to 100 %: below it, nothing was learned
 ONSET = 0.1  # of the rise from chance to the best: there accuracy "has started rising"
-TOLERANCE = 0.5  # of the noise of one validation point: what counts as equally good
+TOLERANCE = 0.5  # of the noise of one validation point: what counts as equally good, but
+LEAST, MOST = 0.01, 0.07  # of the rise from chance, at least and at most
 EDGE = 0.05  # of the ramp: an answer this close to its start is not an answer
 TAIL = 0.4  # of the ramp, at its end: where accuracy must have stopped rising
 DISAGREE = 3.0  # largest over smallest max_lr of single sweeps
-BASE_SHARE = 10.0  # base_lr is at most max_lr over this
+BASE_SHARE = 100.0  # base_lr is at most max_lr over this
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A learning rate, its range over single sweeps, those sweeps' values (by seed), and why."""
+    """A learning rate, its range over single sweeps, those sweeps' values, and why.
+
+    ``per_sweep`` is in the order of the seeds, without sweeps that have no value.
+    """
 
     value: float
     low: float
@@ -192,27 +196,38 @@ class _Consensus:
     raw: Array
     level: Array  # mean over sweeps of the smoothed accuracy
     dependable: Array  # level less its raggedness
-    noise: float  # of one validation point around its smoothed curve, as a standard deviation
+    noise: float  # standard deviation of one validation point around its smoothed curve
     chance: float
 
     @property
     def rise(self) -> float:
         return float(self.level.max()) - self.chance
 
+    @property
+    def learned(self) -> bool:
+        """Whether accuracy rose clearly above chance: in size, and against luck.
+
+        Luck is five standard errors of the smoothed curve, which has many chances to exceed one.
+        """
+        luck = 5 * self.noise / math.sqrt(self.raw.size * LOCAL_WIDTH)
+        return self.rise > max(LEARNED * (1 - self.chance), luck)
+
 
 def _pool(lr: Array, raw: Array, chance: float) -> _Consensus:
     smoothed = np.array([_smooth(row) for row in raw])
     residual = np.abs(raw - smoothed)
     level = smoothed.mean(axis=0)
+    # Where little is learned yet, or a sweep has ended, accuracy is steady: that is not its noise.
+    upper = level >= level.max() - max(level.max() - chance, 0) / 2
     # 1.4826 makes the median absolute deviation a standard deviation for normal noise.
-    noise = 1.4826 * float(np.median(residual))
+    noise = 1.4826 * float(np.median(residual[:, upper]))
     return _Consensus(lr, raw, level, level - _smooth(residual.mean(axis=0)), noise, chance)
 
 
 def _max_lr(pooled: _Consensus) -> tuple[float, float, float]:
     """max_lr and the ends of the region that it is the centre of; see ``suggest``."""
     score = pooled.dependable
-    tolerance = max(TOLERANCE * pooled.noise, 0.01 * max(pooled.rise, 0), 1e-6)
+    tolerance = min(max(TOLERANCE * pooled.noise, LEAST * pooled.rise), MOST * pooled.rise)
     good = score >= score.max() - 4 * tolerance  # beyond, a weight is below 2 %
     first = last = int(score.argmax())
     while first > 0 and good[first - 1]:
@@ -281,7 +296,7 @@ def suggest(
     the largest class of the validation labels, which a model that learned nothing can reach.
     The order of the sweeps does not matter. Raises ValueError for no sweeps or unlike ramps.
 
-    **max_lr** (Smith 2015, section 3.3: where accuracy "starts to slow, become ragged, or
+    **max_lr** (Smith 2015, section 3.3: where "the accuracy slows, becomes ragged, or starts to
     fall"). The highest point is luck on a ragged plateau, and "the last good rate" or "the first
     good rate" jump with the noise at a plateau's flat ends. Hence:
 
@@ -291,11 +306,14 @@ def suggest(
        is the accuracy one can depend on; a lucky point raises the raggedness, not the level.
     3. Take the region around its top that is about as good, and return the centre of that
        region in log LR, each rate weighted by exp(-shortfall / tolerance). The tolerance is half
-       the noise of one validation point (from the residuals' median), so a sharp peak gives the
-       peak and a plateau gives its middle, and both move little when the noise is redrawn.
+       the noise of one validation point (from the residuals' median) and 1 to 7 % of the rise,
+       so a sharp peak gives the peak and a plateau gives its middle, and both move little when
+       the noise is redrawn.
 
-    **base_lr**: where the pooled accuracy has made a tenth of its rise above chance and holds
-    it, but at most max_lr / 10.
+    **base_lr**: where the pooled accuracy has made a tenth of its rise above chance and holds it,
+    but at most max_lr / 100. A short linear ramp shows the rise late, when the model has had
+    time to learn and not when the rate suffices; and a cycle ends at base_lr, so too high a
+    base_lr leaves the model unannealed, while too low a one costs a hundredth of the cycle.
 
     ``value`` is max_lr and base_lr of the pooled curve; low, high and per_sweep come from the
     sweeps one by one. ``steepest``, ``valley`` and ``minimum`` read the training loss as Lightning
@@ -343,46 +361,41 @@ def _aligned(sweeps: Sequence[Sweep], chance: float) -> tuple[Array, Array]:
     return lr, raw
 
 
+def _estimate(value: float, per_sweep: tuple[float, ...], reason: str) -> Estimate:
+    low, high = min((value, *per_sweep)), max((value, *per_sweep))
+    return Estimate(value, low, high, per_sweep, reason)
+
+
 def _median(
     rule: Callable[[Sequence[float], Sequence[float]], float | None],
     losses: Iterable[tuple[Sequence[float], Sequence[float]]],
     reason: str,
 ) -> Estimate | None:
     values = tuple(v for v in (rule(lr[: len(loss)], loss) for lr, loss in losses) if v is not None)
-    if not values:
-        return None
-    return Estimate(float(np.median(values)), min(values), max(values), values, reason)
+    return _estimate(float(np.median(values)), values, reason) if values else None
+
+
+def _learned_singles(pooled: _Consensus) -> list[_Consensus]:
+    singles = [_pool(pooled.lr, row[None], pooled.chance) for row in pooled.raw]
+    return [single for single in singles if single.learned]
 
 
 def _bounds(pooled: _Consensus, min_lr: float) -> tuple[Estimate, Estimate]:
-    singles = [_pool(pooled.lr, row[None], pooled.chance) for row in pooled.raw]
     centre, first, last = _max_lr(pooled)
-    tops = tuple(_max_lr(single)[0] for single in singles)
-    best = 100 * float(pooled.level.max())
-    max_lr = Estimate(
-        centre,
-        min(*tops, centre),
-        max(*tops, centre),
-        tops,
-        f"centre of the LRs {first:.3g} to {last:.3g}, where accuracy less its raggedness is "
-        f"within noise of its best (accuracy {best:.1f} %)",
-    )
     onset, cap = _onset(pooled, min_lr), centre / BASE_SHARE
-    starts = tuple(
-        min(_onset(single, min_lr), top / BASE_SHARE)
-        for single, top in zip(singles, tops, strict=True)
+    singles = [(_max_lr(one)[0], _onset(one, min_lr)) for one in _learned_singles(pooled)]
+    why_max = (
+        f"centre of the LRs {first:.3g} to {last:.3g}, where accuracy less its raggedness is "
+        f"within noise of its best (accuracy {pooled.level.max():.1%})"
     )
-    value = min(onset, cap)
-    base_lr = Estimate(
-        value,
-        min(*starts, value),
-        max(*starts, value),
-        starts,
+    why_base = (
         f"accuracy has made {ONSET:.0%} of its rise"
         if onset <= cap
-        else f"a {BASE_SHARE:g}th of max_lr (accuracy starts rising only at {onset:.3g})",
+        else f"max_lr / {BASE_SHARE:g}, below where accuracy starts rising ({onset:.3g})"
     )
-    return max_lr, base_lr
+    starts = tuple(min(start, top / BASE_SHARE) for top, start in singles)
+    max_lr = _estimate(centre, tuple(top for top, _ in singles), why_max)
+    return max_lr, _estimate(min(onset, cap), starts, why_base)
 
 
 def _nothing_learned(
@@ -392,12 +405,8 @@ def _nothing_learned(
     low, high = tried
     stops = [float(sweep.stopped["lr"]) for sweep in sweeps if sweep.stopped]
     early = min(stops, default=high)
-    if len(lr) >= MIN_POINTS:
-        pooled = _pool(lr, raw, chance)
-        # Five standard errors of the smoothed curve, as it has several chances to exceed them.
-        luck = 5 * pooled.noise / math.sqrt(raw.size * LOCAL_WIDTH)
-        if pooled.rise > max(LEARNED * (1 - chance), luck):
-            return None
+    if len(lr) >= MIN_POINTS and _pool(lr, raw, chance).learned:
+        return None
     if stops:
         range_ = (min(low, early / 100) / 10, early)
         said = f"the sweep ended at LR {early:.3g} (diverged) before anything was learned"
@@ -406,7 +415,7 @@ def _nothing_learned(
         said = f"{len(lr)} validation points are too few, {MIN_POINTS} needed: a longer sweep"
     else:
         range_ = (low, high * 10)
-        best = float(pooled.level.max())
+        best = float(_pool(lr, raw, chance).level.max())
         said = (
             f"nothing was learned: accuracy reached {best:.1%}, chance is {chance:.1%}; "
             "try a longer sweep as well"
@@ -429,6 +438,10 @@ def _doubts(
             f"accuracy falls from the start of the range on: {_try(next_range)}",
             next_range,
         )
+    idle = len(pooled.raw) - len(max_lr.per_sweep)
+    if idle:
+        next_range = (low / 10, high)
+        yield f"{idle} of {len(pooled.raw)} sweeps learned nothing: {_try(next_range)}", next_range
     ratio = max_lr.high / max_lr.low
     if ratio > DISAGREE:
         next_range = (max(low, max_lr.low / 10), min(high, max_lr.high * 3))

@@ -87,7 +87,7 @@ def test_a_peak_is_found_at_every_noise_level(noise: float) -> None:
     assert found.max_lr is not None
     assert abs(math.log10(found.max_lr.value / 0.1)) < 0.15
     assert found.base_lr is not None
-    assert 0.001 < found.base_lr.value <= found.max_lr.value / 10
+    assert 0 < found.base_lr.value <= found.max_lr.value / 100
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.05, 0.1])
@@ -114,7 +114,7 @@ def test_the_original_experiment_gives_its_bounds_again_and_again() -> None:
         assert found.inconclusive is None
         assert found.base_lr is not None
         assert found.max_lr is not None
-        assert 0.001 <= found.base_lr.value <= 0.0136
+        assert 0.0005 <= found.base_lr.value <= 0.0136
         assert found.max_lr.low <= found.max_lr.value <= found.max_lr.high
         values.append(found.max_lr.value)
     assert min(values) > 0.05
@@ -237,6 +237,18 @@ def test_a_range_that_starts_too_high_asks_for_a_lower_one(point: int) -> None:
     assert found.next_range[1] <= sweeps[0].lr[-1]
 
 
+def test_a_sweep_that_learned_nothing_is_named_and_does_not_count() -> None:
+    sweeps = noisy(LOG, peak, 0.03)
+    dead = noisy(LOG, lambda lr: np.full_like(lr, 0.1), 0.01, k=1, first=7)
+    for chance in (0.1, 0.2):
+        found = suggest([*sweeps, *dead], num_classes=10, chance=chance)
+        assert found.inconclusive is not None
+        assert "1 of 4 sweeps learned nothing" in found.inconclusive
+        assert found.max_lr is not None
+        assert len(found.max_lr.per_sweep) == 3
+        assert found.max_lr.high < 0.2
+
+
 def test_too_short_a_sweep_says_so() -> None:
     lr = np.geomspace(1e-4, 5, 6)
     found = answer([make_sweep(lr, peak(lr), 0)])
@@ -269,10 +281,10 @@ def test_any_curve_gets_bounds_in_the_range_or_a_reason(
         return
     assert found.base_lr is not None
     assert lr[0] * 0.999 <= found.max_lr.value <= lr[-1] * 1.001
-    assert 0 < found.base_lr.value <= found.max_lr.value / 10 * 1.001
+    assert 0 < found.base_lr.value <= found.max_lr.value / 100 * 1.001
     for estimate in (found.base_lr, found.max_lr):
         assert estimate.low <= estimate.value <= estimate.high
-        assert len(estimate.per_sweep) == len(sweeps)
+        assert len(estimate.per_sweep) <= len(sweeps)
         assert "\n" not in estimate.reason
 
 
