@@ -113,7 +113,7 @@ def range_test(config: Config, options: Options) -> int:
         raise EnvironmentFailure(f"{', '.join(failed)} could not be finished")
     curves = [measured(sweep.seed, sweep.directory.read_metrics()) for sweep in sweeps]
     results = [sweep.directory.read_result() for sweep in sweeps]
-    subset = validation_subset(state.data.val).labels
+    subset = validation_subset(state.data.val, interval * state.batch_size).labels
     suggestion = suggest(
         curves,
         num_classes=state.data.num_classes,

@@ -414,7 +414,10 @@ def _nothing_learned(
         range_ = (low, high)
         said = f"{len(lr)} validation points are too few, {MIN_POINTS} needed: a longer sweep"
     else:
-        range_ = (low, high * 10)
+        # Where the loss fell, the rates were right and the time too short for accuracy to follow.
+        losses = [smooth_loss(sweep.train_loss) for sweep in sweeps]
+        fell = [min(y) < 0.9 * y[0] for y in losses if y]
+        range_ = (low, high if sum(fell) > len(fell) / 2 else high * 10)
         best = float(_pool(lr, raw, chance).level.max())
         said = (
             f"nothing was learned: accuracy reached {best:.1%}, chance is {chance:.1%}; "

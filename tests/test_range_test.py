@@ -51,9 +51,10 @@ def test_validation_is_once_an_epoch_or_a_hundred_times(total, steps, interval):
 
 def test_the_validation_subset_is_spread_and_bounded():
     split = Split(torch.arange(5500).view(-1, 1, 1, 1), torch.arange(5500))
-    subset = range_test.validation_subset(split)
-    assert len(subset) <= range_test.VALIDATION_IMAGES
-    assert subset.labels.max() > 5400
+    for trained, most in ((10, 250), (600, 600), (10**6, 1000)):
+        subset = range_test.validation_subset(split, trained)
+        assert 0.8 * most < len(subset) <= most
+        assert subset.labels.max() > 5400
 
 
 def test_a_range_test_between_two_runs_changes_neither(tiny, tmp_path):

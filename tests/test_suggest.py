@@ -179,6 +179,17 @@ def test_no_learning_is_inconclusive(noise: float) -> None:
     assert found.next_range == pytest.approx((LINEAR[0], 5.0))
 
 
+def test_no_time_to_learn_asks_for_a_longer_sweep_of_the_same_range() -> None:
+    """The loss falls and rises again within the range, but accuracy has not followed yet."""
+    idle = make_sweep(LOG, np.full(POINTS, 0.1), 0)
+    loss = 2.3 - 0.8 * (peak(np.array(idle.lr)) - 0.1)
+    sweep = Sweep(0, idle.lr, loss.tolist(), idle.val_lr, idle.val_accuracy, idle.val_loss)
+    found = answer([sweep])
+    assert found.inconclusive is not None
+    assert "longer sweep" in found.inconclusive
+    assert found.next_range == pytest.approx((LOG[0], LOG[-1]))
+
+
 def test_chance_may_be_the_share_of_the_largest_class() -> None:
     """A model that always names the largest class has learned nothing."""
     sweeps = noisy(LINEAR, lambda lr: np.where(lr < 0.02, 0.1, 0.25), 0.01)
