@@ -52,7 +52,7 @@ def plan(config: RangeTestConfig, steps_per_epoch: int) -> tuple[Ramp, int, int]
 
 
 def validation_subset(split: Split, trained: int) -> Split:
-    """About as many images as are ``trained`` on between two points, evenly spaced, always the same."""
+    """As many images as are ``trained`` on between two points, within limits: always the same."""
     least, most = VALIDATION_IMAGES
     step = math.ceil(len(split) / min(max(trained, least), most))
     return Split(split.images[::step], split.labels[::step])
