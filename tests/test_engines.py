@@ -1,14 +1,12 @@
-"""Plans of runs: same results whatever the engine, kills, resumes, divergence and lost workers."""
+"""Plans of runs: same results whatever the engine, resumes, divergence and lost workers."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -129,36 +127,6 @@ def test_an_unreadable_config_value_stops_all_workers(tiny, tmp_path):
     runs = plan(tiny, tmp_path, "training.batch_size=100000", seeds=(0, 1))
     with pytest.raises(InputError, match="training.batch_size"):
         list(engines.local(runs, jobs=2))
-
-
-KILLS = int(os.environ.get("CLR_TEST_KILLS", "8"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_kills_at_random_moments_change_nothing(tiny, tmp_path, reference, jobs):
-    """SIGKILL `clr compare` again and again; what is left at last equals the uninterrupted runs."""
-    command = [sys.executable, "-m", "clr_cli", "compare", "--config", str(tiny)]
-    command += ["--jobs", str(jobs), "--device", "cpu", "--output-dir", str(tmp_path / "out")]
-    moments = random.Random(jobs)
-    kills = 0
-    while kills < KILLS:
-        child = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(7):  # let it get past the imports, then strike at any moment
-            child.stderr.readline()
-        time.sleep(moments.uniform(0, 2.5))
-        if child.poll() is not None:
-            break
-        child.kill()
-        child.wait()
-        kills += 1
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    runs = plan(tiny, tmp_path / "out" / "tiny" / "train", seeds=(0, 1))
-    assert [fingerprint(run.directory) for run in runs] == reference
-    assert kills > 0
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

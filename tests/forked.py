@@ -1,0 +1,81 @@
+"""Start ``clr`` many times quickly: real processes, forked from a server that has imported torch.
+
+A process started here can be killed like any other, but does not pay for the imports again. What
+is written to stdout and stderr goes to files, so that it can be read while the process runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["clr_cli.commands", "torchvision.datasets", "forked"])
+
+
+def _main(arguments: list[str], folder: Path, prints: Path) -> None:
+    os.setpgid(0, 0)  # a group of its own, as a shell gives every command
+    os.chdir(folder)
+    for stream, name in ((1, "stdout.txt"), (2, "stderr.txt")):
+        file = os.open(prints / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(file, stream)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores Ctrl-C
+    sys.argv = ["clr", *arguments]
+    from clr_cli.cli import main
+
+    main()
+
+
+@dataclass(frozen=True)
+class Clr:
+    """A running ``clr``, whose stdout.txt and stderr.txt are in ``prints``."""
+
+    process: multiprocessing.process.BaseProcess
+    prints: Path
+
+    @property
+    def stdout(self) -> str:
+        return (self.prints / "stdout.txt").read_text()
+
+    @property
+    def stderr(self) -> str:
+        return (self.prints / "stderr.txt").read_text()
+
+    @property
+    def running(self) -> bool:
+        return self.process.is_alive()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+    def signal(self, number: int) -> None:
+        """To the whole group, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+    def wait(self) -> int:
+        """The exit code; minus the signal's number for a process that was killed."""
+        self.process.join(120)
+        if self.process.exitcode is None:
+            self.kill()
+            raise TimeoutError(f"clr is still running: {self.stderr}")
+        return self.process.exitcode
+
+
+def start(folder: Path, *arguments: object, prints: Path | None = None) -> Clr:
+    """Start ``clr`` with the arguments in ``folder``; what it prints is kept beside the folder."""
+    prints = prints or folder.with_name(f"{folder.name}-prints")
+    for each in (folder, prints):
+        each.mkdir(parents=True, exist_ok=True)
+    for name in ("stdout.txt", "stderr.txt"):
+        (prints / name).write_text("")
+    given = ([str(a) for a in arguments], folder, prints)
+    process = CONTEXT.Process(target=_main, args=given, daemon=False)
+    process.start()
+    atexit.register(process.kill)  # a test that fails leaves its process running
+    return Clr(process, prints)
