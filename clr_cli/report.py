@@ -43,7 +43,7 @@ COLUMNS = (
     "train_seconds",
     "eval_seconds",
 )
-
+NEEDED = {"experiment", "baseline", "margin", "contract", "target", "arms", "comparisons", "verdict"}
 
 # --- files -----------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ def load(folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
     except (ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder}: summary.json or runs.csv is damaged: {reason}") from None
-    if not isinstance(summary, dict) or summary.get("schema") != 1:
+    if not isinstance(summary, dict) or summary.get("schema") != 1 or not summary.keys() >= NEEDED:
         raise InputError(f"{folder / 'summary.json'}: not a summary that this version can read")
     return summary, records
 
