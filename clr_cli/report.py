@@ -43,7 +43,7 @@ COLUMNS = (
     "train_seconds",
     "eval_seconds",
 )
-NEEDED = {"experiment", "baseline", "margin", "contract", "target", "arms", "comparisons", "verdict"}
+NEEDED = {"experiment", "baseline", "margin", "contract", "target", "arms", "comparisons"}
 
 # --- files -----------------------------------------------------------------------------------
 
