@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clr_cli.data import Data, Split
+from clr_cli.errors import InputError
 
 
 def derive_seed(seed: int, epoch: int, stream: str) -> int:
@@ -52,7 +53,14 @@ class Resident:
         return len(self.labels)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Full batches only: every step has the same shape (the rest returns in other epochs)."""
+        """Full batches only: every step has the same shape (the rest returns in other epochs).
+
+        Raises InputError if there is none.
+        """
+        if batch_size > len(self):
+            raise InputError(
+                f"training.batch_size: {batch_size} is larger than the training split ({len(self)})"
+            )
         return len(self) // batch_size
 
 

@@ -20,6 +20,7 @@ from clr_cli.compare import RunRecord
 from clr_cli.config import Config, ScheduleConfig, dump
 from clr_cli.errors import EnvironmentFailure
 from clr_cli.range_test import measured, validation_subset
+from clr_cli.runs import read_json
 from clr_cli.suggest import suggest
 from clr_cli.tasks import Run
 from clr_cli.training import TrainState, resolve_device
@@ -107,7 +108,7 @@ def range_test(config: Config, options: Options) -> int:
             ("points", f"validation every {interval} iterations on a fixed subset: {points}"),
         ],
     )
-    _carry_out(sweeps, jobs, points, [sweep.name for sweep in sweeps])
+    _carry_out(sweeps, jobs, points)
     failed = [sweep.name for sweep in sweeps if not sweep.directory.finished]
     if failed:
         raise EnvironmentFailure(f"{', '.join(failed)} could not be finished")
@@ -142,7 +143,7 @@ def train(config: Config, arm: str, schedule: ScheduleConfig, seed: int, options
         f"clr train: {config.name}, {arm}, seed {seed}",
         [*_plan(config, state), *_schedule_rows({arm: schedule}, config, state)],
     )
-    _carry_out([run], 1, config.training.epochs, [f"{arm}, seed {seed}"])
+    _carry_out([run], 1, config.training.epochs)
     record = read_record(run)
     written = reporting.write_run(run.path, record, state.schedule)
     if options.tensorboard:
@@ -157,7 +158,7 @@ def train(config: Config, arm: str, schedule: ScheduleConfig, seed: int, options
     else:
         console.table(
             ["run", "train loss", "test loss", "test accuracy", "images/s"],
-            [[f"{arm}, seed {seed}", *_final(final), f"{record.result['images_per_second']:,.0f}"]],
+            [[run.name, *_final(final), f"{record.result['images_per_second']:,.0f}"]],
         )
     console.paths([run.path / "result.json", run.path / "metrics.jsonl", *written])
 
@@ -205,7 +206,7 @@ def compare(
         for seed in seeds  # seed by seed, so that stopping early leaves complete pairs
         for arm, schedule in arms.items()
     ]
-    _carry_out(runs, jobs, config.training.epochs, [f"{r.arm}, seed {r.seed}" for r in runs])
+    _carry_out(runs, jobs, config.training.epochs)
     records = [read_record(run) for run in runs]
     for arm, seconds in _range_test_costs(config, options, bounds).items():
         costs[arm]["range_test_seconds"] = seconds
@@ -224,7 +225,10 @@ def compare(
     summary["reproduce"] = {"command": command_line(), "config": dump(_compared(config, arms))}
     written = reporting.write_comparison(directory, summary, records)
     if options.tensorboard:
-        written += [reporting.write_tensorboard(r.path, read_record(r)) for r in runs]
+        written += [
+            reporting.write_tensorboard(run.path, record)
+            for run, record in zip(runs, records, strict=True)
+        ]
     if options.json:
         print(json.dumps(summary, indent=2))
         return
@@ -251,7 +255,7 @@ def _tune(
         for arm, schedule in arms.items()
     ]
     console.note(f"tuning: {trials} trials for each of {', '.join(arms)}: {rates}")
-    _carry_out(runs, jobs, config.training.epochs, [run.name for run in runs])
+    _carry_out(runs, jobs, config.training.epochs)
     chosen = tuning.choose(arms, rates, [read_record(run) for run in runs])
     for arm, best in chosen["arms"].items():
         edge = "; at the edge of the grid: a better one may lie outside" if best["edge"] else ""
@@ -276,13 +280,11 @@ def _range_test_costs(config: Config, options: Options, bounds: Path | None) -> 
     folder = bounds.parent if bounds else options.output_dir / config.name / "range-test"
     if not users or not (folder / "result.json").exists():
         return {}
-    from clr_cli.runs import read_json
-
     return dict.fromkeys(users, read_json(folder / "result.json")["seconds"])
 
 
-def _carry_out(runs: Sequence[tasks.AnyTask], jobs: int, epochs: int, names: Sequence[str]) -> None:
-    with console.Progress(names, epochs, jobs) as progress:
+def _carry_out(runs: Sequence[tasks.AnyTask], jobs: int, epochs: int) -> None:
+    with console.Progress([run.name for run in runs], epochs, jobs) as progress:
         for event in engines.local(runs, jobs):
             progress.feed(event.index, event.kind, event.value)
 
@@ -306,13 +308,11 @@ def _plan(
         f"{len(data.test):,} test images of {data.height}x{data.width}x{data.channels}, "
         f"{data.num_classes} classes",
     )
-    parameters = sum(p.numel() for p in state.model.parameters())
     given = config.model.model_dump(exclude={"name"}, exclude_none=True)
     sizes = "".join(f", {key} {value}" for key, value in given.items())
-    yield "model", f"{config.model.name}{sizes}: {parameters:,} parameters"
+    yield "model", f"{config.model.name}{sizes}: {state.parameters:,} parameters"
     threads = f", {torch.get_num_threads()} threads" if state.device.type == "cpu" else ""
-    precision = "bf16" if state.autocast else "fp32"
-    yield "device", f"{tasks.describe_device(state.device)}, {precision}{threads}"
+    yield "device", f"{tasks.describe_device(state.device)}, {state.precision}{threads}"
     steps = data.steps_per_epoch(training.batch_size)
     length = (
         f"{training.epochs} epochs x {steps} iterations = {training.epochs * steps:,}"
@@ -365,7 +365,7 @@ def _context(
         "test_size": len(state.data.test),
         "num_classes": state.data.num_classes,
         "model": config.model.name,
-        "parameters": sum(p.numel() for p in state.model.parameters()),
+        "parameters": state.parameters,
         "optimizer": config.optimizer.name,
         "momentum": config.optimizer.momentum,
         "weight_decay": config.optimizer.weight_decay,
@@ -373,7 +373,7 @@ def _context(
         "batch_size": config.training.batch_size,
         "iterations_per_epoch": steps,
         "iterations": steps * config.training.epochs,
-        "precision": "bf16" if state.autocast else "fp32",
+        "precision": state.precision,
         "device": tasks.describe_device(state.device),
         "threads": torch.get_num_threads() if state.device.type == "cpu" else None,
         "versions": tasks.versions(),

@@ -102,9 +102,7 @@ def load(folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
 # --- figures ---------------------------------------------------------------------------------
 
 
-def schedule_curves(
-    summary: Mapping[str, Any], most: int = 1000
-) -> tuple[dict[str, Curve], dict[str, Curve]]:
+def schedule_curves(summary: Mapping[str, Any]) -> tuple[dict[str, Curve], dict[str, Curve]]:
     """(learning rates, momenta) as arm -> (epochs, values), remade from the resolved schedules.
 
     Only arms that cycle the momentum are in the second.
@@ -124,13 +122,19 @@ def schedule_curves(
             iterations_per_epoch=per_epoch,
             total_iterations=total,
         )
-        steps = [*range(0, total, max(1, total // most)), total - 1]
-        epoch = [i / per_epoch for i in steps]
-        rates[arm["name"]] = (epoch, [schedule.lr(i) for i in steps])
-        values = [schedule.momentum(i) for i in steps]
-        if None not in values:
-            momenta[arm["name"]] = (epoch, [float(v) for v in values if v is not None])
+        rates[arm["name"]], momentum = sample(schedule, per_epoch, total)
+        if momentum is not None:
+            momenta[arm["name"]] = momentum
     return rates, momenta
+
+
+def sample(schedule: schedules.Schedule, per_epoch: int, total: int) -> tuple[Curve, Curve | None]:
+    """(epochs, rates) and (epochs, momenta; None if untouched) at about 1,000 iterations."""
+    steps = sorted({*range(0, total, max(1, total // 1000)), total - 1})
+    epochs = [step / per_epoch for step in steps]
+    momenta = [m for step in steps if (m := schedule.momentum(step)) is not None]
+    rates = (epochs, [schedule.lr(step) for step in steps])
+    return rates, (epochs, momenta) if momenta else None
 
 
 def figures(

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from clr_cli import console, plots, range_report, report
 from clr_cli.compare import RunRecord
 from clr_cli.errors import InputError
-from clr_cli.plot_style import Curve
 from clr_cli.runs import save_figure, write_atomic, write_json
 from clr_cli.schedules import Schedule, make, resolved
 
@@ -39,16 +38,6 @@ def describe_schedule(kind: str, schedule: Schedule, per_epoch: int, epochs: int
     return f"{text}; {cycles:.2f} cycles: the last is not completed, training ends at lr {last:.3g}"
 
 
-def _curve(schedule: Schedule, per_epoch: int, epochs: int) -> tuple[Curve, Curve]:
-    """(epochs, rates) and (epochs, momenta; empty if untouched), thinned to about 1,000 points."""
-    total = per_epoch * epochs
-    steps = sorted({*range(0, total, max(1, total // 1000)), total - 1})
-    at = [step / per_epoch for step in steps]
-    momenta = [schedule.momentum(step) for step in steps]
-    cycled = [m for m in momenta if m is not None]
-    return (at, [schedule.lr(step) for step in steps]), (at, cycled) if cycled else ([], [])
-
-
 def plot_schedules(
     arms: Mapping[str, ScheduleConfig], epochs: int, per_epoch: int, output: Path
 ) -> None:
@@ -64,8 +53,8 @@ def plot_schedules(
         schedule = make(
             given.kind, given.params, iterations_per_epoch=per_epoch, total_iterations=total
         )
-        rates[arm], momentum = _curve(schedule, per_epoch, epochs)
-        if momentum[1]:
+        rates[arm], momentum = report.sample(schedule, per_epoch, total)
+        if momentum is not None:
             momenta[arm] = momentum
         console.note(f"{arm}  {describe_schedule(given.kind, schedule, per_epoch, epochs)}")
     figure = plots.lr_schedule(rates, momentum=momenta or None)
@@ -76,8 +65,8 @@ def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Pa
     """One run's tidy CSV and figures: learning rate, losses, accuracy."""
     steps = record.result["iterations_per_epoch"]
     epochs = max(1, len(record.epochs))
-    rates, momentum = _curve(schedule, steps, epochs)
-    momenta = {record.arm: momentum} if momentum[1] else None
+    rates, momentum = report.sample(schedule, steps, steps * epochs)
+    momenta = None if momentum is None else {record.arm: momentum}
     figures = {"lr_schedule": plots.lr_schedule({record.arm: rates}, momentum=momenta)}
     if record.epochs:
         for key in ("train_loss", "test_loss", "test_accuracy"):

@@ -84,13 +84,7 @@ class Task:
 
     def steps_per_epoch(self) -> int:
         """Full batches in the training split. Raises InputError if there is none."""
-        images, size = self.images()[0], self.config.training.batch_size
-        steps = images.steps_per_epoch(size)
-        if steps < 1:
-            raise InputError(
-                f"training.batch_size: {size} is larger than the training split ({len(images)})"
-            )
-        return steps
+        return self.images()[0].steps_per_epoch(self.config.training.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,10 +242,10 @@ def _circumstances(state: TrainState, rows: Sequence[Row], seconds: float) -> Ro
         "train_seconds": trained,
         "total_seconds": seconds,
         "images_per_second": images / trained if trained else None,
-        "parameters": sum(p.numel() for p in state.model.parameters()),
+        "parameters": state.parameters,
         "num_classes": state.data.num_classes,
         "device": describe_device(state.device),
-        "precision": "fp32" if state.autocast is None else "bf16",
+        "precision": state.precision,
         "threads": torch.get_num_threads() if state.device.type == "cpu" else None,
         "versions": versions(),
         "git_commit": git_commit(),

@@ -61,6 +61,15 @@ class TrainState:
     def device(self) -> torch.device:
         return self.data.labels.device
 
+    @property
+    def precision(self) -> str:
+        return "fp32" if self.autocast is None else "bf16"
+
+    @property
+    def parameters(self) -> int:
+        """Trainable and frozen weights, as a number."""
+        return sum(p.numel() for p in self.model.parameters())
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds: tensors and plain numbers only (weights_only loads it)."""
         return {
@@ -130,10 +139,7 @@ def build(
     Raises InputError for a model or batch size that does not fit the data.
     """
     batch_size = config.training.batch_size
-    if data.steps_per_epoch(batch_size) < 1:
-        raise InputError(
-            f"training.batch_size: {batch_size} is larger than the training split ({len(data)})"
-        )
+    data.steps_per_epoch(batch_size)  # raises if there is no full batch
     device = data.labels.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0, "init"))
