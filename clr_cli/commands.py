@@ -210,6 +210,8 @@ def compare(
     records = [read_record(run) for run in runs]
     for arm, seconds in _range_test_costs(config, options, bounds).items():
         costs[arm]["range_test_seconds"] = seconds
+    if not any(r.arm == config.baseline and r.status != "failed" for r in records):
+        raise EnvironmentFailure(f"no run of the baseline {config.baseline} could be finished")
     summary = comparison.summarize(
         records,
         experiment=config.name,

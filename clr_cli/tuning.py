@@ -11,6 +11,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
+from clr_cli import schedules
 from clr_cli.compare import RunRecord
 from clr_cli.config import Config, ScheduleConfig
 from clr_cli.errors import InputError
@@ -34,11 +37,16 @@ def grid(config: Config, trials: int) -> list[float]:
 
 
 def trial(schedule: ScheduleConfig, rate: float) -> ScheduleConfig:
-    """The arm at another peak rate; a base_lr above it follows it down."""
+    """The arm at another peak rate; a base_lr above it follows it down. Raises InputError."""
     params = {**schedule.params, rate_key(schedule): rate}
-    if params.get("base_lr", 0.001) > rate:
-        params["base_lr"] = rate
-    return type(schedule).model_validate({"kind": schedule.kind, **params})
+    for parameter in schedules.parameters(schedule.kind):
+        if parameter.name == "base_lr":
+            params["base_lr"] = min(params.get("base_lr", parameter.default), rate)
+    try:
+        return type(schedule).model_validate({"kind": schedule.kind, **params})
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"--tune: {schedule.kind} at {rate:g}: {reason}") from None
 
 
 def choose(
