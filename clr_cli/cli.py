@@ -230,6 +230,9 @@ def compare(
     tune: Annotated[
         int, typer.Option(min=0, help="Learning-rate trials for every arm before comparing.")
     ] = 0,
+    tune_arms: Annotated[
+        str | None, typer.Option(help="Tune only these arms, e.g. constant.")
+    ] = None,
     bounds: Bounds = None,
     sets: Sets = None,
     name: ExperimentName = None,
@@ -268,7 +271,14 @@ def compare(
     from clr_cli import commands
 
     with _naming(config):
-        commands.compare(resolved, arms, options, tune=tune, bounds=bounds)
+        commands.compare(
+            resolved,
+            arms,
+            options,
+            tune=tune,
+            tune_arms=None if tune_arms is None else tune_arms.split(","),
+            bounds=bounds,
+        )
 
 
 @app.command(epilog="Example: clr report outputs/quickstart/compare")

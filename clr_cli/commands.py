@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from clr_cli import compare as comparison
-from clr_cli import console, engines, range_report, reporting, tasks, tuning
+from clr_cli import console, engines, range_report, reporting, stats, tasks, tuning
 from clr_cli.compare import RunRecord
-from clr_cli.config import Config, ScheduleConfig, dump
-from clr_cli.errors import EnvironmentFailure
+from clr_cli.config import Config, ScheduleConfig, did_you_mean, dump
+from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.range_test import measured, validation_subset
 from clr_cli.runs import read_json
 from clr_cli.suggest import suggest
@@ -174,9 +174,14 @@ def compare(
     options: Options,
     *,
     tune: int = 0,
+    tune_arms: Sequence[str] | None = None,
     bounds: Path | None = None,
 ) -> None:
-    """Every arm with every seed, then the paired comparison, its figures and page."""
+    """Every arm with every seed, then the paired comparison, its figures and page.
+
+    ``tune``: learning-rate trials for each of ``tune_arms`` (default: every arm) before that.
+    """
+    tuned_arms = _tuned_arms(arms, tune, tune_arms)
     seeds = config.compare.seed_list
     jobs, threads = options.workers(config, len(arms) * len(seeds))
     state = options.run(config, config.baseline, arms[config.baseline], 0, threads).build()
@@ -189,18 +194,21 @@ def compare(
             ("runs", f"{len(arms)} schedules x {len(seeds)} seeds = {count}, {jobs} at a time"),
         ],
     )
+    fewest = stats.seeds_for_test(len(arms) - 1)
+    if len(seeds) < fewest:
+        few = f"{len(seeds)} seeds are too few to show any difference"
+        console.note(f"{few}; --seeds {fewest} may\n")
     costs: dict[str, dict[str, float]] = {arm: {} for arm in arms}
     tuned = None
     folders = {arm: f"train/{arm}" for arm in arms}
     if tune:
-        arms, tuned = _tune(config, arms, tune, options)
+        at_their_best, tuned = _tune(config, tuned_arms, tune, options)
+        arms = {**arms, **at_their_best}
         for arm, seconds in tuned["seconds"].items():
             costs[arm]["tuning_seconds"] = seconds
         # A tuned arm is kept by its rate, so that tuning again with more trials can find another.
-        folders = {
-            arm: f"tuned/{tuning.trial_name(arm, best['value'])}"
-            for arm, best in tuned["arms"].items()
-        }
+        for arm, best in tuned["arms"].items():
+            folders[arm] = f"tuned/{tuning.trial_name(arm, best['value'])}"
     runs = [
         options.run(config, arm, schedule, seed, threads, folders[arm])
         for seed in seeds  # seed by seed, so that stopping early leaves complete pairs
@@ -236,6 +244,20 @@ def compare(
         return
     reporting.print_summary(summary)
     console.paths(written)
+
+
+def _tuned_arms(
+    arms: Mapping[str, ScheduleConfig], tune: int, names: Sequence[str] | None
+) -> dict[str, ScheduleConfig]:
+    """The arms that --tune is to try. Raises InputError."""
+    if names is None:
+        return dict(arms)
+    if not tune:
+        raise InputError("--tune-arms: say with --tune N how many trials each of them gets")
+    for name in names:
+        if name not in arms:
+            raise InputError(f"--tune-arms: {name!r} is no arm{did_you_mean(name, list(arms))}")
+    return {name: arms[name] for name in names}
 
 
 def _tune(

@@ -26,9 +26,9 @@ from clr_cli.tables import (
 )
 
 TUNING = (
-    "Every schedule had the same learning-rate trials; the arrow marks the one chosen, by final"
-    " validation accuracy, on a seed that the comparison does not use. Edge: the best trial is"
-    " the grid's first or last, so a better one may lie outside."
+    "Every schedule in this table had the same learning-rate trials, the others had none; the"
+    " arrow marks the one chosen, by final validation accuracy, on a seed that the comparison does"
+    " not use. Edge: the best trial is the grid's first or last, so a better one may lie outside."
 )
 TITLES = {
     "range_test": "Range test",

@@ -64,6 +64,7 @@ def test_compare_writes_tables_page_and_figures(clr, tiny, tmp_path):
     assert (folder / "report.html").read_text() == page
 
     more = clr("compare", "--config", tiny, "--device", "cpu", "--seeds", 3, "--json")
+    assert "3 seeds are too few to show any difference; --seeds 6 may" in more.stderr
     assert json.loads(more.stdout)["num_seeds"] == 3
     assert "finished" in more.stderr
 
@@ -83,6 +84,22 @@ def test_tuning_gives_every_arm_the_same_trials(clr, tiny, tmp_path):
         assert kept["schedule"][key] == best["value"]
         assert kept["cost"]["tuning_seconds"] > 0
     assert (tmp_path / "outputs" / "tiny" / "compare-tuned" / "report.html").exists()
+
+
+def test_only_the_arms_named_are_tuned(clr, tiny):
+    given = ["--config", tiny, "--device", "cpu", "--json", "--set", "training.epochs=1"]
+    given += ["--seeds", 1, "--tune-arms", "constant"]
+    summary = json.loads(clr("compare", *given, "--tune", 2).stdout)
+    assert list(summary["tuning"]["arms"]) == ["constant"]
+    arms = {arm["name"]: arm for arm in summary["arms"]}
+    assert arms["constant"]["cost"]["tuning_seconds"] > 0
+    assert arms["clr"]["cost"]["tuning_seconds"] == 0
+    assert arms["clr"]["schedule"]["max_lr"] == 0.1
+    for arguments, complaint in (([], "--tune-arms: say with --tune"), (["--tune", 2], "no arm")):
+        arguments = [*given[:-1], "constnat" if arguments else "constant", *arguments]
+        refused = clr("compare", *arguments, check=False)
+        assert refused.returncode == 2
+        assert complaint in refused.stderr
 
 
 def test_the_same_schedule_twice_gives_no_difference_at_all(clr, tiny):
