@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clr_cli import __version__, console
+from clr_cli import __version__, console, interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
 
 if TYPE_CHECKING:
@@ -334,27 +334,12 @@ def schedule_plot(
     reporting.plot_schedules(arms, resolved.training.epochs, iterations_per_epoch, output)
 
 
-class Stopped(BaseException):
-    """Ctrl-C, or SIGTERM (Slurm's preemption, a container's stop)."""
-
-    def __init__(self, signum: int) -> None:
-        self.exit_code = 128 + signum
-
-
-def _stop(signum: int, _: object) -> None:
-    # Files are replaced whole, so that a second signal may end us at any moment without damage.
-    for again in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(again, lambda *_: os._exit(128 + signum))
-    raise Stopped(signum)
-
-
 RESUME = "every finished epoch is saved; the same command goes on from there"
 
 
 def main() -> None:
     """The ``clr`` script: run a command, turn every failure into a line and an exit code."""
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    interrupt.install(signal.SIGINT, signal.SIGTERM)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a result is worth more than its typography
         sys.stdout.reconfigure(errors="replace")
     sys.exit(_run())
@@ -364,15 +349,19 @@ def _run() -> int:
     # --debug is an option of every command, wherever it stands.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        code = int(app(arguments, prog_name="clr", standalone_mode=False) or 0)
-        sys.stdout.flush()
-        return code
+        try:
+            code = int(app(arguments, prog_name="clr", standalone_mode=False) or 0)
+            sys.stdout.flush()
+            return code
+        except Exception:
+            interrupt.check()  # an extension in C may have made another error of Stopped
+            raise
+    except interrupt.Stopped as stop:
+        console.error("interrupted: what was done is saved; the same command goes on from there")
+        return stop.exit_code
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Stopped as stop:
-        console.error(f"interrupted: {RESUME}")
-        return stop.exit_code
     except Exception as error:
         return _explain(error)
 

@@ -378,6 +378,27 @@ def validate(tree: Any, source: str) -> Config:
         raise InputError(f"{source}: nested too deeply") from None
 
 
+def with_defaults(tree: Mapping[str, Any], like: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tree of an earlier version with the keys that ``like`` has too, at their defaults."""
+    try:
+        full = Config.model_validate(tree).model_dump(mode="json")
+    except ValidationError:
+        return tree
+    return _filled(tree, full, like)
+
+
+def _filled(
+    tree: Mapping[str, Any], full: Mapping[str, Any], like: Mapping[str, Any]
+) -> dict[str, Any]:
+    filled = dict(tree)
+    for key, value in like.items():
+        if key not in tree:
+            filled |= {key: full[key]} if key in full else {}
+        elif isinstance(value, Mapping) and isinstance(tree[key], Mapping):
+            filled[key] = _filled(tree[key], full.get(key, {}), value)
+    return filled
+
+
 def read_bounds(path: Path) -> dict[str, float]:
     """base_lr and max_lr from a bounds.yaml of ``clr range-test``. Raises InputError."""
     try:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
+from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.tasks import AnyTask, Event, execute
 
@@ -51,7 +52,11 @@ def _sequential(plan: Sequence[tuple[int, AnyTask]]) -> Iterator[Event]:
 
 
 def _worker(connection: Connection) -> None:
-    """Carry out the runs that come in, sending their events back; leave when the parent does."""
+    """Carry out the runs that come in, sending their events back; leave when the parent does.
+
+    On SIGTERM it saves what it is at and leaves; Ctrl-C is the parent's business.
+    """
+    interrupt.install(signal.SIGTERM)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         while (task := connection.recv()) is not None:
@@ -64,6 +69,8 @@ def _worker(connection: Connection) -> None:
                 connection.send(error)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(1)
+    except interrupt.Stopped as stop:
+        os._exit(stop.exit_code)
 
 
 def _die_with_parent() -> None:
@@ -139,5 +146,6 @@ def _parallel(plan: Sequence[tuple[int, AnyTask]], jobs: int) -> Iterator[Event]
     finally:
         for worker in workers:
             worker.process.terminate()
+            worker.connection.close()  # nobody reads any more: it must not wait for us
         for worker in workers:
             worker.process.join()

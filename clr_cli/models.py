@@ -128,7 +128,12 @@ def build_model(
         known = [*MODELS, "torchvision:<name>", "module.path:function"]
         raise InputError(f"model.name: {name!r} is unknown{did_you_mean(name, known)}")
     _check_arguments(name, function, given)
-    model = function(num_classes=num_classes, in_channels=in_channels, **given)
+    try:
+        model = function(num_classes=num_classes, in_channels=in_channels, **given)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"model.name: {name} cannot be built: {_line(error)}") from error
     _check_output(name, model, (2, in_channels, image_size, image_size), num_classes)
     return model
 

@@ -11,17 +11,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-import torch
-
-from clr_cli.batches import derive_seed, training_batches
 from clr_cli.config import RangeTestConfig
 from clr_cli.data import Split
 from clr_cli.schedules import Schedule
 from clr_cli.suggest import Divergence, Sweep, ramp
-from clr_cli.training import TrainState, evaluate, train_step
+from clr_cli.training import Stretch, TrainState, advance, evaluate
 
 # A point's accuracy is within 1 to 2 % (one standard deviation) on so many images, at the least and
 # at the most; in between, validating costs no more than the training between two points.
@@ -59,26 +55,26 @@ def validation_subset(split: Split, trained: int) -> Split:
 
 
 def sweep(state: TrainState, total: int, interval: int, losses: Sequence[float]) -> Iterator[Row]:
-    """Go on from ``state.iteration`` to ``total``, yielding a row at every validation.
+    """Go on from where the state is to ``total``, yielding a row at every validation.
 
-    ``losses`` are those of the iterations before. A row holds ``lrs`` and ``losses`` of its
+    ``losses`` are those of the rows before. A row holds ``lrs`` and ``losses`` of its
     iterations, the validation at its end and ``stopped``: None, or why and where the sweep ends.
     """
     divergence = Divergence(state.data.num_classes).after(losses)
     subset = validation_subset(state.data.val, interval * state.batch_size)
-    point = math.ceil(state.iteration / interval)
-    while state.iteration < total and divergence.reason is None:
-        started, first = time.perf_counter(), state.iteration
-        fresh = _advance(state, min(interval, total - first))
+    point = math.ceil(len(losses) / interval)
+    while divergence.reason is None and (first := point * interval) < total:
+        fresh = advance(state, min(first + interval, total))
         divergence = divergence.after(fresh)
         at = divergence.stopped_at
         stopped = None
         if at is not None:
             rate = state.schedule.lr(at)
             stopped = {"reason": divergence.reason, "iteration": at, "lr": rate}
-        trained = time.perf_counter()
+        evaluating = time.perf_counter()
         val_loss, val_accuracy = evaluate(state, subset)
         point += 1
+        stretch, state.stretch = state.stretch, Stretch()
         yield {
             "point": point,
             "iteration": state.iteration,
@@ -89,34 +85,13 @@ def sweep(state: TrainState, total: int, interval: int, losses: Sequence[float])
             "stopped": stopped,
             "lrs": [state.schedule.lr(i) for i in range(first, state.iteration)],
             "losses": [_or_none(loss) for loss in fresh],
-            "train_seconds": trained - started,
-            "eval_seconds": time.perf_counter() - trained,
+            "train_seconds": stretch.seconds,
+            "eval_seconds": time.perf_counter() - evaluating,
         }
 
 
 def _or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None  # JSON has no infinity
-
-
-def _advance(state: TrainState, iterations: int) -> list[float]:
-    """Train the next iterations, across epochs if need be; their losses."""
-    steps = state.data.steps_per_epoch(state.batch_size)
-    end = state.iteration + iterations
-    losses = []
-    devices = [state.device] if state.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(state.seed, state.iteration, "sweep"))
-        state.model.train()
-        while state.iteration < end:
-            epoch, step = divmod(state.iteration, steps)
-            stop = min(steps, step + end - state.iteration)
-            epoch_batches = training_batches(
-                state.data, state.batch_size, seed=state.seed, epoch=epoch + 1
-            )
-            for images, labels in islice(epoch_batches, step, stop):
-                losses.append(train_step(state, images, labels)[0])
-    values: list[float] = torch.stack(losses).tolist()
-    return values
 
 
 def losses_of(rows: Sequence[Row]) -> list[float]:

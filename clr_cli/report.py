@@ -67,7 +67,11 @@ def write_runs_csv(records: Iterable[RunRecord]) -> str:
 def read_runs_csv(text: str) -> list[RunRecord]:
     """The records of `write_runs_csv`; ValueError or KeyError for another text."""
     runs: dict[tuple[str, int, str], list[dict[str, float]]] = {}
-    for row in csv.DictReader(io.StringIO(text)):
+    reader = csv.DictReader(io.StringIO(text))
+    missing = {"arm", "seed", "status", *COLUMNS} - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(f"runs.csv has no column {sorted(missing)[0]}")
+    for row in reader:
         epochs = runs.setdefault((row["arm"], int(row["seed"]), row["status"]), [])
         if row["epoch"]:
             epochs.append({key: _number(row[key]) for key in COLUMNS if row.get(key)})
@@ -96,6 +100,9 @@ def load(folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
         raise InputError(f"{folder}: summary.json or runs.csv is damaged: {reason}") from None
     if not isinstance(summary, dict) or summary.get("schema") != 1 or not summary.keys() >= NEEDED:
         raise InputError(f"{folder / 'summary.json'}: not a summary that this version can read")
+    arms = {arm["name"] for arm in summary["arms"]}
+    if {record.arm for record in records} != arms:
+        raise InputError(f"{folder / 'runs.csv'}: not the runs of summary.json ({', '.join(arms)})")
     return summary, records
 
 

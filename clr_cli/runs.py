@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from clr_cli import config as configs
 from clr_cli.errors import EnvironmentFailure, InputError
@@ -54,23 +54,38 @@ def check_writable(folder: Path) -> None:
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace ``path`` by ``content`` or leave it as it was. Raises EnvironmentFailure."""
     data = content.encode() if isinstance(content, str) else content
-    temporary = None
+    # Always the same name, so that what a kill leaves there is used up by the next write.
+    temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide results from a group
-        os.replace(temporary, path)
-        temporary = None
+        with _only_writer(temporary) as file:
+            try:
+                file.truncate(0)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
     except OSError as error:
         raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def _only_writer(path: Path) -> Iterator[BinaryIO]:
+    """The file at ``path``, made if need be, once no other process writes it."""
+    while True:
+        with open(path, "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                still_there = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+            except FileNotFoundError:
+                still_there = False
+            if still_there:  # else whoever had it before has renamed it away
+                yield file
+                return
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -142,7 +157,7 @@ class RunDirectory:
         if not isinstance(there, dict):
             raise InputError(f"{path}: damaged; start over with --overwrite")
         now = configs.parse_yaml(configs.dump(config), "config")
-        changes = differences(there, now)
+        changes = differences(configs.with_defaults(there, now), now)
         if changes:
             raise InputError(
                 f"{self.path} holds another config ({'; '.join(changes)}): "
@@ -181,8 +196,6 @@ class RunDirectory:
 
         Raises InputError if fewer can be read: a row is on disk before its checkpoint.
         """
-        for stale in self.path.glob(".*.*"):  # write_atomic's
-            stale.unlink()
         rows = self.read_metrics()
         path = self.path / "metrics.jsonl"
         self._check_metrics(rows[:epochs], epochs)

@@ -1,7 +1,7 @@
 """One task of a plan, a training run or a sweep of a range test, carried out to its end.
 
 A task has a folder and goes on from wherever that stands; each finished epoch (or validation
-point of a sweep) is on disk before it is reported.
+point of a sweep) is on disk before it is reported, and a signal saves the unfinished one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from clr_cli import __version__, data, range_test
+from clr_cli import __version__, data, interrupt, range_test
 from clr_cli.batches import Resident, to_device
 from clr_cli.config import Config, DatasetConfig, ScheduleConfig
 from clr_cli.errors import InputError
@@ -207,15 +207,24 @@ def _execute_locked(task: AnyTask, index: int) -> Iterator[Event]:
     yield Event(index, "start", done)
 
     started, diverged = time.perf_counter(), None
+
+    def save() -> None:
+        nonlocal started, seconds
+        now = time.perf_counter()
+        started, seconds = now, seconds + now - started
+        kept = {"fingerprint": fingerprint, "rows": done, "seconds": seconds}
+        directory.save_checkpoint({**state.state_dict(), **kept})
+
     try:
-        for row in task.rows(state, directory.read_metrics()):
-            done += 1
-            directory.append_metrics(row)
-            seconds += time.perf_counter() - started
-            started = time.perf_counter()
-            kept = {"fingerprint": fingerprint, "rows": done, "seconds": seconds}
-            directory.save_checkpoint({**state.state_dict(), **kept})
-            yield Event(index, "row", row)
+        with interrupt.deferred():
+            for row in task.rows(state, directory.read_metrics()):
+                done += 1
+                directory.append_metrics(row)
+                save()
+                yield Event(index, "row", row)
+    except interrupt.Stopped:  # in the middle of a row
+        save()
+        raise
     except Diverged as error:
         diverged = {"epoch": error.epoch, "iteration": error.iteration, "lr": error.lr}
         yield Event(index, "note", f"{task.name}: {error}")

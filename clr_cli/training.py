@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clr_cli import interrupt
 from clr_cli.batches import Resident, derive_seed, evaluation_batches, normalize, training_batches
 from clr_cli.config import Config
 from clr_cli.data import Split
@@ -38,6 +40,18 @@ class Diverged(Exception):
 
 
 @dataclass
+class Stretch:
+    """The iterations since the last row of metrics: an epoch's, or those of a sweep's point.
+
+    losses: a scalar tensor for each; correct: right answers so far; seconds: training time.
+    """
+
+    losses: list[Tensor] = field(default_factory=list)
+    correct: Tensor | int = 0
+    seconds: float = 0.0
+
+
+@dataclass
 class TrainState:
     """All that changes while training, and what one step needs. ``epoch`` counts finished ones."""
 
@@ -53,6 +67,7 @@ class TrainState:
     iteration: int = 0
     cuda_graph: bool = False
     graph: StepGraph | None = None
+    stretch: Stretch = field(default_factory=Stretch)
 
     def __post_init__(self) -> None:
         self.graph = _graph(self)
@@ -77,6 +92,9 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "iteration": self.iteration,
+            "losses": torch.stack(self.stretch.losses) if self.stretch.losses else torch.empty(0),
+            "correct": int(self.stretch.correct),
+            "stretch_seconds": self.stretch.seconds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -86,6 +104,8 @@ class TrainState:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         self.epoch, self.iteration = state["epoch"], state["iteration"]
+        losses = list(state["losses"].to(self.device).unbind())
+        self.stretch = Stretch(losses, state["correct"], state["stretch_seconds"])
         self.graph = _graph(self)
 
 
@@ -108,7 +128,10 @@ def resolve_device(name: str) -> torch.device:
     if not available.get(name.partition(":")[0], False):
         there = ", ".join(kind for kind, there in available.items() if there)
         raise InputError(f"--device {name}: not available here; available: {there}")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
+    return device
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -222,17 +245,52 @@ def _forward(state: TrainState, images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split."""
+    """Mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split.
+
+    Raises Stopped.
+    """
     state.model.eval()
     loss = torch.zeros((), device=state.device)
     correct = torch.zeros((), device=state.device, dtype=torch.int64)
     batch_size = EVAL_BATCH if state.device.type == "cpu" else EVAL_BATCH_ELSEWHERE
     for images, labels in evaluation_batches(split, batch_size):
+        interrupt.check()
         logits = _forward(state, images)
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
     state.model.train()
     return loss.item() / len(split), correct.item() / len(split)
+
+
+def advance(state: TrainState, end: int) -> list[float]:
+    """Train up to iteration ``end``, across epochs if need be; the losses of the whole stretch.
+
+    Raises Stopped after the step at hand, with all that was done kept in the state: called again,
+    the stretch goes on where it was.
+    """
+    steps = state.data.steps_per_epoch(state.batch_size)
+    stretch, started = state.stretch, time.perf_counter()
+    devices = [state.device] if state.device.type == "cuda" else []
+    state.model.train()
+    try:
+        with torch.random.fork_rng(devices=devices):  # whoever else draws here is left alone
+            while state.iteration < end:
+                epoch, step = divmod(state.iteration, steps)
+                stop = min(steps, step + end - state.iteration)
+                batches = training_batches(
+                    state.data, state.batch_size, seed=state.seed, epoch=epoch + 1
+                )
+                for images, labels in islice(batches, step, stop):
+                    # What layers draw (dropout) is a function of the iteration too.
+                    torch.manual_seed(derive_seed(state.seed, state.iteration, "model"))
+                    loss, right = train_step(state, images, labels)
+                    stretch.losses.append(loss)
+                    stretch.correct += right
+                    interrupt.check()
+        losses: list[float] = torch.stack(stretch.losses).tolist()  # the only host sync
+    finally:
+        stretch.seconds += time.perf_counter() - started
+    return losses
 
 
 def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
@@ -247,39 +305,26 @@ def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
 
 def train_epoch(state: TrainState) -> Metrics:
     """One epoch and its evaluation on the validation and test splits; see ``train``."""
-    started = time.perf_counter()
-    epoch, first = state.epoch + 1, state.iteration
-    # Layers that draw random numbers (dropout) repeat them when the epoch is repeated, and
-    # whoever else draws in this process is left alone.
-    devices = [state.device] if state.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(state.seed, epoch, "model"))
-        state.model.train()
-        losses, correct = [], torch.zeros((), device=state.device, dtype=torch.int64)
-        for images, labels in training_batches(
-            state.data, state.batch_size, seed=state.seed, epoch=epoch
-        ):
-            loss, right = train_step(state, images, labels)
-            losses.append(loss)
-            correct += right
-        values = torch.stack(losses).tolist()  # the epoch's only host sync
-    for step, value in enumerate(values):
-        if not math.isfinite(value):
-            raise Diverged(epoch, first + step, state.schedule.lr(first + step))
-    trained = time.perf_counter()
+    epoch = state.epoch + 1
+    steps = state.data.steps_per_epoch(state.batch_size)
+    losses = advance(state, epoch * steps)
+    for iteration, loss in enumerate(losses, start=state.iteration - steps):
+        if not math.isfinite(loss):
+            raise Diverged(epoch, iteration, state.schedule.lr(iteration))
+    evaluating = time.perf_counter()
     val_loss, val_accuracy = evaluate(state, state.data.val)
     test_loss, test_accuracy = evaluate(state, state.data.test)
-    state.epoch = epoch
+    state.epoch, stretch, state.stretch = epoch, state.stretch, Stretch()
     return {
         "epoch": epoch,
         "iteration": state.iteration,
         "lr": state.schedule.lr(state.iteration - 1),
-        "train_loss": math.fsum(values) / len(values),
-        "train_accuracy": correct.item() / (len(values) * state.batch_size),
+        "train_loss": math.fsum(losses) / steps,
+        "train_accuracy": int(stretch.correct) / (steps * state.batch_size),
         "val_loss": val_loss,
         "val_accuracy": val_accuracy,
         "test_loss": test_loss,
         "test_accuracy": test_accuracy,
-        "train_seconds": trained - started,
-        "eval_seconds": time.perf_counter() - trained,
+        "train_seconds": stretch.seconds,
+        "eval_seconds": time.perf_counter() - evaluating,
     }

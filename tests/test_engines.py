@@ -139,7 +139,7 @@ def test_a_signal_ends_cleanly_and_says_how_to_go_on(tiny, tmp_path, name, code)
     child.send_signal(getattr(signal, name))
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == code
-    assert stderr.splitlines()[-1].startswith("clr: interrupted: every finished epoch is saved")
+    assert stderr.splitlines()[-1].startswith("clr: interrupted: what was done is saved")
     run = RunDirectory(tmp_path / "out" / "tiny" / "train" / "clr" / "seed-0")
     state, notes = run.load_checkpoint()
     assert notes == []

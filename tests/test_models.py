@@ -36,6 +36,9 @@ def no_module(*, num_classes, in_channels):
 def wrong_input(*, num_classes, in_channels):
     return nn.Sequential(nn.Flatten(), nn.Linear(7, num_classes))
 
+def broken(*, num_classes, in_channels):
+    return nn.Linear(num_classes, -1)
+
 number = 3
 """
 
@@ -199,6 +202,7 @@ def test_own_code_runs_only_when_allowed(own_code, monkeypatch):
         ("clr_test_own:net", {"depth": 3}, "model.depth: clr_test_own:net has no depth"),
         ("clr_test_own:positional", {}, "must take the keyword argument num_classes"),
         ("torch:relu", {}, "torch:relu must take the keyword argument num_classes"),
+        ("clr_test_own:broken", {}, "clr_test_own:broken cannot be built: RuntimeError"),
         ("clr_test_own:no_module", {}, "no_module gave a str, not a torch module"),
         ("clr_test_own:headless", {}, "answers (2, 10, 32, 32), not logits of shape (2, 10)"),
         ("clr_test_own:wrong_input", {}, "fails on 3 x 32 x 32 images: RuntimeError"),

@@ -19,6 +19,7 @@ from clr_cli.compare import RunRecord, summarize
 from clr_cli.errors import InputError
 
 FOUR = ("constant", "clr", "one_cycle", "cosine")
+NO_RUNS = report.write_runs_csv([])
 EVIL = "<script>alert('&\"x\"')</script>"
 
 
@@ -238,9 +239,11 @@ class TestFiles:
             ("{}", None, "no runs.csv"),
             ("{", "", "damaged"),
             ("{}", "a,b\n1,2\n", "damaged"),
-            ("{}", "", "not a summary"),
-            ('{"schema": 2}', "", "not a summary"),
-            ("[]", "", "not a summary"),
+            ("{}", "", "damaged: runs.csv has no column"),
+            ("{}", NO_RUNS, "not a summary"),
+            ('{"schema": 2}', NO_RUNS, "not a summary"),
+            ("[]", NO_RUNS, "not a summary"),
+            (json.dumps(make_summary(make_records())), NO_RUNS, "not the runs of summary.json"),
         ],
     )
     def test_wrong_files_are_refused_in_a_line(

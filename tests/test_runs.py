@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from clr_cli.config import Config, dump
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.runs import Locked, RunDirectory, differences, read_json, write_atomic, write_json
 
@@ -24,6 +26,32 @@ def test_an_atomic_write_replaces_and_leaves_nothing_behind(tmp_path):
     write_atomic(tmp_path / "a" / "x.txt", "two")
     assert (tmp_path / "a" / "x.txt").read_text() == "two"
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["x.txt"]
+
+
+def test_what_a_killed_write_left_is_used_up_by_the_next(tmp_path):
+    path = tmp_path / "x.txt"
+    write = "from pathlib import Path; from clr_cli.runs import write_atomic; import os, signal\n"
+    write += "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    write += f"write_atomic(Path({str(path)!r}), 'a long text that is never finished')"
+    assert subprocess.run([sys.executable, "-c", write]).returncode == -signal.SIGKILL
+    assert [p.name for p in tmp_path.iterdir()] == [".x.txt.part"]
+    write_atomic(path, "new")
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_two_processes_write_one_file_without_mixing(tmp_path):
+    path = tmp_path / "x.txt"
+    write = "import sys; from pathlib import Path; from clr_cli.runs import write_atomic\n"
+    write += f"for _ in range(200): write_atomic(Path({str(path)!r}), sys.argv[1] * 100_000)"
+    writers = [subprocess.Popen([sys.executable, "-c", write, letter]) for letter in "ab"]
+    read = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            read.add(path.read_text())
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert read == {"a" * 100_000, "b" * 100_000}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
@@ -106,6 +134,17 @@ def test_another_config_is_refused_with_the_difference_and_two_ways_out(director
     directory.prepare(changed, overwrite=True)
     assert not (directory.path / "metrics.jsonl").exists()
     directory.prepare(changed)
+
+
+def test_a_key_that_an_earlier_version_did_not_know_has_its_default_there(directory):
+    now = Config().for_sweep()
+    there = {**now, "training": {"epochs": 80, "batch_size": 128}}
+    del there["training"]["epochs"]
+    (directory.path / "config.yaml").write_text(dump(there))
+    directory.prepare(now)
+    other = {**now, "training": {**now["training"], "label_smoothing": 0.1}}
+    with pytest.raises(InputError, match=r"training.label_smoothing: 0.0 there, 0.1 now"):
+        directory.prepare(other)
 
 
 def test_differences_name_each_leaf():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clr_cli import batches, data, schedules, training
+from clr_cli import batches, data, interrupt, schedules, training
 from clr_cli.config import Config, DatasetConfig
 from clr_cli.errors import InputError
 
@@ -215,6 +216,43 @@ def test_a_resumed_run_equals_an_uninterrupted_one(resident, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
 
 
+def test_a_run_stopped_within_an_epoch_goes_on_where_it_was(resident, tmp_path, monkeypatch):
+    """With dropout, whose random numbers go on too."""
+
+    def make():
+        state = make_state(resident)
+        state.model = torch.nn.Sequential(torch.nn.Dropout(0.5), state.model)
+        state.optimizer = torch.optim.SGD(state.model.parameters(), momentum=0.9, fused=True)
+        return state
+
+    whole = make()
+    rows = [_numbers(row) for row in training.train(whole, 2)]
+    state, seen = make(), []
+    for stop_at in (3, 14, 20):  # within an epoch, and before its evaluation
+        count = state.iteration
+
+        def signal_comes(*_, stop_at=stop_at):
+            nonlocal count
+            count += 1
+            if count == stop_at:
+                monkeypatch.setattr(interrupt, "_pending", 15)
+
+        hook = state.optimizer.register_step_post_hook(signal_comes)
+        with contextlib.suppress(interrupt.Stopped):
+            for row in training.train(state, 2):
+                seen.append(_numbers(row))
+        hook.remove()
+        monkeypatch.setattr(interrupt, "_pending", None)
+        assert state.iteration == stop_at
+        torch.save(state.state_dict(), tmp_path / "x.pt")
+        torch.manual_seed(stop_at)
+        state = make()
+        state.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
+    seen += [_numbers(row) for row in training.train(state, 2)]
+    assert seen == rows
+    assert all(torch.equal(a, b) for a, b in zip(weights(state), weights(whole), strict=True))
+
+
 def _numbers(row):
     return {key: value for key, value in row.items() if "seconds" not in key}
 
@@ -263,3 +301,11 @@ def test_a_batch_larger_than_the_data_is_refused(resident):
 def test_an_unavailable_device_is_refused():
     with pytest.raises(InputError, match="--device nonsense: not available here; available: .*cpu"):
         training.resolve_device("nonsense")
+
+
+def test_a_cuda_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert training.resolve_device("cuda:0").index == 0
+    with pytest.raises(InputError, match="--device cuda:9: there are 1 CUDA devices"):
+        training.resolve_device("cuda:9")

@@ -1,0 +1,63 @@
+"""Ctrl-C and SIGTERM (Slurm's preemption, a container's stop): training ends after its step.
+
+Signals belong to the process, so this is the one module with state of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+_pending: int | None = None
+_deferred = False
+
+
+class Stopped(BaseException):
+    """The process was asked to stop."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.exit_code = 128 + signum
+
+
+def install(*signals: signal.Signals) -> None:
+    """Let these signals raise Stopped: at once, or at the next ``check`` while deferred.
+
+    A second one ends the process on the spot: files are replaced whole, so it does no damage.
+    """
+    for signum in signals:
+        signal.signal(signum, _stop)
+
+
+def _stop(signum: int, _: object) -> None:
+    global _pending
+    if _pending is not None:
+        os._exit(128 + signum)
+    _pending = signum
+    if not _deferred:
+        raise Stopped(signum)
+
+
+def pending() -> bool:
+    """Whether a signal has come."""
+    return _pending is not None
+
+
+def check() -> None:
+    """Raises Stopped if a signal has come."""
+    if _pending is not None:
+        raise Stopped(_pending)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Within, a signal is only remembered: what is being done comes to a ``check`` first."""
+    global _deferred
+    before, _deferred = _deferred, True
+    try:
+        yield
+    finally:
+        _deferred = before
+    check()
