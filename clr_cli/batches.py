@@ -88,9 +88,14 @@ def to_device(data: Data, device: torch.device, crop_padding: int) -> Resident:
 
 
 def training_batches(
-    data: Resident, batch_size: int, *, seed: int, epoch: int
+    data: Resident, batch_size: int, *, seed: int, epoch: int, part: tuple[int, int] = (0, 1)
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of shuffled, randomly cropped batches: images uint8 (B, H, W, C), labels (B,)."""
+    """One epoch of shuffled, randomly cropped batches: images uint8 (B, H, W, C), labels (B,).
+
+    ``part`` (k, n) gives the k-th of n equal parts of every batch, so B is batch_size / n.
+    """
+    k, n = part
+    size = batch_size // n
     device = data.labels.device
     order = torch.randperm(len(data), generator=_generator(seed, epoch, "order")).to(device)
     if data.crop_padding:
@@ -106,10 +111,11 @@ def training_batches(
     starts = data.padded.numel() - row + 1
     rows = data.padded.as_strided((starts, row), (1, 1))
     first = torch.arange(data.height, device=device) * row_stride
-    shape = (batch_size, data.height, data.width, data.channels)
+    shape = (size, data.height, data.width, data.channels)
     for step in range(data.steps_per_epoch(batch_size)):
-        part = slice(step * batch_size, (step + 1) * batch_size)
-        chosen, (top, left) = order[part], corner[:, part]
+        first_image = step * batch_size + k * size
+        chosen_part = slice(first_image, first_image + size)
+        chosen, (top, left) = order[chosen_part], corner[:, chosen_part]
         base = chosen * image_stride + top * row_stride + left * pixel_stride
         offsets = (base[:, None] + first).view(-1)
         yield rows.index_select(0, offsets).view(shape), data.labels[chosen]

@@ -339,7 +339,8 @@ RESUME = "every finished epoch is saved; the same command goes on from there"
 
 def main() -> None:
     """The ``clr`` script: run a command, turn every failure into a line and an exit code."""
-    interrupt.install(signal.SIGINT, signal.SIGTERM)
+    alone = "TORCHELASTIC_RUN_ID" not in os.environ
+    interrupt.install(signal.SIGINT, signal.SIGTERM, insist=alone)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a result is worth more than its typography
         sys.stdout.reconfigure(errors="replace")
     sys.exit(_run())

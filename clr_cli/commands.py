@@ -8,14 +8,14 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from clr_cli import compare as comparison
-from clr_cli import console, engines, range_report, reporting, stats, tasks, tuning
+from clr_cli import console, engines, range_report, ranks, reporting, stats, tasks, tuning
 from clr_cli.compare import RunRecord
 from clr_cli.config import Config, ScheduleConfig, did_you_mean, dump
 from clr_cli.errors import EnvironmentFailure, InputError
@@ -44,11 +44,12 @@ class Options:
         """Runs at a time, and CPU threads for each (None where they do not matter)."""
         if resolve_device(self.device).type != "cpu":
             return self.jobs or 1, config.training.threads
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = max(1, (there or 1) // ranks.on_this_machine())
         threads = config.training.threads
-        jobs = self.jobs or min(MOST_AUTO_JOBS, max(1, (cores or 1) // (threads or 1)))
+        jobs = self.jobs or min(MOST_AUTO_JOBS, max(1, cores // (threads or 1)))
         jobs = min(jobs, max(runs, 1))
-        return jobs, threads or max(1, (cores or 1) // jobs)
+        return jobs, threads or max(1, cores // jobs)
 
     def run(
         self,
@@ -76,6 +77,7 @@ class Options:
 
 def range_test(config: Config, options: Options) -> int:
     """The sweeps, then the bounds they support. Returns the exit code: 3 without an answer."""
+    _refuse_torchrun("range-test")
     count = config.range_test.sweeps
     jobs, threads = options.workers(config, count)
     directory = options.output_dir / config.name / "range-test"
@@ -135,15 +137,27 @@ def range_test(config: Config, options: Options) -> int:
 
 
 def train(config: Config, arm: str, schedule: ScheduleConfig, seed: int, options: Options) -> None:
-    """One run with its figures. Prints the last epoch's numbers."""
+    """One run with its figures. Prints the last epoch's numbers. Under torchrun, all its ranks."""
+    device = ranks.own_device(resolve_device(options.device))
     _, threads = options.workers(config, 1)
-    run = options.run(config, arm, schedule, seed, threads)
-    state = run.build()
-    console.plan(
-        f"clr train: {config.name}, {arm}, seed {seed}",
-        [*_plan(config, state), *_schedule_rows({arm: schedule}, config, state)],
-    )
-    _carry_out([run], 1, config.training.epochs)
+    run = replace(options.run(config, arm, schedule, seed, threads), device=str(device))
+    with ranks.joined(device) as group:
+        if group.rank:
+            group.share(None)  # rank 0 is the first to load the data, and may download them
+            tasks.follow(run, group)
+            return
+        state = run.build()
+        group.share(None)
+        shared = [("ranks", f"{group.world}, each on a part of every batch")]
+        console.plan(
+            f"clr train: {config.name}, {arm}, seed {seed}",
+            [
+                *_plan(config, state),
+                *(shared if group.world > 1 else []),
+                *_schedule_rows({arm: schedule}, config, state),
+            ],
+        )
+        _carry_out([run], 1, config.training.epochs, group)
     record = read_record(run)
     written = reporting.write_run(run.path, record, state.schedule)
     if options.tensorboard:
@@ -181,6 +195,7 @@ def compare(
 
     ``tune``: learning-rate trials for each of ``tune_arms`` (default: every arm) before that.
     """
+    _refuse_torchrun("compare")
     tuned_arms = _tuned_arms(arms, tune, tune_arms)
     seeds = config.compare.seed_list
     jobs, threads = options.workers(config, len(arms) * len(seeds))
@@ -246,6 +261,11 @@ def compare(
     console.paths(written)
 
 
+def _refuse_torchrun(command: str) -> None:
+    if ranks.launched() > 1:
+        raise InputError(f"torchrun splits one run: use it with clr train, not with clr {command}")
+
+
 def _tuned_arms(
     arms: Mapping[str, ScheduleConfig], tune: int, names: Sequence[str] | None
 ) -> dict[str, ScheduleConfig]:
@@ -307,9 +327,11 @@ def _range_test_costs(config: Config, options: Options, bounds: Path | None) -> 
     return dict.fromkeys(users, read_json(folder / "result.json")["seconds"])
 
 
-def _carry_out(runs: Sequence[tasks.AnyTask], jobs: int, epochs: int) -> None:
+def _carry_out(
+    runs: Sequence[tasks.AnyTask], jobs: int, epochs: int, group: ranks.Ranks = ranks.SINGLE
+) -> None:
     with console.Progress([run.name for run in runs], epochs, jobs) as progress:
-        for event in engines.local(runs, jobs):
+        for event in engines.local(runs, jobs, group):
             progress.feed(event.index, event.kind, event.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,9 @@ from typing import Any
 
 
 def error(message: str) -> None:
-    print(f"clr: {' '.join(message.split())}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")  # torchrun's
+    who = "clr" if rank == "0" else f"clr, rank {rank}"
+    print(f"{who}: {' '.join(message.split())}", file=sys.stderr)
 
 
 def note(message: str = "") -> None:

@@ -18,18 +18,23 @@ from multiprocessing.connection import Connection, wait
 
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.ranks import SINGLE, Ranks
 from clr_cli.tasks import AnyTask, Event, execute
 
 RETRIES = 1  # of a task whose worker died
 
 
-def local(runs: Sequence[AnyTask], jobs: int = 1) -> Iterator[Event]:
-    """Carry out the plan with ``jobs`` runs at a time.
+def local(runs: Sequence[AnyTask], jobs: int = 1, ranks: Ranks = SINGLE) -> Iterator[Event]:
+    """Carry out the plan with ``jobs`` runs at a time, or one by one with other ``ranks``.
 
     Runs that another process holds are left for the end and then waited for, so that two
     processes can share one plan. Raises InputError, EnvironmentFailure.
     """
-    carry_out = _sequential if jobs <= 1 else functools.partial(_parallel, jobs=jobs)
+    carry_out = (
+        functools.partial(_parallel, jobs=jobs)
+        if jobs > 1
+        else functools.partial(_sequential, ranks=ranks)
+    )
     waiting = list(enumerate(runs))
     told: set[int] = set()
     while waiting:
@@ -46,9 +51,9 @@ def local(runs: Sequence[AnyTask], jobs: int = 1) -> Iterator[Event]:
             time.sleep(1.0)
 
 
-def _sequential(plan: Sequence[tuple[int, AnyTask]]) -> Iterator[Event]:
+def _sequential(plan: Sequence[tuple[int, AnyTask]], ranks: Ranks) -> Iterator[Event]:
     for index, run in plan:
-        yield from execute(run, index)
+        yield from execute(run, index, ranks)
 
 
 def _worker(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 _pending: int | None = None
 _deferred = False
+_insist = True
 
 
 class Stopped(BaseException):
@@ -22,11 +23,14 @@ class Stopped(BaseException):
         self.exit_code = 128 + signum
 
 
-def install(*signals: signal.Signals) -> None:
+def install(*signals: signal.Signals, insist: bool = True) -> None:
     """Let these signals raise Stopped: at once, or at the next ``check`` while deferred.
 
-    A second one ends the process on the spot: files are replaced whole, so it does no damage.
+    A second one ends the process on the spot (files are replaced whole, so it does no damage),
+    unless it does not ``insist``: torchrun passes on what the terminal has sent already.
     """
+    global _insist
+    _insist = insist
     for signum in signals:
         signal.signal(signum, _stop)
 
@@ -34,15 +38,17 @@ def install(*signals: signal.Signals) -> None:
 def _stop(signum: int, _: object) -> None:
     global _pending
     if _pending is not None:
-        os._exit(128 + signum)
+        if _insist:
+            os._exit(128 + signum)
+        return
     _pending = signum
     if not _deferred:
         raise Stopped(signum)
 
 
-def pending() -> bool:
-    """Whether a signal has come."""
-    return _pending is not None
+def pending() -> int | None:
+    """The signal that has come, if one has."""
+    return _pending
 
 
 def check() -> None:

@@ -6,6 +6,7 @@ point of a sweep) is on disk before it is reported, and a signal saves the unfin
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import platform
 import subprocess
@@ -21,6 +22,7 @@ from clr_cli import __version__, data, interrupt, range_test
 from clr_cli.batches import Resident, to_device
 from clr_cli.config import Config, DatasetConfig, ScheduleConfig
 from clr_cli.errors import InputError
+from clr_cli.ranks import SINGLE, Ranks
 from clr_cli.runs import Locked, RunDirectory, write_json
 from clr_cli.schedules import Schedule, make, resolved
 from clr_cli.training import (
@@ -64,7 +66,7 @@ class Task:
     def directory(self) -> RunDirectory:
         return RunDirectory(self.path)
 
-    def start(self, schedule: Schedule) -> TrainState:
+    def start(self, schedule: Schedule, ranks: Ranks = SINGLE) -> TrainState:
         """A fresh state under the schedule. Raises InputError."""
         images, device = self.images()
         return build(
@@ -74,6 +76,7 @@ class Task:
             seed=self.seed,
             precision=resolve_precision(self.config.training.precision, device),
             allow_code=self.allow_code,
+            ranks=ranks,
         )
 
     def images(self) -> tuple[Resident, torch.device]:
@@ -102,9 +105,9 @@ class Run(Task):
         """The config that the folder is kept under."""
         return self.config.for_run(self.arm, self.schedule)
 
-    def build(self) -> TrainState:
+    def build(self, ranks: Ranks = SINGLE) -> TrainState:
         steps, epochs = self.steps_per_epoch(), self.config.training.epochs
-        return self.start(resolve_schedule(self.schedule, steps, epochs))
+        return self.start(resolve_schedule(self.schedule, steps, epochs), ranks)
 
     def rows(self, state: TrainState, _: Sequence[Row]) -> Iterator[Row]:
         return train(state, self.config.training.epochs)
@@ -134,8 +137,8 @@ class SweepTask(Task):
     def plan(self) -> tuple[range_test.Ramp, int, int]:
         return range_test.plan(self.config.range_test, self.steps_per_epoch())
 
-    def build(self) -> TrainState:
-        return self.start(self.plan()[0])
+    def build(self, ranks: Ranks = SINGLE) -> TrainState:
+        return self.start(self.plan()[0], ranks)
 
     def rows(self, state: TrainState, before: Sequence[Row]) -> Iterator[Row]:
         _, total, interval = self.plan()
@@ -168,23 +171,39 @@ def resident(dataset: DatasetConfig, device: torch.device) -> tuple[Resident, st
     return to_device(loaded, device, dataset.augment.crop_padding), loaded.fingerprint
 
 
-def execute(task: AnyTask, index: int = 0) -> Iterator[Event]:
-    """Carry out one task from wherever it stands. Raises InputError, EnvironmentFailure."""
+def execute(task: AnyTask, index: int = 0, ranks: Ranks = SINGLE) -> Iterator[Event]:
+    """Carry out one task from wherever it stands. Raises InputError, EnvironmentFailure, Stopped.
+
+    With several ranks this is rank 0's part; the others ``follow``.
+    """
     try:
         with task.directory.lock():
-            yield from _execute_locked(task, index)
+            yield from _execute_locked(task, index, ranks)
     except Locked:
         yield Event(index, "locked", str(task.path))
 
 
-def _execute_locked(task: AnyTask, index: int) -> Iterator[Event]:
+def follow(task: AnyTask, ranks: Ranks) -> None:
+    """The part of every rank but 0 in ``execute``: the same steps, and no files."""
+    if ranks.share(None):  # finished already
+        return
+    state = task.build(ranks)
+    checkpoint = ranks.share(None)
+    if checkpoint is not None:
+        state.load_state_dict(checkpoint)
+    with contextlib.suppress(Diverged), interrupt.deferred():
+        for _ in task.rows(state, []):
+            pass
+
+
+def _execute_locked(task: AnyTask, index: int, ranks: Ranks) -> Iterator[Event]:
     directory = task.directory
     directory.prepare(task.tree(), overwrite=task.overwrite)
-    if directory.finished:
+    if ranks.share(directory.finished):
         yield Event(index, "start", len(directory.read_metrics()))
         yield Event(index, "end", directory.read_result()["status"])
         return
-    state = task.build()
+    state = task.build(ranks)
     fingerprint = resident(task.config.dataset, state.device)[1]
     checkpoint, notes = directory.load_checkpoint()
     for note in notes:
@@ -204,6 +223,7 @@ def _execute_locked(task: AnyTask, index: int) -> Iterator[Event]:
                 f"{directory.path}: its checkpoint is not of this model and clr: {ways_out}"
             ) from error
     directory.keep_metrics(done)
+    ranks.share(checkpoint)
     yield Event(index, "start", done)
 
     started, diverged = time.perf_counter(), None
@@ -256,6 +276,7 @@ def _circumstances(state: TrainState, rows: Sequence[Row], seconds: float) -> Ro
         "device": describe_device(state.device),
         "precision": state.precision,
         "threads": torch.get_num_threads() if state.device.type == "cpu" else None,
+        "ranks": state.ranks.world,
         "versions": versions(),
         "git_commit": git_commit(),
     }

@@ -22,6 +22,7 @@ from clr_cli.config import Config
 from clr_cli.data import Split
 from clr_cli.errors import InputError
 from clr_cli.models import build_model
+from clr_cli.ranks import SINGLE, Ranks
 from clr_cli.schedules import Schedule
 from clr_cli.step_graph import StepGraph
 
@@ -68,9 +69,11 @@ class TrainState:
     cuda_graph: bool = False
     graph: StepGraph | None = None
     stretch: Stretch = field(default_factory=Stretch)
+    ranks: Ranks = SINGLE
 
     def __post_init__(self) -> None:
         self.graph = _graph(self)
+        self.parallel = self.ranks.parallel(self.model, self.device)
 
     @property
     def device(self) -> torch.device:
@@ -105,15 +108,22 @@ class TrainState:
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         self.epoch, self.iteration = state["epoch"], state["iteration"]
         losses = list(state["losses"].to(self.device).unbind())
-        self.stretch = Stretch(losses, state["correct"], state["stretch_seconds"])
+        # The losses are means over all ranks already; the right answers are counted once.
+        correct = 0 if self.ranks.rank else state["correct"]
+        self.stretch = Stretch(losses, correct, state["stretch_seconds"])
         self.graph = _graph(self)
 
 
 def _graph(state: TrainState) -> StepGraph | None:
     """Steps are replayed on CUDA if wanted, unless the momentum is cycled: a graph freezes it."""
-    if state.cuda_graph and state.device.type == "cuda" and state.schedule.momentum(0) is None:
+    alone = state.ranks.world == 1
+    if alone and state.cuda_graph and state.device.type == "cuda" and not _cycles_momentum(state):
         return StepGraph(_update)
     return None
+
+
+def _cycles_momentum(state: TrainState) -> bool:
+    return state.schedule.momentum(0) is not None
 
 
 def resolve_device(name: str) -> torch.device:
@@ -156,6 +166,7 @@ def build(
     seed: int,
     precision: str,
     allow_code: bool = False,
+    ranks: Ranks = SINGLE,
 ) -> TrainState:
     """A fresh model and optimizer. The weights depend on the seed alone, so arms are paired.
 
@@ -164,6 +175,10 @@ def build(
     batch_size = config.training.batch_size
     data.steps_per_epoch(batch_size)  # raises if there is no full batch
     device = data.labels.device
+    if batch_size % ranks.world:
+        raise InputError(
+            f"training.batch_size: {batch_size} cannot be split over {ranks.world} ranks"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0, "init"))
         model = build_model(
@@ -173,6 +188,10 @@ def build(
             num_classes=data.num_classes,
             allow_code=allow_code,
         )
+    if config.training.sync_batch_norm and ranks.world > 1:
+        if device.type != "cuda":
+            raise InputError("training.sync_batch_norm: PyTorch has it for CUDA only")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainState(
         model=model,
@@ -184,6 +203,7 @@ def build(
         seed=seed,
         autocast=torch.bfloat16 if precision == "bf16" else None,
         cuda_graph=config.training.cuda_graph,
+        ranks=ranks,
     )
 
 
@@ -229,7 +249,7 @@ def train_step(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tenso
 
 
 def _update(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    logits = _forward(state, images)
+    logits = _forward(state, state.parallel, images)
     loss = F.cross_entropy(logits, labels, label_smoothing=state.label_smoothing)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -237,9 +257,9 @@ def _update(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, 
     return loss.detach(), (logits.argmax(1) == labels).sum()
 
 
-def _forward(state: TrainState, images: Tensor) -> Tensor:
+def _forward(state: TrainState, model: nn.Module, images: Tensor) -> Tensor:
     with torch.autocast(state.device.type, state.autocast, enabled=state.autocast is not None):
-        logits: Tensor = state.model(normalize(state.data, images))
+        logits: Tensor = model(normalize(state.data, images))
     return logits.float()
 
 
@@ -254,8 +274,9 @@ def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
     correct = torch.zeros((), device=state.device, dtype=torch.int64)
     batch_size = EVAL_BATCH if state.device.type == "cpu" else EVAL_BATCH_ELSEWHERE
     for images, labels in evaluation_batches(split, batch_size):
-        interrupt.check()
-        logits = _forward(state, images)
+        if state.ranks.world == 1:  # the others do not evaluate: all stop in their next step
+            interrupt.check()
+        logits = _forward(state, state.model, images)
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
     state.model.train()
@@ -268,29 +289,44 @@ def advance(state: TrainState, end: int) -> list[float]:
     Raises Stopped after the step at hand, with all that was done kept in the state: called again,
     the stretch goes on where it was.
     """
-    steps = state.data.steps_per_epoch(state.batch_size)
-    stretch, started = state.stretch, time.perf_counter()
+    stretch, started, stopped = state.stretch, time.perf_counter(), None
+    try:
+        _take_steps(state, end)
+    except interrupt.Stopped as signal:
+        stopped = signal
+    losses = state.ranks.mean(torch.stack(stretch.losses))
+    stretch.losses = list(losses.unbind())
+    stretch.correct = state.ranks.total(stretch.correct)
+    values: list[float] = losses.tolist()  # the only host sync
+    stretch.seconds += time.perf_counter() - started
+    if stopped:
+        raise stopped
+    return values
+
+
+def _take_steps(state: TrainState, end: int) -> None:
+    steps, stretch, ranks = state.data.steps_per_epoch(state.batch_size), state.stretch, state.ranks
+    stream = f"model/{ranks.rank}" if ranks.rank else "model"
     devices = [state.device] if state.device.type == "cuda" else []
     state.model.train()
-    try:
-        with torch.random.fork_rng(devices=devices):  # whoever else draws here is left alone
-            while state.iteration < end:
-                epoch, step = divmod(state.iteration, steps)
-                stop = min(steps, step + end - state.iteration)
-                batches = training_batches(
-                    state.data, state.batch_size, seed=state.seed, epoch=epoch + 1
-                )
-                for images, labels in islice(batches, step, stop):
-                    # What layers draw (dropout) is a function of the iteration too.
-                    torch.manual_seed(derive_seed(state.seed, state.iteration, "model"))
-                    loss, right = train_step(state, images, labels)
-                    stretch.losses.append(loss)
-                    stretch.correct += right
-                    interrupt.check()
-        losses: list[float] = torch.stack(stretch.losses).tolist()  # the only host sync
-    finally:
-        stretch.seconds += time.perf_counter() - started
-    return losses
+    with torch.random.fork_rng(devices=devices):  # whoever else draws here is left alone
+        while state.iteration < end:
+            epoch, step = divmod(state.iteration, steps)
+            stop = min(steps, step + end - state.iteration)
+            batches = training_batches(
+                state.data,
+                state.batch_size,
+                seed=state.seed,
+                epoch=epoch + 1,
+                part=(ranks.rank, ranks.world),
+            )
+            for images, labels in islice(batches, step, stop):
+                # What layers draw (dropout) is a function of the iteration too.
+                torch.manual_seed(derive_seed(state.seed, state.iteration, stream))
+                loss, right = train_step(state, images, labels)
+                stretch.losses.append(loss)
+                stretch.correct += right
+                ranks.check()
 
 
 def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
@@ -312,8 +348,9 @@ def train_epoch(state: TrainState) -> Metrics:
         if not math.isfinite(loss):
             raise Diverged(epoch, iteration, state.schedule.lr(iteration))
     evaluating = time.perf_counter()
-    val_loss, val_accuracy = evaluate(state, state.data.val)
-    test_loss, test_accuracy = evaluate(state, state.data.test)
+    unknown = (math.nan, math.nan)  # to the ranks that print and write nothing
+    val_loss, val_accuracy = unknown if state.ranks.rank else evaluate(state, state.data.val)
+    test_loss, test_accuracy = unknown if state.ranks.rank else evaluate(state, state.data.test)
     state.epoch, stretch, state.stretch = epoch, state.stretch, Stretch()
     return {
         "epoch": epoch,

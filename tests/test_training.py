@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from clr_cli import batches, data, interrupt, schedules, training
 from clr_cli.config import Config, DatasetConfig
 from clr_cli.errors import InputError
+from clr_cli.ranks import Ranks
 
 CPU = torch.device("cpu")
 TRIANGULAR = {"base_lr": 0.001, "max_lr": 0.1, "step_size": 4}
@@ -296,6 +297,29 @@ def test_cycled_momentum_reaches_the_optimizer(resident):
 def test_a_batch_larger_than_the_data_is_refused(resident):
     with pytest.raises(InputError, match="training.batch_size: 501 is larger than"):
         make_state(resident, training={"batch_size": 501})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_size": 25}, "training.batch_size: 25 cannot be split over 2 ranks"),
+        ({"sync_batch_norm": True, "batch_size": 50}, "sync_batch_norm: .* for CUDA only"),
+    ],
+)
+def test_what_two_ranks_cannot_do_is_refused(resident, given, message):
+    settings = config(training=given)
+    with pytest.raises(InputError, match=message):
+        training.build(
+            settings, make_schedule(), resident, seed=0, precision="fp32", ranks=Ranks(0, 2)
+        )
+
+
+def test_the_parts_of_two_ranks_are_the_batch(resident):
+    whole = batches.training_batches(resident, 50, seed=0, epoch=1)
+    parts = [batches.training_batches(resident, 50, seed=0, epoch=1, part=(k, 2)) for k in range(2)]
+    for (images, labels), *halves in zip(whole, *parts, strict=True):
+        assert torch.equal(torch.cat([half[0] for half in halves]), images)
+        assert torch.equal(torch.cat([half[1] for half in halves]), labels)
 
 
 def test_an_unavailable_device_is_refused():
