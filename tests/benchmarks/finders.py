@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from clr_cli import data, range_test
 from clr_cli.batches import Resident, derive_seed, normalize, to_device
-from clr_cli.config import Config, validate
+from clr_cli.config import Config, RangeTestConfig, validate
 from clr_cli.models import build_model
 from clr_cli.schedules import make
 from clr_cli.stats import mean_intervals
@@ -68,7 +68,7 @@ class Bench:
     def config(self) -> Config:
         tree = {
             "dataset": {**DATASETS[self.name], "val_size": 1000, "augment": {"crop_padding": 0}},
-            "model": {"name": "cnn", "width": 16},
+            "model": {"name": "cnn", "width": 8},
             "training": {"epochs": self.epochs, "batch_size": 128},
         }
         return validate(tree, "the benchmark")
@@ -85,6 +85,13 @@ class Bench:
     def tensors(self) -> TensorDataset:
         """The training images as the other tools take them: normalised float32, NCHW."""
         return TensorDataset(normalize(self.images, self.images.padded).contiguous(), self.labels)
+
+    @property
+    def subset(self) -> data.Split:
+        """The validation images of a sweep."""
+        test = RangeTestConfig(iterations=self.iterations)
+        _, _, interval = range_test.plan(test, self.images.steps_per_epoch(128))
+        return range_test.validation_subset(self.images.val, interval * 128)
 
     @property
     def labels(self) -> torch.Tensor:
@@ -241,7 +248,7 @@ def _theirs(used: Sequence[dict[str, Any]], name: str) -> Answer:
 
 def _ours(used: Sequence[dict[str, Any]], bench: Bench) -> Answer:
     seconds = sum(one["seconds"] for one in used)
-    labels = range_test.validation_subset(bench.images.val).labels
+    labels = bench.subset.labels
     found = suggest(
         [Sweep(**one["found"]["sweep"]) for one in used],
         num_classes=bench.images.num_classes,
@@ -295,7 +302,8 @@ def _timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def measure(bench: Bench, seeds: int, folder: Path) -> dict[str, Any]:
     """All sweeps, then the grid and the finders' bounds; the numbers of the table."""
-    kept = Kept(folder / f"{bench.name}-{bench.iterations}-{bench.epochs}.jsonl")
+    kept = Kept(folder / f"{bench.name}-sweeps-{bench.iterations}.jsonl")
+    trainings = Kept(folder / f"{bench.name}-trainings-{bench.epochs}.jsonl")
     sweeps: dict[str, list[dict[str, Any]]] = {name: [] for name in (*OURS, *PEERS)}
     assert len(bench.tensors)  # made now, not within a sweep's time
     for seed in range(seeds * POOLED):
@@ -307,7 +315,7 @@ def measure(bench: Bench, seeds: int, folder: Path) -> dict[str, Any]:
     def trained(base_lr: float, max_lr: float, seed: int) -> dict[str, float]:
         base_lr, max_lr = float(f"{base_lr:.2g}"), float(f"{max_lr:.2g}")
         work = partial(accuracies, bench, base_lr, max_lr, seed)
-        result: dict[str, float] = kept.get(f"train {base_lr:g} {max_lr:g} {seed}", work)
+        result: dict[str, float] = trainings.get(f"train {base_lr:g} {max_lr:g} {seed}", work)
         return result
 
     grid = {lr: [trained(lr / 10, lr, seed) for seed in range(seeds)] for lr in GRID}
@@ -389,7 +397,7 @@ def main() -> None:
             continue
         bench = Bench(name, options.iterations, options.epochs)
         result = measure(bench, options.seeds, options.output)
-        path = options.output / f"{name}.json"
+        path = options.output / f"{name}-{options.iterations}.json"
         path.write_text(json.dumps(result, indent=2), encoding="utf-8")
         print(*table(result), f"written: {path}\n", sep="\n")
 
