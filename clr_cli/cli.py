@@ -233,6 +233,10 @@ def compare(
     tune_arms: Annotated[
         str | None, typer.Option(help="Tune only these arms, e.g. constant.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Train this run of the plan, arm:seed, and no other."),
+    ] = None,
     bounds: Bounds = None,
     sets: Sets = None,
     name: ExperimentName = None,
@@ -278,6 +282,7 @@ def compare(
             tune=tune,
             tune_arms=None if tune_arms is None else tune_arms.split(","),
             bounds=bounds,
+            only=only or (),
         )
 
 

@@ -111,9 +111,7 @@ def range_test(config: Config, options: Options) -> int:
         ],
     )
     _carry_out(sweeps, jobs, points)
-    failed = [sweep.name for sweep in sweeps if not sweep.directory.finished]
-    if failed:
-        raise EnvironmentFailure(f"{', '.join(failed)} could not be finished")
+    _check_finished(sweeps)
     curves = [measured(sweep.seed, sweep.directory.read_metrics()) for sweep in sweeps]
     results = [sweep.directory.read_result() for sweep in sweeps]
     subset = validation_subset(state.data.val, interval * state.batch_size).labels
@@ -190,23 +188,30 @@ def compare(
     tune: int = 0,
     tune_arms: Sequence[str] | None = None,
     bounds: Path | None = None,
+    only: Sequence[str] = (),
 ) -> None:
     """Every arm with every seed, then the paired comparison, its figures and page.
 
     ``tune``: learning-rate trials for each of ``tune_arms`` (default: every arm) before that.
+    ``only``: train no more than these runs, each ``arm:seed``, and compare nothing.
     """
     _refuse_torchrun("compare")
     tuned_arms = _tuned_arms(arms, tune, tune_arms)
     seeds = config.compare.seed_list
-    jobs, threads = options.workers(config, len(arms) * len(seeds))
+    wanted = _wanted(arms, seeds, only)
+    jobs, threads = options.workers(config, len(wanted))
     state = options.run(config, config.baseline, arms[config.baseline], 0, threads).build()
-    count = len(arms) * len(seeds)
+    few = "" if len(wanted) == len(arms) * len(seeds) else f", of which {len(wanted)} now"
     console.plan(
         f"clr compare: {config.name}, {' vs '.join(arms)}",
         [
             *_plan(config, state),
             *_schedule_rows(arms, config, state),
-            ("runs", f"{len(arms)} schedules x {len(seeds)} seeds = {count}, {jobs} at a time"),
+            (
+                "runs",
+                f"{len(arms)} schedules x {len(seeds)} seeds = {len(arms) * len(seeds)}{few}, "
+                f"{jobs} at a time",
+            ),
         ],
     )
     fewest = stats.seeds_for_test(len(arms) - 1)
@@ -226,10 +231,14 @@ def compare(
             folders[arm] = f"tuned/{tuning.trial_name(arm, best['value'])}"
     runs = [
         options.run(config, arm, schedule, seed, threads, folders[arm])
-        for seed in seeds  # seed by seed, so that stopping early leaves complete pairs
-        for arm, schedule in arms.items()
+        for arm, seed in wanted
+        for schedule in [arms[arm]]
     ]
     _carry_out(runs, jobs, config.training.epochs)
+    if only:
+        _check_finished(runs)
+        console.note("\nthe same command without --only compares, once all runs are there")
+        return
     records = [read_record(run) for run in runs]
     for arm, seconds in _range_test_costs(config, options, bounds).items():
         costs[arm]["range_test_seconds"] = seconds
@@ -259,6 +268,18 @@ def compare(
         return
     reporting.print_summary(summary)
     console.paths(written)
+
+
+def _wanted(
+    arms: Mapping[str, ScheduleConfig], seeds: Sequence[int], only: Sequence[str]
+) -> list[tuple[str, int]]:
+    """The plan's runs, or those of --only. Raises InputError for a run that is not in the plan."""
+    # Seed by seed, so that stopping early leaves complete pairs.
+    plan = {f"{arm}:{seed}": (arm, seed) for seed in seeds for arm in arms}
+    for name in only:
+        if name not in plan:
+            raise InputError(f"--only {name}: no run of this plan{did_you_mean(name, list(plan))}")
+    return [plan[name] for name in only or plan]
 
 
 def _refuse_torchrun(command: str) -> None:
@@ -333,6 +354,12 @@ def _carry_out(
     with console.Progress([run.name for run in runs], epochs, jobs) as progress:
         for event in engines.local(runs, jobs, group):
             progress.feed(event.index, event.kind, event.value)
+
+
+def _check_finished(carried_out: Sequence[tasks.AnyTask]) -> None:
+    failed = [task.name for task in carried_out if not task.directory.finished]
+    if failed:
+        raise EnvironmentFailure(f"{', '.join(failed)} could not be finished")
 
 
 def read_record(run: Run) -> RunRecord:

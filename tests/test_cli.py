@@ -86,6 +86,23 @@ def test_tuning_gives_every_arm_the_same_trials(clr, tiny, tmp_path):
     assert (tmp_path / "outputs" / "tiny" / "compare-tuned" / "report.html").exists()
 
 
+def test_only_one_run_of_the_plan(clr, tiny, tmp_path):
+    """As the jobs of an array have it; then the comparison trains nothing more."""
+    given = ["--config", tiny, "--device", "cpu", "--set", "training.epochs=1"]
+    refused = clr("compare", *given, "--only", "clr:2", check=False)
+    assert refused.returncode == 2
+    assert "--only clr:2: no run of this plan; did you mean 'clr:1'?" in refused.stderr
+    for run in ("constant:0", "constant:1", "clr:0", "clr:1"):
+        done = clr("compare", *given, "--only", run)
+        assert "= 4, of which 1 now" in done.stderr
+        assert not (tmp_path / "outputs" / "tiny" / "compare").exists()
+    results = sorted(tmp_path.rglob("result.json"))
+    times = [path.stat().st_mtime_ns for path in results]
+    assert len(times) == 4
+    assert clr("compare", *given).stdout.startswith("\nschedule")
+    assert [path.stat().st_mtime_ns for path in results] == times
+
+
 def test_only_the_arms_named_are_tuned(clr, tiny):
     given = ["--config", tiny, "--device", "cpu", "--json", "--set", "training.epochs=1"]
     given += ["--seeds", 1, "--tune-arms", "constant"]
