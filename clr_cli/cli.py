@@ -104,6 +104,20 @@ def _jobs(text: str) -> int | None:
     return int(text)
 
 
+def _ray_address(engine: str, address: str | None) -> str | None:
+    """The cluster that carries the runs out, or None."""
+    from clr_cli.config import did_you_mean
+
+    engines = ("local", "ray")
+    if engine not in engines:
+        raise InputError(f"--engine {engine!r} is unknown{did_you_mean(engine, engines)}")
+    if engine == "ray":
+        return address or "auto"
+    if address is not None:
+        raise InputError("--ray-address: say with --engine ray that it is to be used")
+    return None
+
+
 def _options(config: Config, output_dir: Path, device: str, **others: Any) -> Options:
     """The shared options, refused here if no run could start with them."""
     from clr_cli.runs import check_writable
@@ -243,6 +257,12 @@ def compare(
     output_dir: OutputDir = Path("outputs"),
     device: Device = "auto",
     jobs: Jobs = "auto",
+    engine: Annotated[
+        str, typer.Option(help="Where runs are carried out: local or ray.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster: HOST:PORT; default: this machine's.")
+    ] = None,
     overwrite: Overwrite = False,
     allow_code: AllowCode = False,
     tensorboard: Tensorboard = False,
@@ -260,6 +280,7 @@ def compare(
     given = (f"compare.{key}={value}" for key, value in keys.items() if value is not None)
     resolved = _load(config, sets, name, *given)
     workers = _jobs(jobs)
+    cluster = _ray_address(engine, ray_address)
     with _naming(config):
         arms = resolved.arms(output_dir, bounds)
     options = _options(
@@ -267,6 +288,7 @@ def compare(
         output_dir,
         device,
         jobs=workers,
+        ray_address=cluster,
         overwrite=overwrite,
         allow_code=allow_code,
         json=as_json,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -35,6 +36,7 @@ class Options:
     output_dir: Path
     device: str = "auto"
     jobs: int | None = 1  # None: auto
+    ray_address: str | None = None  # of the cluster that carries the runs out, if one does
     overwrite: bool = False
     allow_code: bool = False
     json: bool = False
@@ -42,6 +44,12 @@ class Options:
 
     def workers(self, config: Config, runs: int) -> tuple[int, int | None]:
         """Runs at a time, and CPU threads for each (None where they do not matter)."""
+        if self.ray_address is not None:
+            from clr_cli import cluster
+
+            cpus = config.training.threads or 1
+            places = max(1, cluster.room(cluster.share(self.device, cpus)))
+            return min(self.jobs or places, places, max(runs, 1)), cpus
         if resolve_device(self.device).type != "cpu":
             return self.jobs or 1, config.training.threads
         there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -50,6 +58,37 @@ class Options:
         jobs = self.jobs or min(MOST_AUTO_JOBS, max(1, cores // (threads or 1)))
         jobs = min(jobs, max(runs, 1))
         return jobs, threads or max(1, cores // jobs)
+
+    @property
+    def here(self) -> Options:
+        """What this process builds for itself, whoever carries the runs out."""
+        return self if self.ray_address is None else replace(self, device="cpu")
+
+    def place(self, threads: int | None) -> str | None:
+        """What a run gets of the cluster, if one carries the runs out."""
+        if self.ray_address is None:
+            return None
+        from clr_cli import cluster
+
+        return f"{cluster.share(self.device, threads)} of a Ray node for each run"
+
+    def carry_out(self, runs: Sequence[Run], jobs: int) -> Iterator[tasks.Event]:
+        """The plan's events. Raises InputError, EnvironmentFailure."""
+        if self.ray_address is None:
+            return engines.local(runs, jobs)
+        # Nodes come and go: how many runs they can hold now is no limit.
+        return engines.on_ray(runs, self.ray_address, self.jobs)
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """Keep a connection to the cluster, if one carries the runs out. Raises InputError."""
+        if self.ray_address is None:
+            yield
+            return
+        from clr_cli import cluster
+
+        with cluster.connected(self.ray_address):
+            yield
 
     def run(
         self,
@@ -110,7 +149,7 @@ def range_test(config: Config, options: Options) -> int:
             ("points", f"validation every {interval} iterations on a fixed subset: {points}"),
         ],
     )
-    _carry_out(sweeps, jobs, points)
+    _carry_out(sweeps, jobs, points, engines.local(sweeps, jobs))
     _check_finished(sweeps)
     curves = [measured(sweep.seed, sweep.directory.read_metrics()) for sweep in sweeps]
     results = [sweep.directory.read_result() for sweep in sweeps]
@@ -155,7 +194,7 @@ def train(config: Config, arm: str, schedule: ScheduleConfig, seed: int, options
                 *_schedule_rows({arm: schedule}, config, state),
             ],
         )
-        _carry_out([run], 1, config.training.epochs, group)
+        _carry_out([run], 1, config.training.epochs, engines.local([run], 1, group))
     record = read_record(run)
     written = reporting.write_run(run.path, record, state.schedule)
     if options.tensorboard:
@@ -199,42 +238,45 @@ def compare(
     tuned_arms = _tuned_arms(arms, tune, tune_arms)
     seeds = config.compare.seed_list
     wanted = _wanted(arms, seeds, only)
-    jobs, threads = options.workers(config, len(wanted))
-    state = options.run(config, config.baseline, arms[config.baseline], 0, threads).build()
-    few = "" if len(wanted) == len(arms) * len(seeds) else f", of which {len(wanted)} now"
-    console.plan(
-        f"clr compare: {config.name}, {' vs '.join(arms)}",
-        [
-            *_plan(config, state),
-            *_schedule_rows(arms, config, state),
-            (
-                "runs",
-                f"{len(arms)} schedules x {len(seeds)} seeds = {len(arms) * len(seeds)}{few}, "
-                f"{jobs} at a time",
-            ),
-        ],
-    )
-    fewest = stats.seeds_for_test(len(arms) - 1)
-    if len(seeds) < fewest:
-        few = f"{len(seeds)} seeds are too few to show any difference"
-        console.note(f"{few}; --seeds {fewest} may\n")
-    costs: dict[str, dict[str, float]] = {arm: {} for arm in arms}
-    tuned = None
-    folders = {arm: f"train/{arm}" for arm in arms}
-    if tune:
-        at_their_best, tuned = _tune(config, tuned_arms, tune, options)
-        arms = {**arms, **at_their_best}
-        for arm, seconds in tuned["seconds"].items():
-            costs[arm]["tuning_seconds"] = seconds
-        # A tuned arm is kept by its rate, so that tuning again with more trials can find another.
-        for arm, best in tuned["arms"].items():
-            folders[arm] = f"tuned/{tuning.trial_name(arm, best['value'])}"
-    runs = [
-        options.run(config, arm, schedule, seed, threads, folders[arm])
-        for arm, seed in wanted
-        for schedule in [arms[arm]]
-    ]
-    _carry_out(runs, jobs, config.training.epochs)
+    with options.connected():
+        jobs, threads = options.workers(config, len(wanted))
+        first = options.here.run(config, config.baseline, arms[config.baseline], 0, threads)
+        state = first.build()
+        on = "" if options.ray_address is None else " on the Ray cluster as it is now"
+        few = "" if len(wanted) == len(arms) * len(seeds) else f", of which {len(wanted)} now"
+        console.plan(
+            f"clr compare: {config.name}, {' vs '.join(arms)}",
+            [
+                *_plan(config, state, device=options.place(threads)),
+                *_schedule_rows(arms, config, state),
+                (
+                    "runs",
+                    f"{len(arms)} schedules x {len(seeds)} seeds = {len(arms) * len(seeds)}{few}, "
+                    f"{jobs} at a time{on}",
+                ),
+            ],
+        )
+        fewest = stats.seeds_for_test(len(arms) - 1)
+        if len(seeds) < fewest:
+            few = f"{len(seeds)} seeds are too few to show any difference"
+            console.note(f"{few}; --seeds {fewest} may\n")
+        costs: dict[str, dict[str, float]] = {arm: {} for arm in arms}
+        tuned = None
+        folders = {arm: f"train/{arm}" for arm in arms}
+        if tune:
+            at_their_best, tuned = _tune(config, tuned_arms, tune, options)
+            arms = {**arms, **at_their_best}
+            for arm, seconds in tuned["seconds"].items():
+                costs[arm]["tuning_seconds"] = seconds
+            # A tuned arm is kept by its rate: tuning again with more trials can find another.
+            for arm, best in tuned["arms"].items():
+                folders[arm] = f"tuned/{tuning.trial_name(arm, best['value'])}"
+        runs = [
+            options.run(config, arm, schedule, seed, threads, folders[arm])
+            for arm, seed in wanted
+            for schedule in [arms[arm]]
+        ]
+        _carry_out(runs, jobs, config.training.epochs, options.carry_out(runs, jobs))
     if only:
         _check_finished(runs)
         console.note("\nthe same command without --only compares, once all runs are there")
@@ -320,7 +362,7 @@ def _tune(
         for arm, schedule in arms.items()
     ]
     console.note(f"tuning: {trials} trials for each of {', '.join(arms)}: {rates}")
-    _carry_out(runs, jobs, config.training.epochs)
+    _carry_out(runs, jobs, config.training.epochs, options.carry_out(runs, jobs))
     chosen = tuning.choose(arms, rates, [read_record(run) for run in runs])
     for arm, best in chosen["arms"].items():
         edge = "; at the edge of the grid: a better one may lie outside" if best["edge"] else ""
@@ -349,10 +391,10 @@ def _range_test_costs(config: Config, options: Options, bounds: Path | None) -> 
 
 
 def _carry_out(
-    runs: Sequence[tasks.AnyTask], jobs: int, epochs: int, group: ranks.Ranks = ranks.SINGLE
+    runs: Sequence[tasks.AnyTask], jobs: int, epochs: int, events: Iterator[tasks.Event]
 ) -> None:
     with console.Progress([run.name for run in runs], epochs, jobs) as progress:
-        for event in engines.local(runs, jobs, group):
+        for event in events:
             progress.feed(event.index, event.kind, event.value)
 
 
@@ -372,7 +414,7 @@ def read_record(run: Run) -> RunRecord:
 
 
 def _plan(
-    config: Config, state: TrainState, iterations: int | None = None
+    config: Config, state: TrainState, iterations: int | None = None, device: str | None = None
 ) -> Iterator[tuple[str, str]]:
     data, training, optimizer = state.data, config.training, config.optimizer
     yield (
@@ -385,7 +427,8 @@ def _plan(
     sizes = "".join(f", {key} {value}" for key, value in given.items())
     yield "model", f"{config.model.name}{sizes}: {state.parameters:,} parameters"
     threads = f", {torch.get_num_threads()} threads" if state.device.type == "cpu" else ""
-    yield "device", f"{tasks.describe_device(state.device)}, {state.precision}{threads}"
+    here = f"{tasks.describe_device(state.device)}, {state.precision}{threads}"
+    yield "device", device or here
     steps = data.steps_per_epoch(training.batch_size)
     length = (
         f"{training.epochs} epochs x {steps} iterations = {training.epochs * steps:,}"
@@ -417,6 +460,7 @@ def _context(
 ) -> dict[str, Any]:
     """The contract: what is equal in all arms, and whatever is not."""
     steps = state.data.steps_per_epoch(config.training.batch_size)
+    ran = next(r.result for r in records if r.result)
     also = []
     for key in ("device", "precision", "threads", "versions"):
         seen = {json.dumps(r.result[key]) for r in records if r.result}
@@ -446,10 +490,7 @@ def _context(
         "batch_size": config.training.batch_size,
         "iterations_per_epoch": steps,
         "iterations": steps * config.training.epochs,
-        "precision": state.precision,
-        "device": tasks.describe_device(state.device),
-        "threads": torch.get_num_threads() if state.device.type == "cpu" else None,
-        "versions": tasks.versions(),
+        **{key: ran[key] for key in ("precision", "device", "threads", "versions")},
         "determinism": "arms of one seed share initial weights, data order and crops",
     }
 

@@ -1,6 +1,6 @@
-"""Carry out a plan of tasks, in this process or in local worker processes.
+"""Carry out a plan of tasks, in this process, in local worker processes or on a Ray cluster.
 
-Both yield the same stream of events and leave the same folders; a plan carried out again skips
+All yield the same stream of events and leave the same folders; a plan carried out again skips
 what is finished and goes on with what is not.
 """
 
@@ -12,29 +12,51 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.ranks import SINGLE, Ranks
-from clr_cli.tasks import AnyTask, Event, execute
+from clr_cli.tasks import RETRIES, AnyTask, Event, execute
 
-RETRIES = 1  # of a task whose worker died
+Plan = Sequence[tuple[int, AnyTask]]
 
 
 def local(runs: Sequence[AnyTask], jobs: int = 1, ranks: Ranks = SINGLE) -> Iterator[Event]:
-    """Carry out the plan with ``jobs`` runs at a time, or one by one with other ``ranks``.
+    """Carry out the plan here with ``jobs`` runs at a time, or one by one with other ``ranks``.
 
-    Runs that another process holds are left for the end and then waited for, so that two
-    processes can share one plan. Raises InputError, EnvironmentFailure.
+    Raises InputError, EnvironmentFailure.
     """
     carry_out = (
         functools.partial(_parallel, jobs=jobs)
         if jobs > 1
         else functools.partial(_sequential, ranks=ranks)
     )
+    return _shared(runs, carry_out)
+
+
+def on_ray(
+    runs: Sequence[AnyTask], address: str = "auto", jobs: int | None = None
+) -> Iterator[Event]:
+    """Carry out the plan on a Ray cluster, ``jobs`` or as many runs at a time as it has room for.
+
+    Raises InputError, EnvironmentFailure.
+    """
+    from clr_cli import cluster
+
+    with cluster.connected(address):
+        yield from _shared(runs, functools.partial(cluster.ray_cluster, jobs=jobs))
+
+
+def _shared(
+    runs: Sequence[AnyTask], carry_out: Callable[[Plan], Iterator[Event]]
+) -> Iterator[Event]:
+    """Leave runs that another process holds for the end and then wait for them.
+
+    So two processes can share one plan.
+    """
     waiting = list(enumerate(runs))
     told: set[int] = set()
     while waiting:
@@ -51,7 +73,7 @@ def local(runs: Sequence[AnyTask], jobs: int = 1, ranks: Ranks = SINGLE) -> Iter
             time.sleep(1.0)
 
 
-def _sequential(plan: Sequence[tuple[int, AnyTask]], ranks: Ranks) -> Iterator[Event]:
+def _sequential(plan: Plan, ranks: Ranks) -> Iterator[Event]:
     for index, run in plan:
         yield from execute(run, index, ranks)
 
@@ -93,7 +115,7 @@ class _Worker:
     task: tuple[int, AnyTask] | None = None
 
 
-def _parallel(plan: Sequence[tuple[int, AnyTask]], jobs: int) -> Iterator[Event]:
+def _parallel(plan: Plan, jobs: int) -> Iterator[Event]:
     context = multiprocessing.get_context("spawn")  # fork and CUDA or OpenMP do not go together
     todo = list(reversed(plan))
     attempts: dict[int, int] = {}

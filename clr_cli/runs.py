@@ -26,6 +26,9 @@ from clr_cli.errors import EnvironmentFailure, InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# In the order in which they are put in place: a kill in between leaves a run that can go on.
+FILES = ("metrics.jsonl", "checkpoint.previous.pt", "checkpoint.pt", "result.json")
+
 # Where the data lies and how it got there changes nothing about a result.
 _NOT_COMPARED = {"dataset.root", "dataset.download"}
 
@@ -217,9 +220,12 @@ class RunDirectory:
 
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
+        self._replace_checkpoint(buffer.getvalue())
+
+    def _replace_checkpoint(self, content: bytes) -> None:
         newest, previous = self._checkpoints
         fresh = newest.with_name("checkpoint.new.pt")
-        write_atomic(fresh, buffer.getvalue())
+        write_atomic(fresh, content)
         if newest.exists():
             os.replace(newest, previous)
         os.replace(fresh, newest)
@@ -252,6 +258,19 @@ class RunDirectory:
     @property
     def _checkpoints(self) -> tuple[Path, Path]:
         return self.path / "checkpoint.pt", self.path / "checkpoint.previous.pt"
+
+    def read_files(self, names: Sequence[str] = FILES) -> dict[str, bytes]:
+        """The contents of those of ``FILES`` that are there, by name, to go on elsewhere."""
+        paths = (self.path / name for name in names)
+        return {path.name: path.read_bytes() for path in paths if path.exists()}
+
+    def install(self, files: Mapping[str, bytes]) -> None:
+        """Put in place what ``read_files`` gave elsewhere. Raises EnvironmentFailure."""
+        for name in FILES:
+            if name == "checkpoint.pt" and name in files:
+                self._replace_checkpoint(files[name])
+            elif name in files:
+                write_atomic(self.path / name, files[name])
 
     @property
     def finished(self) -> bool:

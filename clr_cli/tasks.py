@@ -34,6 +34,8 @@ from clr_cli.training import (
     train,
 )
 
+RETRIES = 1  # of a task whose worker died
+
 Row = dict[str, Any]
 
 
@@ -164,10 +166,31 @@ def resolve_schedule(schedule: ScheduleConfig, steps_per_epoch: int, epochs: int
         raise InputError(f"schedules: kind {schedule.kind}: {error}") from error
 
 
+@dataclass(frozen=True)
+class Given:
+    """What another process has read for the tasks of this one: its files need not be here."""
+
+    dataset: DatasetConfig
+    loaded: data.Data
+    git_commit: str | None
+
+
+_given: Given | None = None
+
+
+def give(given: Given) -> None:
+    """Let the tasks of this process use what is given."""
+    global _given
+    _given = given
+
+
 @functools.lru_cache(maxsize=1)
 def resident(dataset: DatasetConfig, device: torch.device) -> tuple[Resident, str]:
     """The data set on its device and its fingerprint, loaded once per process."""
-    loaded = data.load(dataset)
+    if _given is not None and _given.dataset == dataset:
+        loaded = _given.loaded
+    else:
+        loaded = data.load(dataset)
     return to_device(loaded, device, dataset.augment.crop_padding), loaded.fingerprint
 
 
@@ -196,12 +219,17 @@ def follow(task: AnyTask, ranks: Ranks) -> None:
             pass
 
 
+def already_finished(directory: RunDirectory, index: int) -> Iterator[Event]:
+    """The events of a task with nothing left to do. Raises InputError."""
+    yield Event(index, "start", len(directory.read_metrics()))
+    yield Event(index, "end", directory.read_result()["status"])
+
+
 def _execute_locked(task: AnyTask, index: int, ranks: Ranks) -> Iterator[Event]:
     directory = task.directory
     directory.prepare(task.tree(), overwrite=task.overwrite)
     if ranks.share(directory.finished):
-        yield Event(index, "start", len(directory.read_metrics()))
-        yield Event(index, "end", directory.read_result()["status"])
+        yield from already_finished(directory, index)
         return
     state = task.build(ranks)
     fingerprint = resident(task.config.dataset, state.device)[1]
@@ -296,6 +324,8 @@ def describe_device(device: torch.device) -> str:
 
 def git_commit() -> str | None:
     """The commit of the folder the user works in, if it is a git checkout."""
+    if _given is not None:
+        return _given.git_commit
     try:
         done = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
