@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import signal
 import socket
 import tempfile
@@ -37,6 +38,8 @@ except ImportError:
 SEND_SECONDS = 5.0  # a lost node costs at most an epoch or this
 _SENT_BACK = ("metrics.jsonl", "checkpoint.pt", "result.json")
 _PATIENCE = 5.0  # seconds for a connection, and for cancelled runs to tidy up
+_SCRATCH = "clr-run-"  # how the folders of tasks on a node begin
+_ABANDONED = 60.0  # seconds without a change after which an unlocked one belongs to nobody
 _TICK = 1.0  # seconds after which signals and the nodes are looked at again
 
 Sent = tuple[Event | InputError | EnvironmentFailure, dict[str, bytes]]
@@ -213,7 +216,7 @@ def ray_cluster(plan: Sequence[tuple[int, AnyTask]], jobs: int | None = None) ->
             with contextlib.suppress(RayError):
                 for stream in flights:
                     ray.cancel(stream)
-                # Killed at once they would leave their folders behind.
+                # Killed at once they would all leave their folders behind.
                 ended = [stream.completed() for stream in flights]
                 ray.wait(ended, num_returns=len(ended), timeout=_PATIENCE)
 
@@ -253,8 +256,9 @@ def _carry_out(
 
     These come with the end, and with a row once ``every`` seconds have passed since the last.
     """
+    _tidy()
     tasks.give(_unpacked(packed))
-    with tempfile.TemporaryDirectory(prefix="clr-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
         here = RunDirectory(Path(scratch))
         here.install(files)
         sent = time.monotonic()
@@ -271,3 +275,12 @@ def _carry_out(
         except (InputError, EnvironmentFailure) as error:
             told = type(error)(str(error).replace(scratch, str(task.path)))
             yield told, here.read_files(_SENT_BACK)
+
+
+def _tidy() -> None:
+    """Remove the folders that killed tasks have left on this node."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(Locked, InputError, OSError):
+            if time.time() - folder.stat().st_mtime > _ABANDONED:
+                with RunDirectory(folder).lock():
+                    shutil.rmtree(folder)
