@@ -377,10 +377,13 @@ def _sentence(
 def _time_sentence(arm: str, ratios: Mapping[str, Any], target: float, n: int) -> str:
     reached, ratio = ratios["reached"], ratios["ratio"]
     goal = f"{_percent(target)} validation accuracy"
-    if not math.isfinite(ratio) or ratio == 0:
-        counts = f"{reached['arm']} of {n} runs, the baseline's in {reached['baseline']}"
+    counts = f"{reached['arm']} of {n} runs, the baseline's in {reached['baseline']}"
+    # Two misses make a ratio of 1, which may not pass for a time.
+    mostly_missed = 2 * min(reached.values()) <= n
+    if mostly_missed or not math.isfinite(ratio) or ratio == 0:
         return f" {goal} was held in {counts}."
-    return f" {arm} reached {goal} in {ratio:.2f} times the iterations."
+    rest = "" if min(reached.values()) == n else f" (held in {counts})"
+    return f" {arm} reached {goal} in {ratio:.2f} times the iterations{rest}."
 
 
 def _scope(context: Mapping[str, Any]) -> str:

@@ -96,14 +96,17 @@ def epoch_curves(
         ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if accuracy else number))
     labels = []
+    lines = sum(map(len, data.values()))
+    faint = 0.3 * math.sqrt(16 / max(16, lines))  # many of them must not hide the means
+    band = 0.6 * faint
     for index, (arm, values) in enumerate(data.items()):
         color, marker = looks[arm]
         mean, lower, upper = means[arm]
         epochs = np.arange(1, values.shape[1] + 1)
         if len(values) > 1:
-            ax.plot(epochs, values.T, color=color, lw=0.7, alpha=0.3, zorder=2)
+            ax.plot(epochs, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
             ax.fill_between(
-                epochs, np.maximum(lower, low / 10), upper, color=color, alpha=0.18, lw=0, zorder=1
+                epochs, np.maximum(lower, low / 10), upper, color=color, alpha=band, lw=0, zorder=1
             )
         step = max(1, len(epochs) // 7)
         ax.plot(

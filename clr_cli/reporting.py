@@ -164,8 +164,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         "to target",
     ]
     console.table(headers, rows)
-    print(summary["verdict"])
-    print(summary["scope"])
+    sentences = [comparison["sentence"] for comparison in summary["comparisons"]]
+    print(*(sentences or [summary["verdict"]]), summary["scope"], sep="\n")
     print()
 
 
