@@ -221,6 +221,27 @@ def test_missed_targets_are_counted_in_words():
     assert "held in 0 of 6 runs, the baseline's in 0" in both["sentence"]
 
 
+def test_a_ratio_made_of_misses_is_not_a_time():
+    """Two misses are a ratio of 1; most arms' runs must have held the target to speak of times."""
+    held, missed = [0.5, 0.95, 0.95, 0.95], [0.5, 0.6, 0.6, 0.6]
+
+    def group(name, count):
+        accuracies = BETTER if name == "clr" else BASE
+        return [
+            run(name, seed, value, validation=held if seed < count else missed)
+            for seed, value in enumerate(accuracies)
+        ]
+
+    few = compare(group("constant", 3), group("clr", 2), target=0.9)["comparisons"][0]
+    assert few["time_to_target"]["ratio"] == 1
+    assert "times the iterations" not in few["sentence"]
+    assert "was held in 2 of 6 runs, the baseline's in 3." in few["sentence"]
+    most = compare(group("constant", 6), group("clr", 5), target=0.9)["comparisons"][0]
+    assert most["sentence"].endswith(
+        "in 1.00 times the iterations (held in 5 of 6 runs, the baseline's in 6)."
+    )
+
+
 def test_costs_and_context_are_reported():
     summary = compare(
         arm("constant", BASE),
