@@ -86,6 +86,7 @@ def test_tuning_gives_every_arm_the_same_trials(clr, tiny, tmp_path):
     assert (tmp_path / "outputs" / "tiny" / "compare-tuned" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_only_one_run_of_the_plan(clr, tiny, tmp_path):
     """As the jobs of an array have it; then the comparison trains nothing more."""
     given = ["--config", tiny, "--device", "cpu", "--set", "training.epochs=1"]
@@ -103,6 +104,7 @@ def test_only_one_run_of_the_plan(clr, tiny, tmp_path):
     assert [path.stat().st_mtime_ns for path in results] == times
 
 
+@pytest.mark.slow
 def test_only_the_arms_named_are_tuned(clr, tiny):
     given = ["--config", tiny, "--device", "cpu", "--json", "--set", "training.epochs=1"]
     given += ["--seeds", 1, "--tune-arms", "constant"]

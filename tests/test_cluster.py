@@ -289,6 +289,7 @@ def test_without_ray_the_extra_is_named(clr, tiny, tmp_path):
     assert done.stderr == f"clr: {extra}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installed", range(len(FILES)))
 def test_files_put_in_place_halfway_leave_a_run_that_goes_on(tiny, tmp_path, installed):
     """As if this process were killed after each of the files that a node has sent."""

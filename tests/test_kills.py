@@ -207,10 +207,8 @@ def test_a_killed_parent_leaves_no_workers(tiny, tmp_path):
     no_process_is_left(child, seconds=10)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [*COMMANDS][:1] + [pytest.param(name, marks=pytest.mark.slow) for name in [*COMMANDS][1:]],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
 def test_interrupted_again_and_again_nothing_is_repeated_and_nothing_changes(tiny, tmp_path, name):
     """SIGTERM in the middle of an epoch saves the steps done so far."""
     short_steps = ("--set", "training.batch_size=10", "--set", "training.epochs=6")
