@@ -379,7 +379,7 @@ def _time_sentence(arm: str, ratios: Mapping[str, Any], target: float, n: int) -
     goal = f"{_percent(target)} validation accuracy"
     counts = f"{reached['arm']} of {n} runs, the baseline's in {reached['baseline']}"
     # Two misses make a ratio of 1, which may not pass for a time.
-    mostly_missed = 2 * min(reached.values()) <= n
+    mostly_missed = 2 * reached["arm"] <= n
     if mostly_missed or not math.isfinite(ratio) or ratio == 0:
         return f" {goal} was held in {counts}."
     rest = "" if min(reached.values()) == n else f" (held in {counts})"

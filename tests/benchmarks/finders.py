@@ -300,7 +300,7 @@ def _timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"found": found, "seconds": time.perf_counter() - started}
 
 
-def measure(bench: Bench, seeds: int, folder: Path) -> dict[str, Any]:
+def measure(bench: Bench, seeds: int, trained_seeds: int, folder: Path) -> dict[str, Any]:
     """All sweeps, then the grid and the finders' bounds; the numbers of the table."""
     kept = Kept(folder / f"{bench.name}-sweeps-{bench.iterations}.jsonl")
     trainings = Kept(folder / f"{bench.name}-trainings-{bench.epochs}.jsonl")
@@ -318,7 +318,7 @@ def measure(bench: Bench, seeds: int, folder: Path) -> dict[str, Any]:
         result: dict[str, float] = trainings.get(f"train {base_lr:g} {max_lr:g} {seed}", work)
         return result
 
-    grid = {lr: [trained(lr / 10, lr, seed) for seed in range(seeds)] for lr in GRID}
+    grid = {lr: [trained(lr / 10, lr, seed) for seed in range(trained_seeds)] for lr in GRID}
     best = max(GRID, key=lambda lr: statistics.fmean(run["val"] for run in grid[lr]))
 
     def under(seed: int, answer: Answer) -> dict[str, float]:
@@ -330,6 +330,7 @@ def measure(bench: Bench, seeds: int, folder: Path) -> dict[str, Any]:
         rows.append(_row(name, found, None if pooled_peer else under, grid[best]))
     curve = {f"{lr:g}": statistics.fmean(run["test"] for run in grid[lr]) for lr in GRID}
     settings = {"iterations": bench.iterations, "epochs": bench.epochs, "seeds": seeds}
+    settings["trained_seeds"] = trained_seeds
     return {"data": bench.name, **settings, "best": best, "grid": curve, "finders": rows}
 
 
@@ -350,9 +351,10 @@ def _row(
     if len(given) < 2:
         return row
     row["spread_decades"] = math.log10(max(row["answers"]) / min(row["answers"]))
-    if trained is None:
+    pairs = [(best[seed], answer, seed) for seed, answer in given if seed < len(best)]
+    if trained is None or len(pairs) < 2:
         return row
-    lost = [100 * (best[seed]["test"] - trained(seed, a)["test"]) for seed, a in given]
+    lost = [100 * (run["test"] - trained(seed, answer)["test"]) for run, answer, seed in pairs]
     low, high = mean_intervals(lost, [0.95])
     return {
         **row,
@@ -363,9 +365,10 @@ def _row(
 
 
 def table(result: dict[str, Any]) -> Iterator[str]:
-    yield "{data}: {seeds} seeds, sweeps of {iterations} iterations, best max_lr {best:g}".format(
-        **result
-    )
+    yield (
+        "{data}: {seeds} seeds ({trained_seeds} for regret), sweeps of {iterations} iterations, "
+        "best max_lr {best:g}"
+    ).format(**result)
     yield "| finder | max_lr | spread, decades | regret, points (95 %) | s per answer | doubtful |"
     yield "|---|---|---|---|---|---|"
     for row in result["finders"]:
@@ -383,7 +386,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--iterations", type=int, default=200, help="of every sweep")
+    parser.add_argument("--trained-seeds", type=int, help="of them, for regret; default: all")
+    parser.add_argument("--iterations", type=int, default=550, help="of every sweep")
     parser.add_argument("--epochs", type=int, default=4, help="of every training")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/finders"))
@@ -396,7 +400,8 @@ def main() -> None:
             print(f"svhn: skipped, {REAL} is not there (set CLR_SVHN_DIGITS)")
             continue
         bench = Bench(name, options.iterations, options.epochs)
-        result = measure(bench, options.seeds, options.output)
+        trained_seeds = options.trained_seeds or options.seeds
+        result = measure(bench, options.seeds, trained_seeds, options.output)
         path = options.output / f"{name}-{options.iterations}.json"
         path.write_text(json.dumps(result, indent=2), encoding="utf-8")
         print(*table(result), f"written: {path}\n", sep="\n")
