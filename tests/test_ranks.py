@@ -76,6 +76,14 @@ def test_two_ranks_have_the_losses_of_one_process(command, tmp_path):
     assert done.stderr.count("clr train: tiny") == 1  # rank 0 alone speaks
 
 
+def rank_one_of(launcher: int) -> int:
+    """The process in which torchrun has started rank 1."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    environments = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in children}
+    (found,) = (pid for pid, given in environments.items() if b"RANK=1" in given.split(b"\0"))
+    return int(found)
+
+
 @pytest.mark.slow
 def test_all_ranks_stop_on_sigterm_and_the_same_command_goes_on(command, tmp_path):
     longer = ("--set", "training.batch_size=4", "--set", "training.epochs=2")  # 125 steps an epoch
@@ -88,12 +96,11 @@ def test_all_ranks_stop_on_sigterm_and_the_same_command_goes_on(command, tmp_pat
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
     while not (stopped.path / "metrics.jsonl").exists():  # the first epoch has ended
         assert child.poll() is None
         time.sleep(0.01)
-    os.killpg(child.pid, signal.SIGTERM)  # as a terminal or Slurm does: torchrun and all ranks
+    os.kill(rank_one_of(child.pid), signal.SIGTERM)  # the others hear of it from this one
     _, stderr = child.communicate(timeout=60)
     assert child.returncode != 0
     assert "clr: interrupted: what was done is saved" in stderr

@@ -222,7 +222,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_where_it_was(resident, tmp_path, 
 
     def make():
         state = make_state(resident)
-        state.model = torch.nn.Sequential(torch.nn.Dropout(0.5), state.model)
+        state.model = state.parallel = torch.nn.Sequential(torch.nn.Dropout(0.5), state.model)
         state.optimizer = torch.optim.SGD(state.model.parameters(), momentum=0.9, fused=True)
         return state
 
