@@ -69,6 +69,7 @@ def test_compare_writes_tables_page_and_figures(clr, tiny, tmp_path):
     assert "finished" in more.stderr
 
 
+@pytest.mark.slow
 def test_tuning_gives_every_arm_the_same_trials(clr, tiny, tmp_path):
     given = ["--set", "training.epochs=1", "--seeds", 1, "--tune", 3, "--device", "cpu", "--json"]
     summary = json.loads(clr("compare", "--config", tiny, *given).stdout)
