@@ -94,9 +94,9 @@ def test_only_one_run_of_the_plan(clr, tiny, tmp_path):
     refused = clr("compare", *given, "--only", "clr:2", check=False)
     assert refused.returncode == 2
     assert "--only clr:2: no run of this plan; did you mean 'clr:1'?" in refused.stderr
-    for run in ("constant:0", "constant:1", "clr:0", "clr:1"):
-        done = clr("compare", *given, "--only", run)
-        assert "= 4, of which 1 now" in done.stderr
+    for runs in (("constant:0",), ("constant:1", "clr:0", "clr:1")):
+        done = clr("compare", *given, *(word for run in runs for word in ("--only", run)))
+        assert f"= 4, of which {len(runs)} now" in done.stderr
         assert not (tmp_path / "outputs" / "tiny" / "compare").exists()
     results = sorted(tmp_path.rglob("result.json"))
     times = [path.stat().st_mtime_ns for path in results]
@@ -115,11 +115,9 @@ def test_only_the_arms_named_are_tuned(clr, tiny):
     assert arms["constant"]["cost"]["tuning_seconds"] > 0
     assert arms["clr"]["cost"]["tuning_seconds"] == 0
     assert arms["clr"]["schedule"]["max_lr"] == 0.1
-    for arguments, complaint in (([], "--tune-arms: say with --tune"), (["--tune", 2], "no arm")):
-        arguments = [*given[:-1], "constnat" if arguments else "constant", *arguments]
-        refused = clr("compare", *arguments, check=False)
-        assert refused.returncode == 2
-        assert complaint in refused.stderr
+    refused = clr("compare", *given[:-1], "constnat", "--tune", 2, check=False)
+    assert refused.returncode == 2
+    assert "--tune-arms: 'constnat' is no arm; did you mean 'constant'?" in refused.stderr
 
 
 def test_the_same_schedule_twice_gives_no_difference_at_all(clr, tiny):
