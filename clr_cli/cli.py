@@ -169,7 +169,8 @@ def range_test(
     keys = {"sweeps": sweeps, "min_lr": min_lr, "max_lr": max_lr, "shape": shape}
     if epochs is not None or iterations is not None:
         # One length takes the place of the config's, whichever that is.
-        keys |= {"epochs": epochs or "null", "iterations": iterations or "null"}
+        lengths = {"epochs": epochs, "iterations": iterations}
+        keys |= {key: "null" if value is None else value for key, value in lengths.items()}
     given = (f"range_test.{key}={value}" for key, value in keys.items() if value is not None)
     resolved = _load(config, sets, name, *given)
     workers = _jobs(jobs)

@@ -272,9 +272,7 @@ def compare(
             for arm, best in tuned["arms"].items():
                 folders[arm] = f"tuned/{tuning.trial_name(arm, best['value'])}"
         runs = [
-            options.run(config, arm, schedule, seed, threads, folders[arm])
-            for arm, seed in wanted
-            for schedule in [arms[arm]]
+            options.run(config, arm, arms[arm], seed, threads, folders[arm]) for arm, seed in wanted
         ]
         _carry_out(runs, jobs, config.training.epochs, options.carry_out(runs, jobs))
     if only:

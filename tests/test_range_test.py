@@ -170,3 +170,10 @@ def test_nothing_learned_is_inconclusive_with_exit_code_3(clr, tiny, tmp_path):
     assert "inconclusive" in done.stdout
     assert "--max-lr 1e-07" in done.stdout
     assert not (tmp_path / "outputs" / "tiny" / "range-test" / "bounds.yaml").exists()
+
+
+@pytest.mark.parametrize("length", ["--epochs", "--iterations"])
+def test_a_sweep_of_no_length_is_refused(clr, tiny, length):
+    done = clr("range-test", "--config", tiny, length, 0, check=False)
+    assert done.returncode == 2
+    assert f"range_test.{length.removeprefix('--')}: 0" in done.stderr
