@@ -24,6 +24,7 @@ import ray
 
 from clr_cli import config as configs
 from clr_cli import engines
+from clr_cli.commands import Options
 from clr_cli.tasks import Event, Run
 
 Engine = Callable[[Sequence[Run]], Iterator[Event]]
@@ -39,18 +40,9 @@ SMALL = (
 
 def plan(runs: int, output: Path, root: str) -> list[Run]:
     config = configs.load("quickstart.yaml", [*SMALL, f"dataset.root={root}"])
-    return [
-        Run(
-            config=config,
-            arm="constant",
-            schedule=config.schedule("constant"),
-            seed=seed,
-            path=output / f"seed-{seed}",
-            device="cpu",
-            threads=1,
-        )
-        for seed in range(runs)
-    ]
+    options = Options(output_dir=output, device="cpu")
+    schedule = config.schedule("constant")
+    return [options.run(config, "constant", schedule, seed, threads=1) for seed in range(runs)]
 
 
 def measure(engine: Engine, jobs: int, runs: Sequence[Run]) -> dict[str, Any]:

@@ -14,10 +14,9 @@ import json
 from pathlib import Path
 
 from clr_cli import compare, config, engines
-from clr_cli.commands import read_record
+from clr_cli.commands import Options, read_record
 from clr_cli.compare import RunRecord
 from clr_cli.reporting import print_summary
-from clr_cli.tasks import Run
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -25,13 +24,8 @@ PRECISIONS = ("fp32", "bf16")
 def records(precision: str, options: argparse.Namespace) -> list[RunRecord]:
     settings = config.load(options.config, [*options.set, f"training.precision={precision}"])
     runs = [
-        Run(
-            config=settings,
-            arm=precision,
-            schedule=settings.schedule(options.schedule),
-            seed=seed,
-            path=options.output / precision / f"seed-{seed}",
-            threads=1,
+        Options(output_dir=options.output / precision).run(
+            settings, precision, settings.schedule(options.schedule), seed, threads=1
         )
         for seed in range(options.seeds)
     ]
@@ -56,7 +50,12 @@ def main() -> None:
     summary = compare.summarize(
         found,
         experiment=f"precision-{settings.name}",
-        context={"varied": "the precision", "epochs": settings.training.epochs},
+        context={
+            "varied": "the precision",
+            "dataset": settings.dataset.name,
+            "model": settings.model.name,
+            "epochs": settings.training.epochs,
+        },
         num_classes=found[0].result["num_classes"],
         baseline="fp32",
         margin=options.margin,

@@ -29,7 +29,7 @@ from contenders import Problem, Seconds, contenders
 
 from clr_cli import config as configs
 from clr_cli import data, engines
-from clr_cli.tasks import Run
+from clr_cli.commands import Options
 from clr_cli.training import resolve_device, resolve_precision
 
 SVHN_TRAIN, SVHN_TEST = 73_257, 26_032
@@ -103,16 +103,9 @@ def _rate(options: argparse.Namespace, output: Path, jobs: int, threads: int) ->
     """Images per second of four runs, from when every worker has done its first epoch."""
     given = [f"dataset.root={options.root}", "dataset.train_size=3000", "training.epochs=3"]
     config = configs.load("quickstart.yaml", [*given, f"model.width={options.width}"])
+    options_of_runs = Options(output_dir=output, device="cpu")
     runs = [
-        Run(
-            config=config,
-            arm=arm,
-            schedule=config.schedule(arm),
-            seed=seed,
-            path=output / arm / f"seed-{seed}",
-            device="cpu",
-            threads=threads,
-        )
+        options_of_runs.run(config, arm, config.schedule(arm), seed, threads)
         for seed in (0, 1)
         for arm in ("constant", "clr")
     ]
