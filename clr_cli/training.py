@@ -92,7 +92,8 @@ class TrainState:
         """What a checkpoint holds: tensors and plain numbers only (weights_only loads it)."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            # Without the hyperparameters: they are the config's and the schedule's business.
+            "optimizer": {"state": self.optimizer.state_dict()["state"]},
             "epoch": self.epoch,
             "iteration": self.iteration,
             "losses": torch.stack(self.stretch.losses) if self.stretch.losses else torch.empty(0),
@@ -102,8 +103,7 @@ class TrainState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        # The hyperparameters are the config's and the schedule's business, and their tensors are
-        # on the device already.
+        # The present ones, whose tensors are on the device already.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         self.epoch, self.iteration = state["epoch"], state["iteration"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from clr_cli import batches, data, interrupt, schedules, training
 from clr_cli.config import Config, DatasetConfig
@@ -196,12 +197,16 @@ def test_cuda_steps_from_a_graph_are_the_eager_steps_and_never_wait(loaded, opti
             assert losses[-1].item() == training.train_step(eager, images, labels)[0].item()
         assert len({loss.item() for loss in losses}) == len(losses)
     saved = graphed.state_dict()
-    saved = torch.utils._pytree.tree_map_only(torch.Tensor, lambda t: t.detach().cpu(), saved)
+    saved = tree_map_only(torch.Tensor, lambda t: t.detach().cpu(), saved)
     resumed = make_state(on_gpu, precision="bf16", optimizer=optimizer, training=graph, seed=7)
     resumed.load_state_dict(saved)
     for images, labels in batches.training_batches(on_gpu, 50, seed=0, epoch=3):
         expected = training.train_step(graphed, images, labels)[0].item()
         assert training.train_step(resumed, images, labels)[0].item() == expected
+
+
+def _kept(state):
+    return tree_map_only(torch.Tensor, torch.Tensor.tolist, state.state_dict())
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(resident, tmp_path):
@@ -213,6 +218,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(resident, tmp_path):
     torch.manual_seed(123)  # somebody else's randomness must not matter
     second = make_state(resident)
     second.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
+    assert _kept(second) == _kept(first), "stopped again at once, it leaves something else"
     assert [_numbers(row) for row in training.train(second, 3)] == [_numbers(r) for r in rows[1:]]
     assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
 
