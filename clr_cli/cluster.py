@@ -7,6 +7,7 @@ sends its events back, with the files as they then are; only this process writes
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ import torch
 
 from clr_cli import data, interrupt, tasks
 from clr_cli.config import DatasetConfig
+from clr_cli.engines import Plan, shared
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.runs import Locked, RunDirectory
 from clr_cli.tasks import RETRIES, AnyTask, Event
@@ -120,6 +122,32 @@ def room(each: Share) -> int:
     )
 
 
+@dataclass(frozen=True)
+class RayCluster:
+    """An engine: the cluster at ``address``, with at most ``jobs`` runs at a time."""
+
+    address: str = "auto"
+    device: str = "auto"
+    jobs: int | None = None
+    where = " on the Ray cluster as it is now"
+
+    def connected(self) -> contextlib.AbstractContextManager[None]:
+        return connected(self.address)
+
+    def workers(self, runs: int, threads: int | None) -> tuple[int, int | None]:
+        cpus = threads or 1
+        places = max(1, room(share(self.device, cpus)))
+        return min(self.jobs or places, places, max(runs, 1)), cpus
+
+    def place(self, threads: int | None) -> str | None:
+        return f"{share(self.device, threads)} of a Ray node for each run"
+
+    def carry_out(self, runs: Sequence[AnyTask]) -> Iterator[Event]:
+        with self.connected():
+            # Nodes come and go: how many runs they can hold now is no limit.
+            yield from shared(runs, functools.partial(_fly, jobs=self.jobs))
+
+
 @dataclass
 class _Flight:
     """A run that the cluster has, whose folder is locked here."""
@@ -130,7 +158,7 @@ class _Flight:
     losses: int = 0
 
 
-def ray_cluster(plan: Sequence[tuple[int, AnyTask]], jobs: int | None = None) -> Iterator[Event]:
+def _fly(plan: Plan, jobs: int | None) -> Iterator[Event]:
     """Carry out the plan on the cluster this process is connected to.
 
     At most ``jobs`` runs at a time, and as many as it has room for. Raises InputError,

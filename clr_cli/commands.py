@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +24,6 @@ from clr_cli.suggest import suggest
 from clr_cli.tasks import Run
 from clr_cli.training import TrainState, resolve_device
 
-MOST_AUTO_JOBS = 8  # more workers than this want a decision about memory
-
 
 @dataclass(frozen=True)
 class Options:
@@ -42,53 +38,19 @@ class Options:
     json: bool = False
     tensorboard: bool = False
 
-    def workers(self, config: Config, runs: int) -> tuple[int, int | None]:
-        """Runs at a time, and CPU threads for each (None where they do not matter)."""
-        if self.ray_address is not None:
-            from clr_cli import cluster
+    @property
+    def engine(self) -> engines.Engine:
+        """What carries the runs out. Raises InputError if it is not installed."""
+        if self.ray_address is None:
+            return engines.Local(self.device, self.jobs)
+        from clr_cli import cluster
 
-            cpus = config.training.threads or 1
-            places = max(1, cluster.room(cluster.share(self.device, cpus)))
-            return min(self.jobs or places, places, max(runs, 1)), cpus
-        if resolve_device(self.device).type != "cpu":
-            return self.jobs or 1, config.training.threads
-        there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        cores = max(1, (there or 1) // ranks.on_this_machine())
-        threads = config.training.threads
-        jobs = self.jobs or min(MOST_AUTO_JOBS, max(1, cores // (threads or 1)))
-        jobs = min(jobs, max(runs, 1))
-        return jobs, threads or max(1, cores // jobs)
+        return cluster.RayCluster(self.ray_address, self.device, self.jobs)
 
     @property
     def here(self) -> Options:
         """What this process builds for itself, whoever carries the runs out."""
         return self if self.ray_address is None else replace(self, device="cpu")
-
-    def place(self, threads: int | None) -> str | None:
-        """What a run gets of the cluster, if one carries the runs out."""
-        if self.ray_address is None:
-            return None
-        from clr_cli import cluster
-
-        return f"{cluster.share(self.device, threads)} of a Ray node for each run"
-
-    def carry_out(self, runs: Sequence[Run], jobs: int) -> Iterator[tasks.Event]:
-        """The plan's events. Raises InputError, EnvironmentFailure."""
-        if self.ray_address is None:
-            return engines.local(runs, jobs)
-        # Nodes come and go: how many runs they can hold now is no limit.
-        return engines.on_ray(runs, self.ray_address, self.jobs)
-
-    @contextlib.contextmanager
-    def connected(self) -> Iterator[None]:
-        """Keep a connection to the cluster, if one carries the runs out. Raises InputError."""
-        if self.ray_address is None:
-            yield
-            return
-        from clr_cli import cluster
-
-        with cluster.connected(self.ray_address):
-            yield
 
     def run(
         self,
@@ -118,7 +80,7 @@ def range_test(config: Config, options: Options) -> int:
     """The sweeps, then the bounds they support. Returns the exit code: 3 without an answer."""
     _refuse_torchrun("range-test")
     count = config.range_test.sweeps
-    jobs, threads = options.workers(config, count)
+    jobs, threads = options.engine.workers(count, config.training.threads)
     directory = options.output_dir / config.name / "range-test"
     sweeps = [
         tasks.SweepTask(
@@ -149,7 +111,7 @@ def range_test(config: Config, options: Options) -> int:
             ("points", f"validation every {interval} iterations on a fixed subset: {points}"),
         ],
     )
-    _carry_out(sweeps, jobs, points, engines.local(sweeps, jobs))
+    _carry_out(sweeps, jobs, points, options.engine.carry_out(sweeps))
     _check_finished(sweeps)
     curves = [measured(sweep.seed, sweep.directory.read_metrics()) for sweep in sweeps]
     results = [sweep.directory.read_result() for sweep in sweeps]
@@ -176,7 +138,7 @@ def range_test(config: Config, options: Options) -> int:
 def train(config: Config, arm: str, schedule: ScheduleConfig, seed: int, options: Options) -> None:
     """One run with its figures. Prints the last epoch's numbers. Under torchrun, all its ranks."""
     device = ranks.own_device(resolve_device(options.device))
-    _, threads = options.workers(config, 1)
+    _, threads = options.engine.workers(1, config.training.threads)
     run = replace(options.run(config, arm, schedule, seed, threads), device=str(device))
     with ranks.joined(device) as group:
         if group.rank:
@@ -236,52 +198,79 @@ def compare(
     """
     _refuse_torchrun("compare")
     tuned_arms = _tuned_arms(arms, tune, tune_arms)
-    seeds = config.compare.seed_list
-    wanted = _wanted(arms, seeds, only)
-    with options.connected():
-        jobs, threads = options.workers(config, len(wanted))
+    wanted = _wanted(arms, config.compare.seed_list, only)
+    engine = options.engine
+    with engine.connected():
+        jobs, threads = engine.workers(len(wanted), config.training.threads)
         first = options.here.run(config, config.baseline, arms[config.baseline], 0, threads)
         state = first.build()
-        on = "" if options.ray_address is None else " on the Ray cluster as it is now"
-        few = "" if len(wanted) == len(arms) * len(seeds) else f", of which {len(wanted)} now"
-        console.plan(
-            f"clr compare: {config.name}, {' vs '.join(arms)}",
-            [
-                *_plan(config, state, device=options.place(threads)),
-                *_schedule_rows(arms, config, state),
-                (
-                    "runs",
-                    f"{len(arms)} schedules x {len(seeds)} seeds = {len(arms) * len(seeds)}{few}, "
-                    f"{jobs} at a time{on}",
-                ),
-            ],
-        )
-        fewest = stats.seeds_for_test(len(arms) - 1)
-        if len(seeds) < fewest:
-            few = f"{len(seeds)} seeds are too few to show any difference"
-            console.note(f"{few}; --seeds {fewest} may\n")
-        costs: dict[str, dict[str, float]] = {arm: {} for arm in arms}
-        tuned = None
-        folders = {arm: f"train/{arm}" for arm in arms}
+        _print_comparison_plan(config, arms, engine, state, len(wanted), jobs, threads)
+        folders, tuned = {}, None
         if tune:
             at_their_best, tuned = _tune(config, tuned_arms, tune, options)
             arms = {**arms, **at_their_best}
-            for arm, seconds in tuned["seconds"].items():
-                costs[arm]["tuning_seconds"] = seconds
             # A tuned arm is kept by its rate: tuning again with more trials can find another.
             for arm, best in tuned["arms"].items():
                 folders[arm] = f"tuned/{tuning.trial_name(arm, best['value'])}"
         runs = [
-            options.run(config, arm, arms[arm], seed, threads, folders[arm]) for arm, seed in wanted
+            options.run(config, arm, arms[arm], seed, threads, folders.get(arm))
+            for arm, seed in wanted
         ]
-        _carry_out(runs, jobs, config.training.epochs, options.carry_out(runs, jobs))
+        _carry_out(runs, jobs, config.training.epochs, engine.carry_out(runs))
     if only:
         _check_finished(runs)
         console.note("\nthe same command without --only compares, once all runs are there")
         return
-    records = [read_record(run) for run in runs]
+    costs: dict[str, dict[str, float]] = {arm: {} for arm in arms}
+    for arm, seconds in (tuned["seconds"] if tuned else {}).items():
+        costs[arm]["tuning_seconds"] = seconds
     for arm, seconds in _range_test_costs(config, options, bounds).items():
         costs[arm]["range_test_seconds"] = seconds
+    _conclude(config, arms, options, state, runs, costs, tuned)
+
+
+def _print_comparison_plan(
+    config: Config,
+    arms: Mapping[str, ScheduleConfig],
+    engine: engines.Engine,
+    state: TrainState,
+    wanted: int,
+    jobs: int,
+    threads: int | None,
+) -> None:
+    seeds = len(config.compare.seed_list)
+    runs = len(arms) * seeds
+    now = f"{jobs} at a time{engine.where}"
+    few = "" if wanted == runs else f", of which {wanted} now"
+    console.plan(
+        f"clr compare: {config.name}, {' vs '.join(arms)}",
+        [
+            *_plan(config, state, device=engine.place(threads)),
+            *_schedule_rows(arms, config, state),
+            (
+                "runs",
+                f"{len(arms)} schedules x {seeds} seeds = {runs}{few}, {now}",
+            ),
+        ],
+    )
+    fewest = stats.seeds_for_test(len(arms) - 1)
+    if seeds < fewest:
+        console.note(
+            f"{seeds} seeds are too few to show any difference; --seeds {fewest} may\n",
+        )
+
+
+def _conclude(
+    config: Config,
+    arms: Mapping[str, ScheduleConfig],
+    options: Options,
+    state: TrainState,
+    runs: Sequence[Run],
+    costs: Mapping[str, Mapping[str, float]],
+    tuned: dict[str, Any] | None,
+) -> None:
+    """The comparison of runs that are there: written, and printed."""
+    records = [read_record(run) for run in runs]
     if not any(r.arm == config.baseline and r.status != "failed" for r in records):
         raise EnvironmentFailure(f"no run of the baseline {config.baseline} could be finished")
     summary = comparison.summarize(
@@ -295,7 +284,7 @@ def compare(
         costs=costs,
         tuning=tuned,
     )
-    directory = options.output_dir / config.name / ("compare-tuned" if tune else "compare")
+    directory = options.output_dir / config.name / ("compare-tuned" if tuned else "compare")
     summary["reproduce"] = {"command": command_line(), "config": dump(_compared(config, arms))}
     written = reporting.write_comparison(directory, summary, records)
     if options.tensorboard:
@@ -346,7 +335,8 @@ def _tune(
 ) -> tuple[dict[str, ScheduleConfig], dict[str, Any]]:
     """Every arm's trials, and the arms at their best rates."""
     rates = tuning.grid(config, trials)
-    jobs, threads = options.workers(config, len(arms) * trials)
+    engine = options.engine
+    jobs, threads = engine.workers(len(arms) * trials, config.training.threads)
     runs = [
         options.run(
             config,
@@ -360,7 +350,7 @@ def _tune(
         for arm, schedule in arms.items()
     ]
     console.note(f"tuning: {trials} trials for each of {', '.join(arms)}: {rates}")
-    _carry_out(runs, jobs, config.training.epochs, options.carry_out(runs, jobs))
+    _carry_out(runs, jobs, config.training.epochs, engine.carry_out(runs))
     chosen = tuning.choose(arms, rates, [read_record(run) for run in runs])
     for arm, best in chosen["arms"].items():
         edge = "; at the edge of the grid: a better one may lie outside" if best["edge"] else ""

@@ -13,15 +13,68 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
+from typing import Protocol
 
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.ranks import SINGLE, Ranks
+from clr_cli.ranks import SINGLE, Ranks, on_this_machine
 from clr_cli.tasks import RETRIES, AnyTask, Event, execute
+from clr_cli.training import resolve_device
+
+MOST_AUTO_JOBS = 8  # more workers than this want a decision about memory
 
 Plan = Sequence[tuple[int, AnyTask]]
+
+
+class Engine(Protocol):
+    """What carries out the runs of a plan."""
+
+    where: str  # behind "3 at a time", for the user
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Within, the engine can be asked and used. Raises InputError if it is not there."""
+
+    def workers(self, runs: int, threads: int | None) -> tuple[int, int | None]:
+        """Runs at a time, and CPU threads for each (None where they do not matter).
+
+        ``threads`` are those that the config asks for.
+        """
+
+    def place(self, threads: int | None) -> str | None:
+        """What a run gets, for the user, if that is not this process's device."""
+
+    def carry_out(self, runs: Sequence[AnyTask]) -> Iterator[Event]:
+        """The plan's events. Raises InputError, EnvironmentFailure."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """This machine: this process, or ``jobs`` worker processes (None: as many as have room)."""
+
+    device: str = "auto"
+    jobs: int | None = 1
+    where = ""
+
+    def connected(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def workers(self, runs: int, threads: int | None) -> tuple[int, int | None]:
+        if resolve_device(self.device).type != "cpu":
+            return self.jobs or 1, threads
+        there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = max(1, (there or 1) // on_this_machine())
+        jobs = self.jobs or min(MOST_AUTO_JOBS, max(1, cores // (threads or 1)))
+        jobs = min(jobs, max(runs, 1))
+        return jobs, threads or max(1, cores // jobs)
+
+    def place(self, threads: int | None) -> str | None:
+        return None
+
+    def carry_out(self, runs: Sequence[AnyTask]) -> Iterator[Event]:
+        return local(runs, self.workers(len(runs), runs[0].threads)[0])
 
 
 def local(runs: Sequence[AnyTask], jobs: int = 1, ranks: Ranks = SINGLE) -> Iterator[Event]:
@@ -34,23 +87,10 @@ def local(runs: Sequence[AnyTask], jobs: int = 1, ranks: Ranks = SINGLE) -> Iter
         if jobs > 1
         else functools.partial(_sequential, ranks=ranks)
     )
-    return _shared(runs, carry_out)
+    return shared(runs, carry_out)
 
 
-def on_ray(
-    runs: Sequence[AnyTask], address: str = "auto", jobs: int | None = None
-) -> Iterator[Event]:
-    """Carry out the plan on a Ray cluster, ``jobs`` or as many runs at a time as it has room for.
-
-    Raises InputError, EnvironmentFailure.
-    """
-    from clr_cli import cluster
-
-    with cluster.connected(address):
-        yield from _shared(runs, functools.partial(cluster.ray_cluster, jobs=jobs))
-
-
-def _shared(
+def shared(
     runs: Sequence[AnyTask], carry_out: Callable[[Plan], Iterator[Event]]
 ) -> Iterator[Event]:
     """Leave runs that another process holds for the end and then wait for them.

@@ -46,6 +46,13 @@ def nodes():
             cluster.shutdown()
 
 
+def on_ray(nodes, runs):
+    """The events of these runs on the cluster."""
+    from clr_cli.cluster import RayCluster
+
+    return RayCluster(nodes.address).carry_out(runs)
+
+
 @pytest.fixture
 def engine():
     """The module of the engine, imported only if a test that needs it runs."""
@@ -108,7 +115,7 @@ def test_a_lost_node_costs_no_result(tiny, tmp_path, nodes, engine, monkeypatch)
     doomed = next(node for node in nodes.list_all_nodes() if node is not nodes.head_node)
     runs = plan(tiny, tmp_path / "ray", *overrides)
     events, lost = [], False
-    for event in engines.on_ray(runs, nodes.address):
+    for event in on_ray(nodes, runs):
         events.append(event)
         rows = [sum(e.kind == "row" and e.index == i for e in events) for i in (0, 1)]
         if min(rows) >= 2 and not lost:  # both nodes are at work
@@ -130,7 +137,7 @@ def test_a_lost_node_costs_no_result(tiny, tmp_path, nodes, engine, monkeypatch)
 def test_a_run_whose_worker_dies_again_is_given_up(tiny, tmp_path, nodes, engine):
     runs = plan(tiny, tmp_path, "training.epochs=1000", *SMALL)[:1]
     events = []
-    for event in engines.on_ray(runs, nodes.address):
+    for event in on_ray(nodes, runs):
         events.append(event)
         if event.kind == "row" and events[-2].kind == "start":
             for pid in task_processes(nodes):
@@ -165,19 +172,19 @@ def test_either_engine_goes_on_where_the_other_stopped(tiny, tmp_path, nodes, en
     expected = finished_locally(tiny, tmp_path / "reference", *overrides)
     runs = plan(tiny, tmp_path / "shared", *overrides)
     stop_at_row(engines.local(runs), 2)
-    stop_at_row(engines.on_ray(runs, nodes.address), 4)
+    stop_at_row(on_ray(nodes, runs), 4)
     checkpoints = [run.directory.load_checkpoint()[0] for run in runs]
     rows = [checkpoint["rows"] if checkpoint else 0 for checkpoint in checkpoints]
     assert sum(rows) >= 5
     assert not any(run.directory.finished for run in runs)
     with runs[0].directory.lock():  # as another process that is at it would
-        events = engines.on_ray(runs, nodes.address)
+        events = on_ray(nodes, runs)
         seen = [next(events)]
         assert (seen[0].kind, seen[0].index) == ("locked", 0)
     seen += events
     assert left_behind(tmp_path / "shared") == expected
     assert [e.value for e in seen if e.kind == "start"] == rows[::-1]
-    again = [e for e in engines.on_ray(runs, nodes.address) if e.kind != "start"]
+    again = [e for e in on_ray(nodes, runs) if e.kind != "start"]
     assert [(e.kind, e.value) for e in again] == [("end", "finished")] * 2
 
 
@@ -188,7 +195,7 @@ def test_bad_input_found_on_a_node_is_bad_input_here(tiny, tmp_path, nodes, engi
     state, _ = run.directory.load_checkpoint()
     run.directory.save_checkpoint({**state, "fingerprint": "other"})
     with pytest.raises(InputError, match=f"^{run.path}: the data has changed"):
-        list(engines.on_ray([run], nodes.address))
+        list(on_ray(nodes, [run]))
     with run.directory.lock():
         pass
 
@@ -204,7 +211,7 @@ def test_nodes_need_no_data_files(tiny, tmp_path, nodes, engine, monkeypatch):
     np.savez("here.npz", **arrays)
     overrides = ("dataset.name=npz", "dataset.path=here.npz", "model.width=2")
     expected = finished_locally(tiny, tmp_path / "local", *overrides)
-    list(engines.on_ray(plan(tiny, tmp_path / "ray", *overrides), nodes.address))
+    list(on_ray(nodes, plan(tiny, tmp_path / "ray", *overrides)))
     assert left_behind(tmp_path / "ray") == expected
 
 
@@ -216,7 +223,7 @@ def test_what_killed_tasks_left_on_a_node_is_removed(tiny, tmp_path, nodes, engi
         with RunDirectory(folders["working"]).lock():
             for name in ("abandoned", "working"):
                 os.utime(folders[name], (0, 0))
-            list(engines.on_ray(plan(tiny, tmp_path, *SMALL)[:1], nodes.address))
+            list(on_ray(nodes, plan(tiny, tmp_path, *SMALL)[:1]))
         assert [name for name in names if folders[name].exists()] == ["working", "fresh"]
     finally:
         for folder in folders.values():

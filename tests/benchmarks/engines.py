@@ -16,18 +16,18 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from clr_cli import config as configs
-from clr_cli import engines
+from clr_cli.cluster import RayCluster
 from clr_cli.commands import Options
-from clr_cli.tasks import Event, Run
+from clr_cli.engines import Engine, Local
+from clr_cli.tasks import Run
 
-Engine = Callable[[Sequence[Run]], Iterator[Event]]
 SMALL = (
     "dataset.train_size=200",
     "dataset.val_size=50",
@@ -47,7 +47,7 @@ def plan(runs: int, output: Path, root: str) -> list[Run]:
 
 def measure(engine: Engine, jobs: int, runs: Sequence[Run]) -> dict[str, Any]:
     started = time.perf_counter()
-    ends = [(e.index, time.perf_counter()) for e in engine(runs) if e.kind == "end"]
+    ends = [(e.index, time.perf_counter()) for e in engine.carry_out(runs) if e.kind == "end"]
     wall = time.perf_counter() - started
     own = {i: run.directory.read_result()["total_seconds"] for i, run in enumerate(runs)}
     later = [own[index] for index, _ in ends[jobs:]]
@@ -72,15 +72,15 @@ def main() -> None:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
     ray.init(address="local", num_cpus=options.jobs, object_store_memory=200_000_000, **quiet)
     kinds: dict[str, tuple[int, Engine]] = {
-        "one process": (1, engines.local),
-        "workers": (options.jobs, lambda runs: engines.local(runs, options.jobs)),
-        "ray": (options.jobs, engines.on_ray),
+        "one process": (1, Local()),
+        "workers": (options.jobs, Local(jobs=options.jobs)),
+        "ray": (options.jobs, RayCluster(jobs=options.jobs)),
     }
     rows = {}
     columns = ("runs", "at a time", "wall s", "runs' s", "overhead s", "steady s")
     print(f"{'engine':12}" + "".join(f"{column:>12}" for column in columns))
     with tempfile.TemporaryDirectory() as folder:
-        list(engines.local(plan(1, Path(folder) / "warm", options.root)))  # renders the digits
+        list(Local().carry_out(plan(1, Path(folder) / "warm", options.root)))  # renders the digits
         for name, (jobs, engine) in kinds.items():
             runs = plan(options.runs, Path(folder) / name, options.root)
             row = rows[name] = measure(engine, jobs, runs)
