@@ -224,8 +224,8 @@ def _pool(lr: Array, raw: Array, chance: float) -> _Consensus:
     return _Consensus(lr, raw, level, level - _smooth(residual.mean(axis=0)), noise, chance)
 
 
-def _max_lr(pooled: _Consensus) -> tuple[float, float, float]:
-    """max_lr and the ends of the region that it is the centre of; see ``suggest``."""
+def _max_lr(pooled: _Consensus) -> tuple[float, str]:
+    """max_lr and the reason for it; see ``suggest``."""
     score = pooled.dependable
     tolerance = min(max(TOLERANCE * pooled.noise, LEAST * pooled.rise), MOST * pooled.rise)
     good = score >= score.max() - 4 * tolerance  # beyond, a weight is below 2 %
@@ -235,9 +235,15 @@ def _max_lr(pooled: _Consensus) -> tuple[float, float, float]:
     while last + 1 < len(score) and good[last + 1]:
         last += 1
     region = slice(first, last + 1)
-    weight = np.exp((score[region] - score.max()) / tolerance)
-    centre = math.exp(np.average(np.log(pooled.lr[region]), weights=weight))
-    return centre, float(pooled.lr[first]), float(pooled.lr[last])
+    lr, shortfall = pooled.lr[region], (score.max() - score[region]) / tolerance
+    centre = math.exp(np.average(np.log(lr), weights=np.exp(-shortfall)))
+    reason = (
+        f"centre of the LRs {lr[0]:.3g} to {lr[-1]:.3g}, each weighted by how near its accuracy "
+        f"less its raggedness comes to the best (accuracy {pooled.level.max():.1%})"
+    )
+    if last == len(score) - 1 and shortfall[-1] <= 1:
+        reason += "; it does not fall before the range ends: how higher rates do is not known"
+    return centre, reason
 
 
 def _onset(pooled: _Consensus, min_lr: float) -> float:
@@ -381,13 +387,9 @@ def _learned_singles(pooled: _Consensus) -> list[_Consensus]:
 
 
 def _bounds(pooled: _Consensus, min_lr: float) -> tuple[Estimate, Estimate]:
-    centre, first, last = _max_lr(pooled)
+    centre, why_max = _max_lr(pooled)
     onset, cap = _onset(pooled, min_lr), centre / BASE_SHARE
     singles = [(_max_lr(one)[0], _onset(one, min_lr)) for one in _learned_singles(pooled)]
-    why_max = (
-        f"centre of the LRs {first:.3g} to {last:.3g}, where accuracy less its raggedness is "
-        f"within noise of its best (accuracy {pooled.level.max():.1%})"
-    )
     why_base = (
         f"accuracy has made {ONSET:.0%} of its rise"
         if onset <= cap

@@ -6,7 +6,8 @@ best of a log grid of 8 max_lr, which is chosen on validation; paired by seed. C
 Same model, weights, data, batch size, optimizer, ramp (exponential, 1e-4 to 10) and sweep length
 for all; the finders take turns, seed by seed. "x3" spends three sweeps on an answer: ours pools
 them, of the others' numbers it is the median. "clr default" is `clr range-test` as it comes
-(linear, 0.001 to 0.5, three sweeps). Finished work is kept in the output folder and not repeated.
+(linear, 0.001 to 0.5, three sweeps); "clr to 2" the same over four times the range: how much of
+the answer is owed to the range. Finished work is kept in the output folder and not repeated.
 
     pip install -e '.[bench]'
     python tests/benchmarks/finders.py [--data synthetic svhn] [--seeds 8] [--output FOLDER]
@@ -46,6 +47,7 @@ from clr_cli.training import Diverged, build, resolve_precision, train
 
 RAMP = ("exponential", 1e-4, 10.0)
 DEFAULT_RAMP = ("linear", 0.001, 0.5)
+WIDE_RAMP = ("linear", 0.001, 2.0)
 GRID = [0.0125 * 2**i for i in range(8)]
 POOLED = 3  # sweeps of one answer, as `clr range-test` has them
 CPU = torch.device("cpu")
@@ -202,6 +204,7 @@ def _sgd(model: nn.Module) -> torch.optim.Optimizer:
 OURS: dict[str, Callable[[Bench, int], dict[str, Any]]] = {
     "clr": clr_sweep,
     "clr default": partial(clr_sweep, kind=DEFAULT_RAMP),
+    "clr to 2": partial(clr_sweep, kind=WIDE_RAMP),
 }
 PEERS: dict[str, Callable[[Bench, int], dict[str, Any]]] = {
     "torch-lr-finder": torch_lr_finder_sweep,
@@ -224,8 +227,8 @@ def answers(sweeps: dict[str, list[dict[str, Any]]], bench: Bench) -> dict[str, 
     """Every finder's answers, one per seed."""
     found: dict[str, list[Answer]] = {}
     triples = range(0, len(sweeps["clr"]), POOLED)
-    for finder, k in (("clr", 1), ("clr", POOLED), ("clr default", POOLED)):
-        label = finder if finder == "clr default" else f"clr x{k}"
+    for finder, k in (("clr", 1), ("clr", POOLED), ("clr default", POOLED), ("clr to 2", POOLED)):
+        label = f"clr x{k}" if finder == "clr" else finder
         found[label] = [_ours(sweeps[finder][i : i + k], bench) for i in triples]
     # What max_lr alone is worth: the base that the others are given.
     found[f"clr x{POOLED}, base = max/10"] = [
