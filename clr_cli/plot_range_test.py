@@ -30,7 +30,7 @@ from clr_cli.plot_style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from clr_cli.suggest import Sweep
+    from clr_cli.sweeps import Sweep
 
 
 def range_test(

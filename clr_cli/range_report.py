@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from clr_cli import plots
 from clr_cli.config import dump
 from clr_cli.runs import read_json, save_figure, write_atomic, write_json
-from clr_cli.suggest import Estimate, Suggestion, Sweep, smooth_accuracy, smooth_loss
+from clr_cli.suggest import Estimate, Suggestion
+from clr_cli.sweeps import Sweep, smooth_accuracy, smooth_loss
 
 COLUMNS = ("sweep", "iteration", "lr", "train_loss", "train_loss_smooth")
 VAL_COLUMNS = ("val_loss", "val_accuracy", "val_accuracy_smooth")

@@ -16,7 +16,7 @@ from typing import Any
 from clr_cli.config import RangeTestConfig
 from clr_cli.data import Split
 from clr_cli.schedules import Schedule
-from clr_cli.suggest import Divergence, Sweep, ramp
+from clr_cli.sweeps import Divergence, Sweep, ramp
 from clr_cli.training import Stretch, TrainState, advance, evaluate
 
 # A point's accuracy is within 1 to 2 % (one standard deviation) on so many images, at the least and
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Ramp(Schedule):
-    """The sweep's schedule: ``rate`` is a function made by ``suggest.ramp``."""
+    """The sweep's schedule: ``rate`` is a function made by ``sweeps.ramp``."""
 
     rate: Callable[[int], float]
 

@@ -1,29 +1,21 @@
 """From the curves of a range test to learning-rate bounds: pure functions over plain numbers.
 
-A sweep trains a throw-away model while the rate rises from min_lr to max_lr. ``ramp`` is that
-rise, ``Divergence`` says when to stop it, and ``suggest`` reads the bounds off the curves, with
-their spread over the sweeps, or says why it cannot.
+``suggest`` reads them off the sweeps' curves, with their spread over the sweeps, or says why it
+cannot.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import takewhile
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from clr_cli.sweeps import LOCAL_WIDTH, Array, Sweep, smooth, smooth_loss
 
 MIN_POINTS = 10  # validation points that a sweep needs; 100 are usual
-BETA = 0.98  # of the loss average, as in fastai and Lightning: a memory of 50 iterations
-MEDIAN_WIDTH = 0.09  # of the ramp: a point must be outvoted by its neighbours
-LOCAL_WIDTH = 0.12  # of the ramp, to each side: the local line's reach
 LEARNED = 0.1  # of the way from chance to 100 %: below it, nothing was learned
 ONSET = 0.1  # of the rise from chance to the best: there accuracy "has started rising"
 TOLERANCE = 0.5  # of the noise of one validation point: what counts as equally good, but
@@ -32,23 +24,6 @@ EDGE = 0.05  # of the ramp: an answer this close to its start is not an answer
 TAIL = 0.4  # of the ramp, at its end: where accuracy must have stopped rising
 DISAGREE = 3.0  # largest over smallest max_lr of single sweeps
 BASE_SHARE = 100.0  # base_lr is at most max_lr over this
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What one sweep measured: the loss of every iteration, validation at a steady interval.
-
-    Accuracies are fractions. ``stopped`` is None for a whole sweep, otherwise the ``reason``
-    ("diverged" or "non-finite"), ``iteration`` and ``lr`` at which it ended.
-    """
-
-    seed: int
-    lr: list[float]
-    train_loss: list[float]
-    val_lr: list[float]
-    val_accuracy: list[float]
-    val_loss: list[float]
-    stopped: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,112 +57,6 @@ class Suggestion:
     next_range: tuple[float, float] | None = None
 
 
-def ramp(shape: str, min_lr: float, max_lr: float, total: int) -> Callable[[int], float]:
-    """The rate of iteration 0 .. total-1: exactly min_lr at the first, max_lr at the last.
-
-    ``shape`` is linear (Smith 2015, section 3.3) or exponential (equal time per decade).
-    Raises ValueError for another shape or an empty range.
-    """
-    if not 0 < min_lr < max_lr < math.inf:
-        raise ValueError(f"max_lr: {max_lr:g} is not above min_lr {min_lr:g} > 0")
-    if total < 2:
-        raise ValueError(f"iterations: a sweep needs at least 2, not {total}")
-    if shape not in ("linear", "exponential"):
-        raise ValueError(f"shape: {shape!r} is neither linear nor exponential")
-
-    def lr(iteration: int) -> float:
-        part = iteration / (total - 1)
-        if shape == "linear":
-            return min_lr * (1 - part) + max_lr * part
-        return math.exp(math.log(min_lr) * (1 - part) + math.log(max_lr) * part)
-
-    return lr
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """The stop rule of a sweep, as a value: feed it losses with ``after``, look at ``reason``.
-
-    A sweep has diverged at the first loss that is not finite, or once the average loss lies
-    half the loss of guessing, ln(classes) / 2, above the lowest average so far. The distance is
-    an offset because a factor (fastai, Lightning: 4 times the best) fires on plain noise when
-    the best is near zero, and never when training stops learning at a loss of 1. The average is
-    exponential and bias-corrected, so the first average is the first loss; it is judged after
-    its memory of 50 iterations, so no single early batch can stop a sweep.
-    """
-
-    num_classes: int
-    count: int = 0
-    weighted: float = 0.0
-    best: float = math.inf
-    reason: Literal["diverged", "non-finite"] | None = None
-    stopped_at: int | None = None  # 0-based iteration, that is an index into the losses
-
-    def after(self, losses: Iterable[float]) -> Divergence:
-        """The state after these further losses; those after a stop are ignored."""
-        state = self
-        for loss in losses:
-            if state.reason is not None:
-                break
-            state = state._step(loss)
-        return state
-
-    def _step(self, loss: float) -> Divergence:
-        if not math.isfinite(loss):
-            return replace(self, reason="non-finite", stopped_at=self.count)
-        count = self.count + 1
-        weighted = BETA * self.weighted + (1 - BETA) * loss
-        average = weighted / (1 - BETA**count)
-        after = replace(self, count=count, weighted=weighted, best=min(self.best, average))
-        judged = count * (1 - BETA) >= 1
-        if judged and average > self.best + math.log(self.num_classes) / 2:
-            return replace(after, reason="diverged", stopped_at=self.count)
-        return after
-
-
-def smooth_loss(losses: Sequence[float]) -> list[float]:
-    """Bias-corrected exponential average per iteration, up to the first non-finite loss."""
-    weighted, out = 0.0, []
-    for count, loss in enumerate(takewhile(math.isfinite, losses), start=1):
-        weighted = BETA * weighted + (1 - BETA) * loss
-        out.append(weighted / (1 - BETA**count))
-    return out
-
-
-def smooth_accuracy(values: Sequence[float]) -> list[float]:
-    """Running median, then a local line, along the ramp.
-
-    The median removes single lucky or unlucky points whatever their size; the line (LOESS of
-    degree 1, Cleveland 1979) removes its steps without flattening the rise at the ends.
-    """
-    out: list[float] = _smooth(np.asarray(values, dtype=np.float64)).tolist()
-    return out
-
-
-def _smooth(values: Array) -> Array:
-    n = len(values)
-    if n < 3:
-        return values
-    half = max(1, round(MEDIAN_WIDTH * n / 2))
-    padded = np.pad(values, half, constant_values=np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
-    smoothed: Array = _local_lines(n) @ np.nanmedian(windows, axis=1)
-    return smoothed
-
-
-@lru_cache(maxsize=8)
-def _local_lines(n: int) -> Array:
-    """Row i holds the weights that fit a line around point i and read it off at i (tricube)."""
-    at = np.arange(n, dtype=np.float64)
-    offset = at[None, :] - at[:, None]
-    weight = np.clip(1 - np.abs(offset / max(2.0, LOCAL_WIDTH * n)) ** 3, 0, None) ** 3
-    weight /= weight.sum(axis=1, keepdims=True)
-    centre = (weight * offset).sum(axis=1, keepdims=True)
-    variance = (weight * (offset - centre) ** 2).sum(axis=1, keepdims=True)
-    lines: Array = weight * (1 - centre * (offset - centre) / variance)
-    return lines
-
-
 @dataclass(frozen=True)
 class _Consensus:
     """The sweeps' accuracy, pooled. ``raw`` is (sweeps, points), the other arrays (points,)."""
@@ -214,14 +83,14 @@ class _Consensus:
 
 
 def _pool(lr: Array, raw: Array, chance: float) -> _Consensus:
-    smoothed = np.array([_smooth(row) for row in raw])
-    residual = np.abs(raw - smoothed)
-    level = smoothed.mean(axis=0)
+    curves = np.array([smooth(row) for row in raw])
+    residual = np.abs(raw - curves)
+    level = curves.mean(axis=0)
     # Where little is learned yet, or a sweep has ended, accuracy is steady: that is not its noise.
     upper = level >= level.max() - max(level.max() - chance, 0) / 2
     # 1.4826 makes the median absolute deviation a standard deviation for normal noise.
     noise = 1.4826 * float(np.median(residual[:, upper]))
-    return _Consensus(lr, raw, level, level - _smooth(residual.mean(axis=0)), noise, chance)
+    return _Consensus(lr, raw, level, level - smooth(residual.mean(axis=0)), noise, chance)
 
 
 def _max_lr(pooled: _Consensus) -> tuple[float, str]:

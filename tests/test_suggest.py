@@ -12,15 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clr_cli.suggest import (
-    Divergence,
-    Suggestion,
-    Sweep,
-    ramp,
-    smooth_accuracy,
-    smooth_loss,
-    suggest,
-)
+from clr_cli.suggest import Suggestion, suggest
+from clr_cli.sweeps import Divergence, Sweep, ramp, smooth_accuracy, smooth_loss
 
 POINTS = 100
 LINEAR = np.linspace(0.001, 0.5, POINTS + 1)[1:]

@@ -42,7 +42,8 @@ from clr_cli.config import Config, RangeTestConfig, validate
 from clr_cli.models import build_model
 from clr_cli.schedules import make
 from clr_cli.stats import mean_intervals
-from clr_cli.suggest import Sweep, suggest
+from clr_cli.suggest import suggest
+from clr_cli.sweeps import Sweep
 from clr_cli.training import Diverged, build, resolve_precision, train
 
 RAMP = ("exponential", 1e-4, 10.0)
