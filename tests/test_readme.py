@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def test_the_annealing_controls_are_quoted_as_printed():
     sentence = next(c["sentence"] for c in summary["comparisons"] if c["arm"] == "clr")
     quoted = sentence.partition(", 8 paired seeds")[0]
     assert f'"{quoted})"' in README
+
+
+def test_the_finders_table_is_as_the_benchmark_prints_it(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    import finders
+
+    files = [REFERENCE / "finders" / f"{name}-550.json" for name in ("svhn", "synthetic")]
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    assert "\n".join(finders.table(results)) in README
 
 
 def test_every_figure_is_there():

@@ -5,12 +5,12 @@ with triangular CLR under its bounds (base = max/10 for those that give one numb
 best of a log grid of 8 max_lr, which is chosen on validation; paired by seed. Cost: wall time.
 Same model, weights, data, batch size, optimizer, ramp (exponential, 1e-4 to 10) and sweep length
 for all; the finders take turns, seed by seed. "x3" spends three sweeps on an answer: ours pools
-them, of the others' numbers it is the median. "clr default" is `clr range-test` as it comes
-(linear, 0.001 to 0.5, three sweeps); "clr to 2" the same over four times the range: how much of
-the answer is owed to the range. Finished work is kept in the output folder and not repeated.
+them, of the others' numbers it is the median. "clr default x3" is `clr range-test` as it
+comes (linear, 0.001 to 0.5); "clr to 2" the same over four times the range: how much of the
+answer is owed to the range. Finished work is kept in the output folder and not repeated.
 
     pip install -e '.[bench]'
-    python tests/benchmarks/finders.py [--data synthetic svhn] [--seeds 8] [--output FOLDER]
+    python tests/benchmarks/finders.py [--data svhn synthetic] [--seeds 8] [--output FOLDER]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -54,8 +54,8 @@ POOLED = 3  # sweeps of one answer, as `clr range-test` has them
 CPU = torch.device("cpu")
 REAL = Path(os.environ.get("CLR_SVHN_DIGITS", "../shared/data/svhn_digits.npz"))
 DATASETS: dict[str, dict[str, Any]] = {
-    "synthetic": {"name": "synthetic_digits", "train_size": 9000, "test_size": 1500},
     "svhn": {"name": "npz", "path": str(REAL)},
+    "synthetic": {"name": "synthetic_digits", "train_size": 9000, "test_size": 1500},
 }
 
 
@@ -228,9 +228,9 @@ def answers(sweeps: dict[str, list[dict[str, Any]]], bench: Bench) -> dict[str, 
     """Every finder's answers, one per seed."""
     found: dict[str, list[Answer]] = {}
     triples = range(0, len(sweeps["clr"]), POOLED)
-    for finder, k in (("clr", 1), ("clr", POOLED), ("clr default", POOLED), ("clr to 2", POOLED)):
-        label = f"clr x{k}" if finder == "clr" else finder
-        found[label] = [_ours(sweeps[finder][i : i + k], bench) for i in triples]
+    plans = [("clr", 1), ("clr", POOLED), ("clr default", 1), ("clr default", POOLED)]
+    for finder, k in [*plans, ("clr to 2", POOLED)]:
+        found[f"{finder} x{k}"] = [_ours(sweeps[finder][i : i + k], bench) for i in triples]
     # What max_lr alone is worth: the base that the others are given.
     found[f"clr x{POOLED}, base = max/10"] = [
         replace(answer, base_lr=answer.max_lr / 10) for answer in found[f"clr x{POOLED}"]
@@ -304,7 +304,7 @@ def _timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"found": found, "seconds": time.perf_counter() - started}
 
 
-def measure(bench: Bench, seeds: int, trained_seeds: int, folder: Path) -> dict[str, Any]:
+def measure(bench: Bench, seeds: int, folder: Path) -> dict[str, Any]:
     """All sweeps, then the grid and the finders' bounds; the numbers of the table."""
     kept = Kept(folder / f"{bench.name}-sweeps-{bench.iterations}.jsonl")
     trainings = Kept(folder / f"{bench.name}-trainings-{bench.epochs}.jsonl")
@@ -322,7 +322,7 @@ def measure(bench: Bench, seeds: int, trained_seeds: int, folder: Path) -> dict[
         result: dict[str, float] = trainings.get(f"train {base_lr:g} {max_lr:g} {seed}", work)
         return result
 
-    grid = {lr: [trained(lr / 10, lr, seed) for seed in range(trained_seeds)] for lr in GRID}
+    grid = {lr: [trained(lr / 10, lr, seed) for seed in range(seeds)] for lr in GRID}
     best = max(GRID, key=lambda lr: statistics.fmean(run["val"] for run in grid[lr]))
 
     def under(seed: int, answer: Answer) -> dict[str, float]:
@@ -334,7 +334,6 @@ def measure(bench: Bench, seeds: int, trained_seeds: int, folder: Path) -> dict[
         rows.append(_row(name, found, None if pooled_peer else under, grid[best]))
     curve = {f"{lr:g}": statistics.fmean(run["test"] for run in grid[lr]) for lr in GRID}
     settings = {"iterations": bench.iterations, "epochs": bench.epochs, "seeds": seeds}
-    settings["trained_seeds"] = trained_seeds
     return {"data": bench.name, **settings, "best": best, "grid": curve, "finders": rows}
 
 
@@ -355,10 +354,9 @@ def _row(
     if len(given) < 2:
         return row
     row["spread_decades"] = math.log10(max(row["answers"]) / min(row["answers"]))
-    pairs = [(best[seed], answer, seed) for seed, answer in given if seed < len(best)]
-    if trained is None or len(pairs) < 2:
+    if trained is None:
         return row
-    lost = [100 * (run["test"] - trained(seed, answer)["test"]) for run, answer, seed in pairs]
+    lost = [100 * (best[seed]["test"] - trained(seed, answer)["test"]) for seed, answer in given]
     low, high = mean_intervals(lost, [0.95])
     return {
         **row,
@@ -368,47 +366,49 @@ def _row(
     }
 
 
-def table(result: dict[str, Any]) -> Iterator[str]:
-    yield (
-        "{data}: {seeds} seeds ({trained_seeds} for regret), sweeps of {iterations} iterations, "
-        "best max_lr {best:g}"
-    ).format(**result)
-    yield "| finder | max_lr | spread, decades | regret, points (95 %) | s per answer | doubtful |"
-    yield "|---|---|---|---|---|---|"
-    for row in result["finders"]:
-        cells = ["no answer", "", ""]
-        if "spread_decades" in row:
-            cells = [f"{statistics.median(row['answers']):.3g}", f"{row['spread_decades']:.2f}", ""]
-        if "lost" in row:
-            low, high = row["regret_interval"]
-            cells[2] = f"{row['regret_points']:+.2f} ({low:+.2f} to {high:+.2f})"
-        cells = [row["finder"], *cells, f"{row['seconds']:.1f}", str(len(row["doubts"]))]
-        yield f"| {' | '.join(cells)} |"
+def table(results: Sequence[dict[str, Any]]) -> list[str]:
+    """A row per finder, beside each other the data sets; times are those of the first."""
+    head = [f"{r['data']}: {name}" for r in results for name in ("max_lr", "spread", "regret")]
+    lines = [["finder", *head, "s"], ["---", *["--:"] * (len(head) + 1)]]
+    for rows in zip(*(result["finders"] for result in results), strict=True):
+        cells = [cell for row in rows for cell in _cells(row)]
+        lines.append([rows[0]["finder"], *cells, f"{rows[0]['seconds']:.0f}"])
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    if "spread_decades" not in row:
+        return ["no answer", "", ""]
+    regret = ""
+    if "lost" in row:
+        low, high = row["regret_interval"]
+        regret = f"{row['regret_points']:+.2f} ({low:+.2f} to {high:+.2f})"
+    return [f"{statistics.median(row['answers']):.2g}", f"{row['spread_decades']:.2f}", regret]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--trained-seeds", type=int, help="of them, for regret; default: all")
     parser.add_argument("--iterations", type=int, default=550, help="of every sweep")
-    parser.add_argument("--epochs", type=int, default=4, help="of every training")
+    parser.add_argument("--epochs", type=int, default=12, help="of every training")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/finders"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    results = []
     for name in options.data:
         if name == "svhn" and not REAL.is_file():
             print(f"svhn: skipped, {REAL} is not there (set CLR_SVHN_DIGITS)")
             continue
         bench = Bench(name, options.iterations, options.epochs)
-        trained_seeds = options.trained_seeds or options.seeds
-        result = measure(bench, options.seeds, trained_seeds, options.output)
+        results.append(measure(bench, options.seeds, options.output))
         path = options.output / f"{name}-{options.iterations}.json"
-        path.write_text(json.dumps(result, indent=2), encoding="utf-8")
-        print(*table(result), f"written: {path}\n", sep="\n")
+        path.write_text(json.dumps(results[-1], indent=2), encoding="utf-8")
+        print(f"written: {path}", flush=True)
+    print(*table(results), sep="\n")
 
 
 if __name__ == "__main__":
