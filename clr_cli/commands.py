@@ -247,17 +247,12 @@ def _print_comparison_plan(
         [
             *_plan(config, state, device=engine.place(threads)),
             *_schedule_rows(arms, config, state),
-            (
-                "runs",
-                f"{len(arms)} schedules x {seeds} seeds = {runs}{few}, {now}",
-            ),
+            ("runs", f"{len(arms)} schedules x {seeds} seeds = {runs}{few}, {now}"),
         ],
     )
     fewest = stats.seeds_for_test(len(arms) - 1)
     if seeds < fewest:
-        console.note(
-            f"{seeds} seeds are too few to show any difference; --seeds {fewest} may\n",
-        )
+        console.note(f"{seeds} seeds are too few to show any difference; --seeds {fewest} may\n")
 
 
 def _conclude(
