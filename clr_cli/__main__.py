@@ -1,5 +1,5 @@
 """``python -m clr_cli`` is ``clr``."""
 
-from clr_cli.cli import main
+from clr_cli.cli.app import main
 
 main()

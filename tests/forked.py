@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["clr_cli.commands", "torchvision.datasets", "forked"])
+CONTEXT.set_forkserver_preload(["clr_cli.cli.commands", "torchvision.datasets", "forked"])
 
 
 def _main(arguments: list[str], folder: Path, prints: Path) -> None:
@@ -26,7 +26,7 @@ def _main(arguments: list[str], folder: Path, prints: Path) -> None:
         os.dup2(file, stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores Ctrl-C
     sys.argv = ["clr", *arguments]
-    from clr_cli.cli import main
+    from clr_cli.cli.app import main
 
     main()
 

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from clr_cli.runs import RunDirectory
+from clr_cli.execution.run_directory import RunDirectory
 
 
 def left_behind(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clr_cli import report, reporting
+from clr_cli.report import comparison as report
+from clr_cli.report import write as reporting
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from clr_cli.stats import (
+from clr_cli.analysis.stats import (
     CLAIM_LEVEL,
     LEVEL,
     Array,

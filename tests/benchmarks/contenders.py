@@ -20,9 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from clr_cli import batches, schedules, training
-from clr_cli.config import Config
-from clr_cli.data import Data, Split
+from clr_cli import schedules
+from clr_cli.config.model import Config
+from clr_cli.data import batches
+from clr_cli.data.sources import Data, Split
+from clr_cli.training import loop as training
 
 LR = 0.02
 Seconds = tuple[float, float]  # wall, CPU of this process

@@ -22,11 +22,11 @@ from typing import Any
 
 import ray
 
-from clr_cli import config as configs
-from clr_cli.cluster import RayCluster
-from clr_cli.commands import Options
-from clr_cli.engines import Engine, Local
-from clr_cli.tasks import Run
+from clr_cli.cli.commands import Options
+from clr_cli.config import model as configs
+from clr_cli.execution.cluster import RayCluster
+from clr_cli.execution.engines import Engine, Local
+from clr_cli.execution.task import Run
 
 SMALL = (
     "dataset.train_size=200",

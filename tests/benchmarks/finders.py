@@ -36,15 +36,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from clr_cli import data, range_test
-from clr_cli.batches import Resident, derive_seed, normalize, to_device
-from clr_cli.config import Config, RangeTestConfig, validate
-from clr_cli.models import build_model
+from clr_cli.analysis.stats import mean_intervals
+from clr_cli.analysis.suggest import suggest
+from clr_cli.config.model import Config, RangeTestConfig, validate
+from clr_cli.data import sources as data
+from clr_cli.data.batches import Resident, derive_seed, normalize, to_device
+from clr_cli.records import Sweep
 from clr_cli.schedules import make
-from clr_cli.stats import mean_intervals
-from clr_cli.suggest import suggest
-from clr_cli.sweeps import Sweep
-from clr_cli.training import Diverged, build, resolve_precision, train
+from clr_cli.training import sweep as range_test
+from clr_cli.training.loop import Diverged, build, resolve_precision, train
+from clr_cli.training.models import build_model
 
 RAMP = ("exponential", 1e-4, 10.0)
 DEFAULT_RAMP = ("linear", 0.001, 0.5)

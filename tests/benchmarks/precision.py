@@ -13,10 +13,12 @@ import argparse
 import json
 from pathlib import Path
 
-from clr_cli import compare, config, engines
-from clr_cli.commands import Options, read_record
-from clr_cli.compare import RunRecord
-from clr_cli.reporting import print_summary
+from clr_cli.analysis import summary as compare
+from clr_cli.cli.commands import Options, read_record
+from clr_cli.config import model as config
+from clr_cli.execution import engines
+from clr_cli.records import RunRecord
+from clr_cli.report.write import print_summary
 
 PRECISIONS = ("fp32", "bf16")
 

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from clr_cli.compare import RunRecord
-from clr_cli.report import read_runs_csv
+from clr_cli.records import RunRecord
+from clr_cli.report.comparison import read_runs_csv
 
 CYCLE = 10
 Read = Callable[[RunRecord], float]

@@ -27,10 +27,11 @@ import numpy as np
 import torch
 from contenders import Problem, Seconds, contenders
 
-from clr_cli import config as configs
-from clr_cli import data, engines
-from clr_cli.commands import Options
-from clr_cli.training import resolve_device, resolve_precision
+from clr_cli.cli.commands import Options
+from clr_cli.config import model as configs
+from clr_cli.data import sources as data
+from clr_cli.execution import engines
+from clr_cli.training.loop import resolve_device, resolve_precision
 
 SVHN_TRAIN, SVHN_TEST = 73_257, 26_032
 Result = dict[str, Any]
@@ -188,9 +189,9 @@ def memory(options: argparse.Namespace) -> Result:
 
 FIRST_STEP = """
 import sys, time
-import clr_cli.commands, clr_cli.range_test
-from clr_cli import config
-from clr_cli.tasks import Run
+import clr_cli.cli.commands, clr_cli.range_test
+from clr_cli.config import model as config
+from clr_cli.execution.task import Run
 started = time.perf_counter()
 c = config.load("quickstart.yaml", sys.argv[1:])
 run = Run(config=c, seed=0, path=None, threads=1, arm="clr", schedule=c.schedule("clr"))

@@ -1,0 +1,316 @@
+"""Carry out a plan of tasks on a Ray cluster; its nodes share no files with this machine.
+
+A node gets the data set once and a run's files with each task, works in a folder of its own and
+sends its events back, with the files as they then are; only this process writes under outputs/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import math
+import os
+import re
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clr_cli import interrupt
+from clr_cli.config.model import DatasetConfig
+from clr_cli.data import sources as data
+from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.execution import task as tasks
+from clr_cli.execution.engines import Plan, shared
+from clr_cli.execution.run_directory import Locked, RunDirectory
+from clr_cli.execution.task import RETRIES, AnyTask, Event
+
+try:
+    import ray
+    from ray.exceptions import RayError, RaySystemError, RayTaskError
+except ImportError:
+    raise InputError("--engine ray needs the extra: pip install 'clr-cli[ray]'") from None
+
+SEND_SECONDS = 5.0  # a lost node costs at most an epoch or this
+_SENT_BACK = ("metrics.jsonl", "checkpoint.pt", "result.json")
+_PATIENCE = 5.0  # seconds for a connection, and for cancelled runs to tidy up
+_SCRATCH = "clr-run-"  # how the folders of tasks on a node begin
+_ABANDONED = 60.0  # seconds without a change after which an unlocked one belongs to nobody
+_TICK = 1.0  # seconds after which signals and the nodes are looked at again
+
+Sent = tuple[Event | InputError | EnvironmentFailure, dict[str, bytes]]
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Be a driver of the cluster at ``address``, ``host:port`` or ``auto``.
+
+    Where this process is one already, it stays one. Raises InputError if no cluster is there.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    # For each lost node Ray prints pages to stdout, where only results belong.
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        _connect(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        if address.startswith("ray://"):
+            raise ValueError("run clr on a node of the cluster; Ray's client will not do")
+        if given := re.fullmatch(r"(.+):([0-9]{1,5})", address):
+            # Ray itself would try for minutes.
+            socket.create_connection((given[1], int(given[2])), timeout=_PATIENCE).close()
+        with interrupt.deferred():
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"--ray-address {address}: no Ray cluster ({reason}); start one with: ray start --head"
+        ) from None
+    finally:
+        if signal.getsignal(signal.SIGTERM) is not handler:  # Ray's own saves nothing
+            signal.signal(signal.SIGTERM, handler)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each run gets of the cluster."""
+
+    cpus: int
+    gpus: int
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.cpus} CPU{'s' * (self.cpus > 1)}{' and a GPU' * self.gpus}"
+
+
+def share(device: str, threads: int | None) -> Share:
+    """A run's share: a GPU if the cluster has any and the device may be one.
+
+    Raises InputError if the device must be one and there is none.
+    """
+    cpus = threads or 1
+    if device != "auto" and not device.startswith("cuda"):
+        return Share(cpus, 0, device)
+    if ray.cluster_resources().get("GPU", 0) >= 1:  # type: ignore[no-untyped-call]
+        return Share(cpus, 1, "cuda")
+    if device != "auto":
+        raise InputError(f"--device {device}: no node of the Ray cluster has a GPU")
+    return Share(cpus, 0, "cpu")
+
+
+def room(each: Share) -> int:
+    """How many runs the nodes there are now can hold at a time, whoever else uses them."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = (node["Resources"] for node in nodes if node["Alive"])
+    return sum(
+        int(min(has.get("CPU", 0) / each.cpus, has.get("GPU", 0) if each.gpus else math.inf))
+        for has in alive
+    )
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """An engine: the cluster at ``address``, with at most ``jobs`` runs at a time."""
+
+    address: str = "auto"
+    device: str = "auto"
+    jobs: int | None = None
+    where = " on the Ray cluster as it is now"
+
+    def connected(self) -> contextlib.AbstractContextManager[None]:
+        return connected(self.address)
+
+    def workers(self, runs: int, threads: int | None) -> tuple[int, int | None]:
+        cpus = threads or 1
+        places = max(1, room(share(self.device, cpus)))
+        return min(self.jobs or places, places, max(runs, 1)), cpus
+
+    def place(self, threads: int | None) -> str | None:
+        return f"{share(self.device, threads)} of a Ray node for each run"
+
+    def carry_out(self, runs: Sequence[AnyTask]) -> Iterator[Event]:
+        with self.connected():
+            # Nodes come and go: how many runs they can hold now is no limit.
+            yield from shared(runs, functools.partial(_fly, jobs=self.jobs))
+
+
+@dataclass
+class _Flight:
+    """A run that the cluster has, whose folder is locked here."""
+
+    index: int
+    run: AnyTask
+    lock: contextlib.ExitStack
+    losses: int = 0
+
+
+def _fly(plan: Plan, jobs: int | None) -> Iterator[Event]:
+    """Carry out the plan on the cluster this process is connected to.
+
+    At most ``jobs`` runs at a time, and as many as it has room for. Raises InputError,
+    EnvironmentFailure.
+    """
+    each = share(plan[0][1].device, plan[0][1].threads)
+    remote = _carry_out.options(num_cpus=each.cpus, num_gpus=each.gpus)
+    given: ray.ObjectRef[Any] | None = None
+    flights: dict[Any, _Flight] = {}  # by their stream of what is sent
+    todo = list(reversed(plan))
+    told = False
+
+    def submit(flight: _Flight) -> None:
+        nonlocal given
+        with interrupt.deferred():  # Ray would swallow Stopped
+            if given is None:
+                given = ray.put(_packed(flight.run.config.dataset))
+            task = replace(flight.run, device=each.device, overwrite=False)
+            files = flight.run.directory.read_files()
+            stream = remote.remote(task, flight.index, files, given, SEND_SECONDS)
+            flights[stream] = flight
+
+    try:
+        while todo or flights:
+            places = room(each)
+            if not places and not told:
+                told = True
+                yield Event(plan[0][0], "note", f"no node has {each} for a run; waiting for one")
+            while todo and len(flights) < min(max(1, places), jobs or math.inf):
+                index, run = todo.pop()
+                with contextlib.ExitStack() as lock:
+                    try:
+                        lock.enter_context(run.directory.lock())
+                    except Locked:
+                        yield Event(index, "locked", str(run.path))
+                        continue
+                    run.directory.prepare(run.tree(), overwrite=run.overwrite)
+                    if run.directory.finished:
+                        yield from tasks.already_finished(run.directory, index)
+                        continue
+                    submit(_Flight(index, run, lock.pop_all()))
+            with interrupt.deferred():
+                ready, _ = ray.wait([*flights], timeout=_TICK)
+            stream: Any
+            for stream in ready:
+                flight = flights[stream]
+                index, run = flight.index, flight.run
+                try:
+                    with interrupt.deferred():
+                        sent: Any = ray.get(next(stream))
+                except RayTaskError as error:
+                    if not isinstance(error, RaySystemError):  # a bug
+                        raise
+                    reason = str(error).strip().splitlines()[-1]
+                    raise EnvironmentFailure(
+                        f"{run.name}: a node cannot take it on ({reason}): every node needs the "
+                        "same versions of clr and its packages"
+                    ) from None
+                except RayError as error:
+                    del flights[stream]
+                    flight.losses += 1
+                    what = f"{run.name}: its worker died ({type(error).__name__})"
+                    if flight.losses <= RETRIES:
+                        submit(flight)
+                        yield Event(index, "note", f"{what}; going on from its checkpoint")
+                    else:
+                        flight.lock.close()
+                        yield Event(index, "note", f"{what} again; given up")
+                        yield Event(index, "end", "failed")
+                    continue
+                message, files = sent
+                run.directory.install(files)
+                if isinstance(message, Exception):
+                    raise message
+                if message.kind == "end":
+                    del flights[stream]
+                    flight.lock.close()
+                yield message
+    finally:
+        for flight in flights.values():
+            flight.lock.close()
+        if flights and ray.is_initialized():
+            with contextlib.suppress(RayError):
+                for stream in flights:
+                    ray.cancel(stream)
+                # Killed at once they would all leave their folders behind.
+                ended = [stream.completed() for stream in flights]
+                ray.wait(ended, num_returns=len(ended), timeout=_PATIENCE)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """``Given`` with images and labels as arrays, which the tasks of a node then share."""
+
+    dataset: DatasetConfig
+    git_commit: str | None
+    facts: dict[str, Any]
+    splits: dict[str, tuple[data.Images, data.Labels]]
+
+
+def _packed(dataset: DatasetConfig) -> _Packed:
+    loaded = data.load(dataset)
+    facts = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
+    splits = {name: facts.pop(name) for name in ("train", "val", "test")}
+    arrays = {name: (s.images.numpy(), s.labels.numpy()) for name, s in splits.items()}
+    return _Packed(dataset, tasks.git_commit(), facts, arrays)
+
+
+def _unpacked(packed: _Packed) -> tasks.Given:
+    splits = {
+        name: data.Split(torch.from_numpy(images), torch.from_numpy(labels))
+        for name, (images, labels) in packed.splits.items()
+    }
+    loaded = data.Data(**{**packed.facts, **splits})
+    return tasks.Given(packed.dataset, loaded, packed.git_commit)
+
+
+@ray.remote(num_returns="streaming", max_retries=0)
+def _carry_out(
+    task: AnyTask, index: int, files: Mapping[str, bytes], packed: _Packed, every: float
+) -> Iterator[Sent]:
+    """On a node: the task's events, with the files to be put in place before one is told.
+
+    These come with the end, and with a row once ``every`` seconds have passed since the last.
+    """
+    _tidy()
+    tasks.give(_unpacked(packed))
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
+        here = RunDirectory(Path(scratch))
+        here.install(files)
+        sent = time.monotonic()
+        try:
+            for event in tasks.execute(replace(task, path=here.path), index):
+                if event.kind == "note":
+                    event = replace(event, value=event.value.replace(scratch, str(task.path)))
+                late = event.kind == "row" and time.monotonic() - sent >= every
+                if late or event.kind == "end":
+                    sent = time.monotonic()
+                    yield event, here.read_files(_SENT_BACK)
+                else:
+                    yield event, {}
+        except (InputError, EnvironmentFailure) as error:
+            told = type(error)(str(error).replace(scratch, str(task.path)))
+            yield told, here.read_files(_SENT_BACK)
+
+
+def _tidy() -> None:
+    """Remove the folders that killed tasks have left on this node."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(Locked, InputError, OSError):
+            if time.time() - folder.stat().st_mtime > _ABANDONED:
+                with RunDirectory(folder).lock():
+                    shutil.rmtree(folder)

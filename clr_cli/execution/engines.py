@@ -1,0 +1,218 @@
+"""Carry out a plan of tasks, in this process, in local worker processes or on a Ray cluster.
+
+All yield the same stream of events and leave the same folders; a plan carried out again skips
+what is finished and goes on with what is not.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Protocol
+
+from clr_cli import interrupt
+from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.execution.task import RETRIES, AnyTask, Event, execute
+from clr_cli.training.loop import resolve_device
+from clr_cli.training.ranks import SINGLE, Ranks, on_this_machine
+
+MOST_AUTO_JOBS = 8  # more workers than this want a decision about memory
+
+Plan = Sequence[tuple[int, AnyTask]]
+
+
+class Engine(Protocol):
+    """What carries out the runs of a plan."""
+
+    where: str  # behind "3 at a time", for the user
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Within, the engine can be asked and used. Raises InputError if it is not there."""
+
+    def workers(self, runs: int, threads: int | None) -> tuple[int, int | None]:
+        """Runs at a time, and CPU threads for each (None where they do not matter).
+
+        ``threads`` are those that the config asks for.
+        """
+
+    def place(self, threads: int | None) -> str | None:
+        """What a run gets, for the user, if that is not this process's device."""
+
+    def carry_out(self, runs: Sequence[AnyTask]) -> Iterator[Event]:
+        """The plan's events. Raises InputError, EnvironmentFailure."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """This machine: this process, or ``jobs`` worker processes (None: as many as have room)."""
+
+    device: str = "auto"
+    jobs: int | None = 1
+    where = ""
+
+    def connected(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def workers(self, runs: int, threads: int | None) -> tuple[int, int | None]:
+        if resolve_device(self.device).type != "cpu":
+            return self.jobs or 1, threads
+        there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = max(1, (there or 1) // on_this_machine())
+        jobs = self.jobs or min(MOST_AUTO_JOBS, max(1, cores // (threads or 1)))
+        jobs = min(jobs, max(runs, 1))
+        return jobs, threads or max(1, cores // jobs)
+
+    def place(self, threads: int | None) -> str | None:
+        return None
+
+    def carry_out(self, runs: Sequence[AnyTask]) -> Iterator[Event]:
+        return local(runs, self.workers(len(runs), runs[0].threads)[0])
+
+
+def local(runs: Sequence[AnyTask], jobs: int = 1, ranks: Ranks = SINGLE) -> Iterator[Event]:
+    """Carry out the plan here with ``jobs`` runs at a time, or one by one with other ``ranks``.
+
+    Raises InputError, EnvironmentFailure.
+    """
+    carry_out = (
+        functools.partial(_parallel, jobs=jobs)
+        if jobs > 1
+        else functools.partial(_sequential, ranks=ranks)
+    )
+    return shared(runs, carry_out)
+
+
+def shared(
+    runs: Sequence[AnyTask], carry_out: Callable[[Plan], Iterator[Event]]
+) -> Iterator[Event]:
+    """Leave runs that another process holds for the end and then wait for them.
+
+    So two processes can share one plan.
+    """
+    waiting = list(enumerate(runs))
+    told: set[int] = set()
+    while waiting:
+        held = []
+        for event in carry_out(waiting):
+            if event.kind == "locked":
+                held.append((event.index, runs[event.index]))
+                if event.index in told:
+                    continue
+                told.add(event.index)
+            yield event
+        waiting = held
+        if waiting:
+            time.sleep(1.0)
+
+
+def _sequential(plan: Plan, ranks: Ranks) -> Iterator[Event]:
+    for index, run in plan:
+        yield from execute(run, index, ranks)
+
+
+def _worker(connection: Connection) -> None:
+    """Carry out the runs that come in, sending their events back; leave when the parent does.
+
+    On SIGTERM it saves what it is at and leaves; Ctrl-C is the parent's business.
+    """
+    interrupt.install(signal.SIGTERM)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    try:
+        while (task := connection.recv()) is not None:
+            index, run = task
+            try:
+                for event in execute(run, index):
+                    connection.send(event)
+                connection.send(None)
+            except (InputError, EnvironmentFailure) as error:
+                connection.send(error)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        os._exit(1)
+    except interrupt.Stopped as stop:
+        os._exit(stop.exit_code)
+
+
+def _die_with_parent() -> None:
+    """However the parent ends, even by SIGKILL, no worker stays behind."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+@dataclass
+class _Worker:
+    process: multiprocessing.process.BaseProcess
+    connection: Connection
+    task: tuple[int, AnyTask] | None = None
+
+
+def _parallel(plan: Plan, jobs: int) -> Iterator[Event]:
+    context = multiprocessing.get_context("spawn")  # fork and CUDA or OpenMP do not go together
+    todo = list(reversed(plan))
+    attempts: dict[int, int] = {}
+    workers: list[_Worker] = []
+
+    def start() -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_worker, args=(theirs,), daemon=True)
+        # A worker that is still importing torch must not answer a Ctrl-C with a traceback.
+        ours_again = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process.start()
+        finally:
+            signal.signal(signal.SIGINT, ours_again)
+        theirs.close()
+        workers.append(_Worker(process, ours))
+
+    try:
+        for _ in range(min(jobs, len(todo))):
+            start()
+        while todo or any(worker.task for worker in workers):
+            for worker in workers:
+                if worker.task is None and todo:
+                    worker.task = todo.pop()
+                    worker.connection.send(worker.task)
+            busy = {worker.connection: worker for worker in workers if worker.task}
+            for ready in wait(list(busy)):
+                worker = busy[ready]  # type: ignore[index]
+                assert worker.task is not None
+                index, run = worker.task
+                try:
+                    message = worker.connection.recv()
+                except (EOFError, ConnectionResetError):
+                    workers.remove(worker)
+                    worker.process.join()
+                    attempts[index] = attempts.get(index, 0) + 1
+                    exitcode = worker.process.exitcode
+                    what = f"{run.name}: its worker died (exit code {exitcode})"
+                    if attempts[index] <= RETRIES:
+                        yield Event(index, "note", f"{what}; going on from its checkpoint")
+                        todo.append((index, replace(run, overwrite=False)))
+                        start()
+                    else:
+                        yield Event(index, "note", f"{what} again; given up")
+                        yield Event(index, "end", "failed")
+                        if todo:
+                            start()
+                    continue
+                if message is None:
+                    worker.task = None
+                elif isinstance(message, Exception):
+                    raise message
+                else:
+                    yield message
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+            worker.connection.close()  # nobody reads any more: it must not wait for us
+        for worker in workers:
+            worker.process.join()

@@ -1,0 +1,232 @@
+"""Finished results -> one self-contained HTML page, or Markdown; from runs.csv and summary.json.
+
+Nothing here trains or imports torch, so a report can be made again wherever its files lie.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from clr_cli import schedules
+from clr_cli.errors import InputError
+from clr_cli.records import RunRecord
+from clr_cli.report import page
+from clr_cli.report.captions import captions
+from clr_cli.report.figures import comparison as plots
+from clr_cli.report.figures.style import Curve, Size
+from clr_cli.report.tables import (
+    certainty_table,
+    contract_rows,
+    costs_table,
+    results_table,
+    seeds_table,
+    tuning_table,
+)
+
+COLUMNS = (
+    "epoch",
+    "iteration",
+    "lr",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "train_seconds",
+    "eval_seconds",
+)
+NEEDED = {"experiment", "baseline", "margin", "contract", "target", "arms", "comparisons"}
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def write_runs_csv(records: Iterable[RunRecord]) -> str:
+    """All runs as tidy CSV: a row per arm, seed and epoch, after the columns arm, seed, status.
+
+    A run without any epoch keeps a row with empty metrics. Numbers are written in full, so
+    `read_runs_csv` gives the same records back, without their `result`.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["arm", "seed", "status", *COLUMNS])
+    for record in records:
+        for row in record.epochs or [{}]:
+            metrics = [row.get(column, "") for column in COLUMNS]
+            writer.writerow([record.arm, record.seed, record.status, *metrics])
+    return buffer.getvalue()
+
+
+def read_runs_csv(text: str) -> list[RunRecord]:
+    """The records of `write_runs_csv`; ValueError or KeyError for another text."""
+    runs: dict[tuple[str, int, str], list[dict[str, float]]] = {}
+    reader = csv.DictReader(io.StringIO(text))
+    missing = {"arm", "seed", "status", *COLUMNS} - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(f"runs.csv has no column {sorted(missing)[0]}")
+    for row in reader:
+        epochs = runs.setdefault((row["arm"], int(row["seed"]), row["status"]), [])
+        if row["epoch"]:
+            epochs.append({key: _number(row[key]) for key in COLUMNS if row.get(key)})
+    return [
+        RunRecord(arm=arm, seed=seed, status=status, epochs=epochs, result={})  # type: ignore[arg-type]
+        for (arm, seed, status), epochs in runs.items()
+    ]
+
+
+def _number(text: str) -> float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def load(folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
+    """(summary, records) of a compare folder; InputError when its files are missing or damaged."""
+    try:
+        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
+        records = read_runs_csv((folder / "runs.csv").read_text("utf-8"))
+    except FileNotFoundError as error:
+        name = Path(error.filename).name
+        raise InputError(
+            f"{folder}: no {name} here; `clr compare` writes it (to outputs/NAME/compare)"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder}: summary.json or runs.csv is damaged: {reason}") from None
+    if not isinstance(summary, dict) or summary.get("schema") != 1 or not summary.keys() >= NEEDED:
+        raise InputError(f"{folder / 'summary.json'}: not a summary that this version can read")
+    arms = {arm["name"] for arm in summary["arms"]}
+    if {record.arm for record in records} != arms:
+        raise InputError(f"{folder / 'runs.csv'}: not the runs of summary.json ({', '.join(arms)})")
+    return summary, records
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+def schedule_curves(summary: Mapping[str, Any]) -> tuple[dict[str, Curve], dict[str, Curve]]:
+    """(learning rates, momenta) as arm -> (epochs, values), remade from the resolved schedules.
+
+    Only arms that cycle the momentum are in the second.
+    """
+    contract = summary["contract"]
+    total, epochs = int(contract["iterations"]), int(contract["epochs"])
+    per_epoch = max(1, round(total / epochs))
+    rates: dict[str, Curve] = {}
+    momenta: dict[str, Curve] = {}
+    for arm in summary["arms"]:
+        if not arm["schedule"]:  # no run of it has an answer
+            continue
+        params = {key: v for key, v in arm["schedule"].items() if key != "kind"}
+        schedule = schedules.make(
+            arm["schedule"]["kind"],
+            params,
+            iterations_per_epoch=per_epoch,
+            total_iterations=total,
+        )
+        rates[arm["name"]], momentum = sample(schedule, per_epoch, total)
+        if momentum is not None:
+            momenta[arm["name"]] = momentum
+    return rates, momenta
+
+
+def sample(schedule: schedules.Schedule, per_epoch: int, total: int) -> tuple[Curve, Curve | None]:
+    """(epochs, rates) and (epochs, momenta; None if untouched) at about 1,000 iterations."""
+    steps = sorted({*range(0, total, max(1, total // 1000)), total - 1})
+    epochs = [step / per_epoch for step in steps]
+    momenta = [m for step in steps if (m := schedule.momentum(step)) is not None]
+    rates = (epochs, [schedule.lr(step) for step in steps])
+    return rates, (epochs, momenta) if momenta else None
+
+
+def figures(
+    summary: Mapping[str, Any],
+    records: Sequence[RunRecord],
+    *,
+    range_test: Figure | None = None,
+    size: Size | None = None,
+) -> dict[str, Figure]:
+    """The report's figures by name, in the page's order; `size` (inches) is that of each."""
+    baseline = summary["baseline"]
+    wide = {} if size is None else {"size": size}
+    made = {} if range_test is None else {"range_test": range_test}
+    rates, momenta = schedule_curves(summary)
+    made["lr_schedule"] = plots.lr_schedule(rates, momentum=momenta, baseline=baseline, size=size)
+    for key in ("train_loss", "test_loss", "test_accuracy"):
+        made[key] = plots.epoch_curves(records, key, baseline=baseline, **wide)
+    if summary["comparisons"]:
+        made["paired_difference"] = plots.paired_difference(
+            summary["comparisons"], margin=summary["margin"], size=size
+        )
+    made["time_to_target"] = plots.time_to_target(
+        {arm["name"]: arm["time_to_target"]["iterations"]["values"] for arm in summary["arms"]},
+        target=summary["target"]["value"],
+        baseline=baseline,
+        limit=summary["contract"].get("iterations"),
+        size=size,
+    )
+    return made
+
+
+# --- pages -----------------------------------------------------------------------------------
+
+
+def render(
+    summary: Mapping[str, Any],
+    records: Sequence[RunRecord],
+    made: Mapping[str, Figure],
+    *,
+    config: str = "",
+    command: str = "",
+) -> str:
+    """The whole HTML page, self-contained, with the figures `made` (by `figures`) in it.
+
+    `config` is the resolved config's text and `command` what repeats the comparison.
+    """
+    texts = captions(summary, records, schedule_curves(summary)[0])
+    return page.html(summary, made, texts, config=config, command=command)
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The verdict, the tables and the contract, as GitHub reads them."""
+    header, rows = seeds_table(summary)
+    arms = len(summary["arms"])
+    named = [header[0], *(f"{a}: accuracy" for a in header[1 : arms + 1])]
+    named += [f"{a}: iterations" for a in header[arms + 1 :]]
+    sentences = [c["sentence"] for c in summary["comparisons"]] or [summary["verdict"]]
+    parts = [
+        f"### {_plain(summary['experiment'])}",
+        "\n".join(f"- **{_plain(sentence)}**" for sentence in sentences),
+        _plain(summary["scope"]),
+        _markdown_table(*results_table(summary)),
+    ]
+    if summary["comparisons"]:
+        parts.append(_markdown_table(*certainty_table(summary)))
+    parts.append("\n".join(f"- {_plain(k)}: {_plain(v)}" for k, v in contract_rows(summary)))
+    if summary["tuning"]:
+        parts.append(_markdown_table(*tuning_table(summary)))
+    parts += [_markdown_table(named, rows), _markdown_table(*costs_table(summary))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, [":--", *["--:"] * (len(header) - 1)]]
+    cells = [
+        [_plain(cell) for cell in header],
+        lines[1],
+        *([_plain(c) for c in row] for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _plain(text: Any) -> str:
+    """Text that Markdown takes as text: on one line, without markup of any kind."""
+    line = escape(" ".join(str(text).split()), quote=False)
+    return re.sub(r"([\\`*_|\[\]~])", r"\\\1", line)

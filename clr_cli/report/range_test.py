@@ -1,0 +1,147 @@
+"""Write and read a range test's summary: CSV, bounds, figure. Needs no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from clr_cli.analysis.suggest import Estimate, Suggestion
+from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
+from clr_cli.config.model import dump
+from clr_cli.files import read_json, write_atomic, write_json
+from clr_cli.records import Sweep
+from clr_cli.report.figures import comparison as plots
+from clr_cli.report.figures.save import save_figure
+
+COLUMNS = ("sweep", "iteration", "lr", "train_loss", "train_loss_smooth")
+VAL_COLUMNS = ("val_loss", "val_accuracy", "val_accuracy_smooth")
+ESTIMATES = ("base_lr", "max_lr", "steepest", "valley", "minimum")
+
+
+def to_csv(sweeps: Sequence[Sweep]) -> str:
+    """Raw and smoothed curves: a row per sweep and iteration; validation where it was measured."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*COLUMNS, *VAL_COLUMNS])
+    for sweep in sweeps:
+        smoothed = smooth_loss(sweep.train_loss)
+        points = zip(
+            sweep.val_loss, sweep.val_accuracy, smooth_accuracy(sweep.val_accuracy), strict=True
+        )
+        measured = dict(zip(sweep.val_lr, points, strict=True))
+        for i, (lr, loss) in enumerate(zip(sweep.lr, sweep.train_loss, strict=True)):
+            smooth = smoothed[i] if i < len(smoothed) else ""
+            row = [sweep.seed, i, lr, loss, smooth, *measured.get(lr, ("", "", ""))]
+            writer.writerow(row)
+    return buffer.getvalue()
+
+
+def from_csv(text: str, stopped: Mapping[int, Mapping[str, Any] | None]) -> list[Sweep]:
+    """The sweeps of ``to_csv``; why each stopped stands in result.json."""
+    rows: dict[int, list[dict[str, str]]] = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        rows.setdefault(int(row["sweep"]), []).append(row)
+
+    def column(of: Sequence[Mapping[str, str]], name: str) -> list[float]:
+        return [float(row[name]) for row in of]
+
+    sweeps = []
+    for seed, every in rows.items():
+        points = [row for row in every if row["val_accuracy"]]
+        sweeps.append(
+            Sweep(
+                seed=seed,
+                lr=column(every, "lr"),
+                train_loss=column(every, "train_loss"),
+                val_lr=column(points, "lr"),
+                val_accuracy=column(points, "val_accuracy"),
+                val_loss=column(points, "val_loss"),
+                stopped=stopped.get(seed),
+            )
+        )
+    return sweeps
+
+
+def figure(sweeps: Sequence[Sweep], bounds: Mapping[str, Any]) -> Figure:
+    """Accuracy and loss against learning rate; ``bounds``: estimates as in result.json."""
+    base, top = bounds.get("base_lr"), bounds.get("max_lr")
+    return plots.range_test(
+        sweeps,
+        smooth=[(s.val_lr, smooth_accuracy(s.val_accuracy)) for s in sweeps],
+        smooth_loss=[(s.lr[: len(y)], y) for s in sweeps for y in [smooth_loss(s.train_loss)]],
+        base_lr=base and base["value"],
+        max_lr=top and top["value"],
+        base_range=base and (base["low"], base["high"]),
+        max_range=top and (top["low"], top["high"]),
+    )
+
+
+def read_figure(directory: Path) -> Figure | None:
+    """The figure again from a range test's files, or None where there is no range test."""
+    if not (directory / "result.json").exists():
+        return None
+    result = read_json(directory / "result.json")
+    stopped = {sweep["seed"]: sweep["stopped"] for sweep in result["sweeps"]}
+    text = (directory / "range_test.csv").read_text(encoding="utf-8")
+    return figure(from_csv(text, stopped), result["estimates"])
+
+
+def write(
+    directory: Path, sweeps: Sequence[Sweep], suggestion: Suggestion, circumstances: dict[str, Any]
+) -> tuple[dict[str, Any], list[Path]]:
+    """range_test.csv, the figure, bounds.yaml (only for an answer) and result.json, last."""
+    estimates = {name: _estimate(getattr(suggestion, name)) for name in ESTIMATES}
+    result = {
+        "schema": 1,
+        "inconclusive": suggestion.inconclusive,
+        "next_range": suggestion.next_range and list(suggestion.next_range),
+        "estimates": estimates,
+        "sweeps": [{"seed": s.seed, "stopped": s.stopped} for s in sweeps],
+        **circumstances,
+    }
+    write_atomic(directory / "range_test.csv", to_csv(sweeps))
+    written = [directory / "range_test.csv"]
+    written += save_figure(figure(sweeps, estimates), directory / "range_test")
+    bounds = directory / "bounds.yaml"
+    base, top = suggestion.base_lr, suggestion.max_lr
+    if suggestion.inconclusive or base is None or top is None:
+        bounds.unlink(missing_ok=True)  # an older answer must not pass for this one's
+    else:
+        rounded = {"base_lr": rounded_lr(base.value), "max_lr": rounded_lr(top.value)}
+        write_atomic(bounds, dump(rounded))
+        written.append(bounds)
+    write_json(directory / "result.json", result)
+    return result, [*written, directory / "result.json"]
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    return None if estimate is None else {**asdict(estimate), "per_sweep": [*estimate.per_sweep]}
+
+
+def rounded_lr(value: float) -> float:
+    """Two significant digits: more would claim a precision that no range test has."""
+    return float(f"{value:.1e}")
+
+
+def print_result(result: Mapping[str, Any]) -> None:
+    """The estimates and their reasons, then the snippet to paste, or why there is no answer."""
+    print()
+    for name in ESTIMATES:
+        found = result["estimates"][name]
+        if found is not None:
+            spread = f"{found['low']:.3g} to {found['high']:.3g} over the sweeps"
+            print(f"{name:<8}  {found['value']:<8.3g}  {spread}\n{'':20}{found['reason']}")
+    print()
+    if result["inconclusive"]:
+        print("inconclusive:", *result["inconclusive"].splitlines(), sep="\n  ")
+        print()
+        return
+    low, high = (rounded_lr(result["estimates"][name]["value"]) for name in ("base_lr", "max_lr"))
+    print("To use them, put into the config (or give --bounds):")
+    print(f"  schedules:\n    clr: {{kind: triangular, base_lr: {low:g}, max_lr: {high:g}}}\n")

@@ -1,0 +1,216 @@
+"""Models by name: our own for small images, torchvision's, and people's own functions.
+
+To add one: write a function with keyword arguments `num_classes`, `in_channels` and, where it has
+them, `width` and `depth`, and list it in MODELS.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from clr_cli.config.model import ModelConfig, did_you_mean
+from clr_cli.errors import InputError
+
+ALLOW_CODE = "CLR_ALLOW_CODE"
+
+
+def cnn(*, num_classes: int, in_channels: int, width: int = 32) -> nn.Module:
+    """A small VGG-like network: three stages of two 3x3 convolutions with batch norm.
+
+    The stages have `width`, 2 `width` and 4 `width` channels; the first two end in max-pooling,
+    right after the convolution, so that batch norm and ReLU see a quarter of the pixels. A global
+    average and one linear layer follow. Any image of at least 4x4 will do.
+    """
+    layers: list[nn.Module] = []
+    channels = in_channels
+    for stage in range(3):
+        outputs = width * 2**stage
+        for convolution in range(2):
+            layers.append(nn.Conv2d(channels, outputs, 3, padding=1, bias=False))
+            if convolution == 1 and stage < 2:
+                layers.append(nn.MaxPool2d(2))
+            layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+            channels = outputs
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+    return nn.Sequential(*layers)
+
+
+def resnet18(*, num_classes: int, in_channels: int) -> nn.Module:
+    """ResNet-18 for 32x32 images: a 3x3 stem of stride 1 and no max-pooling (He et al. 2016)."""
+    from torchvision import models
+
+    model = models.resnet18(weights=None, num_classes=num_classes)
+    model.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    model.maxpool = nn.Identity()
+    return model  # type: ignore[no-any-return]
+
+
+class WideBlock(nn.Module):
+    """Two pre-activated 3x3 convolutions around a shortcut (Zagoruyko & Komodakis 2016)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        same = inputs == outputs and stride == 1
+        self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = relu(self.bn1(x))
+        # A changed shape branches off after the activation, as in the authors' code.
+        kept = x if self.shortcut is None else self.shortcut(active)
+        return kept + self.conv2(relu(self.bn2(self.conv1(active))))  # type: ignore[no-any-return]
+
+
+def wrn(*, num_classes: int, in_channels: int, width: int = 4, depth: int = 16) -> nn.Module:
+    """Wide ResNet WRN-`depth`-`width`, pre-activated, without dropout (Zagoruyko & Komodakis 2016).
+
+    `depth` is 6 n + 4, n blocks in each of three groups. Raises InputError for another depth.
+    """
+    blocks, rest = divmod(depth - 4, 6)
+    if rest or blocks < 1:
+        raise InputError(f"model.depth: wrn needs 6 n + 4 (10, 16, 22, 28, 40), not {depth}")
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)]
+    channels = 16
+    for group in range(3):
+        outputs = 16 * width * 2**group
+        for block in range(blocks):
+            layers.append(WideBlock(channels, outputs, 2 if group and not block else 1))
+            channels = outputs
+    layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1)]
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, num_classes))
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"cnn": cnn, "resnet18": resnet18, "wrn": wrn}
+
+
+def build_model(
+    config: ModelConfig,
+    *,
+    in_channels: int,
+    image_size: int,
+    num_classes: int,
+    allow_code: bool = False,
+) -> nn.Module:
+    """The named model with fresh weights from torch's global generator, on the CPU.
+
+    It maps (N, in_channels, image_size, image_size) to logits (N, num_classes), which is tried on
+    two empty images. `module.path:function` is imported and called only with `allow_code` or
+    CLR_ALLOW_CODE=1 in the environment. Raises InputError for a model that cannot be built or used.
+    """
+    name = config.name
+    sizes = {"width": config.width, "depth": config.depth}
+    given = {key: value for key, value in sizes.items() if value is not None}
+    if name.startswith("torchvision:"):
+        function = _torchvision(name.removeprefix("torchvision:"), in_channels, image_size)
+    elif ":" in name:
+        function = _imported(name, allow_code or os.environ.get(ALLOW_CODE) == "1")
+    elif name in MODELS:
+        function = MODELS[name]
+    else:
+        known = [*MODELS, "torchvision:<name>", "module.path:function"]
+        raise InputError(f"model.name: {name!r} is unknown{did_you_mean(name, known)}")
+    _check_arguments(name, function, given)
+    try:
+        model = function(num_classes=num_classes, in_channels=in_channels, **given)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"model.name: {name} cannot be built: {_line(error)}") from error
+    _check_output(name, model, (2, in_channels, image_size, image_size), num_classes)
+    return model
+
+
+def _torchvision(name: str, in_channels: int, image_size: int) -> Callable[..., nn.Module]:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise InputError(f"model.name: torchvision has no {name!r}{did_you_mean(name, known)}")
+    if in_channels != 3:
+        raise InputError(f"model.name: torchvision's {name} needs 3 channels, not {in_channels}")
+    fixed = {"image_size": image_size} if name.startswith("vit_") else {}
+
+    def build(*, num_classes: int, in_channels: int) -> nn.Module:
+        return models.get_model(  # type: ignore[no-any-return]
+            name, weights=None, num_classes=num_classes, **fixed
+        )
+
+    return build
+
+
+def _imported(name: str, allowed: bool) -> Callable[..., nn.Module]:
+    if not allowed:
+        raise InputError(
+            f"model.name: {name!r} runs your own code; pass --allow-code (or {ALLOW_CODE}=1)"
+        )
+    path, _, attribute = name.partition(":")
+    # An installed command does not look for modules in the current folder, where people keep them.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(path)
+    except Exception as error:
+        raise InputError(f"model.name: cannot import {path!r}: {_line(error)}") from error
+    function: Any = getattr(module, attribute, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value)]
+        hint = did_you_mean(attribute, known)
+        raise InputError(f"model.name: {path} has no function {attribute!r}{hint}")
+    return function  # type: ignore[no-any-return]
+
+
+def _check_arguments(name: str, function: Callable[..., Any], given: dict[str, int]) -> None:
+    """InputError unless the function takes the common arguments and the given width and depth."""
+    try:
+        taken = inspect.signature(function).parameters
+    except ValueError:  # a built-in without a signature
+        taken = MappingProxyType({})
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        return
+    for key in ("num_classes", "in_channels"):
+        if key not in taken:
+            raise InputError(f"model.name: {name} must take the keyword argument {key}")
+    for key in given:
+        if key not in taken:
+            raise InputError(f"model.{key}: {name} has no {key}; leave it out")
+
+
+def _check_output(name: str, model: Any, shape: tuple[int, ...], num_classes: int) -> None:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model.name: {name} gave a {type(model).__name__}, not a torch module")
+    # In training mode, because some models answer otherwise there; on copies of the buffers and
+    # with a generator of its own, so that batch norm and the random numbers stay as they were.
+    buffers = {key: value.clone() for key, value in model.named_buffers()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            logits = torch.func.functional_call(model, buffers, (torch.zeros(shape),))
+    except Exception as error:
+        size = " x ".join(map(str, shape[1:]))
+        raise InputError(f"model.name: {name} fails on {size} images: {_line(error)}") from error
+    if not isinstance(logits, Tensor) or logits.shape != (shape[0], num_classes):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        expected = (shape[0], num_classes)
+        raise InputError(f"model.name: {name} answers {got}, not logits of shape {expected}")
+
+
+def _line(error: Exception) -> str:
+    """The error's type and the first line of its text."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,0 +1,177 @@
+"""One sweep of an LR range test (Smith 2015, section 3.3): training while the rate rises.
+
+The same ``train_step`` as everywhere, on a model that is thrown away. Validation is measured on
+a fixed subset of the validation split, never on the test split. No I/O; ``suggest`` reads the
+bounds off what comes out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from clr_cli.config.model import RangeTestConfig
+from clr_cli.data.sources import Split
+from clr_cli.records import Sweep
+from clr_cli.schedules import Schedule
+from clr_cli.training.loop import Stretch, TrainState, advance, evaluate
+
+# A point's accuracy is within 1 to 2 % (one standard deviation) on so many images, at the least and
+# at the most; in between, validating costs no more than the training between two points.
+VALIDATION_IMAGES = (250, 1000)
+LEAST_POINTS = 100
+BETA = 0.98  # of the loss average: a memory of 50 iterations
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The stop rule of a sweep, as a value: feed it losses with ``after``, look at ``reason``.
+
+    A sweep has diverged at the first loss that is not finite, or once the average loss lies
+    half the loss of guessing, ln(classes) / 2, above the lowest average so far. The distance is
+    an offset because a factor (fastai, Lightning: 4 times the best) fires on plain noise when
+    the best is near zero, and never when training stops learning at a loss of 1. The average is
+    exponential and bias-corrected, so the first average is the first loss; it is judged after
+    its memory of 50 iterations, so no single early batch can stop a sweep.
+    """
+
+    num_classes: int
+    count: int = 0
+    weighted: float = 0.0
+    best: float = math.inf
+    reason: Literal["diverged", "non-finite"] | None = None
+    stopped_at: int | None = None  # 0-based iteration, that is an index into the losses
+
+    def after(self, losses: Iterable[float]) -> Divergence:
+        """The state after these further losses; those after a stop are ignored."""
+        state = self
+        for loss in losses:
+            if state.reason is not None:
+                break
+            state = state._step(loss)
+        return state
+
+    def _step(self, loss: float) -> Divergence:
+        if not math.isfinite(loss):
+            return replace(self, reason="non-finite", stopped_at=self.count)
+        count = self.count + 1
+        weighted = BETA * self.weighted + (1 - BETA) * loss
+        average = weighted / (1 - BETA**count)
+        after = replace(self, count=count, weighted=weighted, best=min(self.best, average))
+        judged = count * (1 - BETA) >= 1
+        if judged and average > self.best + math.log(self.num_classes) / 2:
+            return replace(after, reason="diverged", stopped_at=self.count)
+        return after
+
+
+def ramp(shape: str, min_lr: float, max_lr: float, total: int) -> Callable[[int], float]:
+    """The rate of iteration 0 .. total-1: exactly min_lr at the first, max_lr at the last.
+
+    ``shape`` is linear (Smith 2015, section 3.3) or exponential (equal time per decade).
+    Raises ValueError for another shape or an empty range.
+    """
+    if not 0 < min_lr < max_lr < math.inf:
+        raise ValueError(f"max_lr: {max_lr:g} is not above min_lr {min_lr:g} > 0")
+    if total < 2:
+        raise ValueError(f"iterations: a sweep needs at least 2, not {total}")
+    if shape not in ("linear", "exponential"):
+        raise ValueError(f"shape: {shape!r} is neither linear nor exponential")
+
+    def lr(iteration: int) -> float:
+        part = iteration / (total - 1)
+        if shape == "linear":
+            return min_lr * (1 - part) + max_lr * part
+        return math.exp(math.log(min_lr) * (1 - part) + math.log(max_lr) * part)
+
+    return lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp(Schedule):
+    """The sweep's schedule: ``rate`` is a function made by ``ramp``."""
+
+    rate: Callable[[int], float]
+
+    def lr(self, iteration: int) -> float:
+        return self.rate(iteration)
+
+
+def plan(config: RangeTestConfig, steps_per_epoch: int) -> tuple[Ramp, int, int]:
+    """(schedule, iterations, iterations between validations) of a sweep.
+
+    Validation comes once an epoch, as in the seed's figure, or at least LEAST_POINTS times.
+    """
+    total = config.iterations or max(2, round((config.epochs or 5) * steps_per_epoch))
+    interval = min(steps_per_epoch, math.ceil(total / LEAST_POINTS))
+    rate = ramp(config.shape, config.min_lr, config.max_lr, total)
+    return Ramp(rate=rate), total, interval
+
+
+def validation_subset(split: Split, trained: int) -> Split:
+    """As many images as are ``trained`` on between two points, within limits: always the same."""
+    least, most = VALIDATION_IMAGES
+    step = math.ceil(len(split) / min(max(trained, least), most))
+    return Split(split.images[::step], split.labels[::step])
+
+
+def sweep(state: TrainState, total: int, interval: int, losses: Sequence[float]) -> Iterator[Row]:
+    """Go on from where the state is to ``total``, yielding a row at every validation.
+
+    ``losses`` are those of the rows before. A row holds ``lrs`` and ``losses`` of its
+    iterations, the validation at its end and ``stopped``: None, or why and where the sweep ends.
+    """
+    divergence = Divergence(state.data.num_classes).after(losses)
+    subset = validation_subset(state.data.val, interval * state.batch_size)
+    point = math.ceil(len(losses) / interval)
+    while divergence.reason is None and (first := point * interval) < total:
+        fresh = advance(state, min(first + interval, total))
+        divergence = divergence.after(fresh)
+        at = divergence.stopped_at
+        stopped = None
+        if at is not None:
+            rate = state.schedule.lr(at)
+            stopped = {"reason": divergence.reason, "iteration": at, "lr": rate}
+        evaluating = time.perf_counter()
+        val_loss, val_accuracy = evaluate(state, subset)
+        point += 1
+        stretch, state.stretch = state.stretch, Stretch()
+        yield {
+            "point": point,
+            "iteration": state.iteration,
+            "lr": state.schedule.lr(state.iteration - 1),
+            "train_loss": _or_none(math.fsum(fresh) / len(fresh)),
+            "val_loss": _or_none(val_loss),
+            "val_accuracy": val_accuracy,
+            "stopped": stopped,
+            "lrs": [state.schedule.lr(i) for i in range(first, state.iteration)],
+            "losses": [_or_none(loss) for loss in fresh],
+            "train_seconds": stretch.seconds,
+            "eval_seconds": time.perf_counter() - evaluating,
+        }
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no infinity
+
+
+def losses_of(rows: Sequence[Row]) -> list[float]:
+    """All iterations' losses of a sweep's rows; one that was not finite is nan."""
+    return [math.nan if loss is None else loss for row in rows for loss in row["losses"]]
+
+
+def measured(seed: int, rows: Sequence[Row]) -> Sweep:
+    """A sweep's rows as the pure side sees them, without the point at which it stopped."""
+    whole = [row for row in rows if row["stopped"] is None]
+    return Sweep(
+        seed=seed,
+        lr=[lr for row in rows for lr in row["lrs"]],
+        train_loss=losses_of(rows),
+        val_lr=[row["lr"] for row in whole],
+        val_accuracy=[row["val_accuracy"] for row in whole],
+        val_loss=[math.nan if row["val_loss"] is None else row["val_loss"] for row in whole],
+        stopped=rows[-1]["stopped"] if rows else None,
+    )

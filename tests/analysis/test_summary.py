@@ -1,0 +1,295 @@
+"""What the comparison says of simulated runs: numbers, verdicts, sentences and files."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from clr_cli.analysis.summary import summarize
+from clr_cli.records import RunRecord
+
+CONTEXT = {"dataset": "svhn", "model": "cnn", "epochs": 4, "seed_note": "shared"}
+
+
+def run(arm, seed, accuracy, *, status="finished", validation=None, seconds=2.0):
+    """A run of four epochs of 100 iterations; validation is its curve (default: flat)."""
+    curve = validation or [accuracy] * 4
+    epochs = [
+        {
+            "epoch": k + 1,
+            "iteration": 100 * (k + 1),
+            "lr": 0.1,
+            "val_accuracy": value,
+            "train_seconds": seconds,
+        }
+        for k, value in enumerate(curve)
+    ]
+    final = {
+        "train_loss": 0.1,
+        "val_loss": 0.2,
+        "test_loss": 1 - accuracy,
+        "train_accuracy": 0.99,
+        "val_accuracy": curve[-1],
+        "test_accuracy": accuracy,
+    }
+    result = {"final": final, "train_seconds": 4 * seconds, "schedule": {"kind": arm}}
+    return RunRecord(arm, seed, status, epochs, {} if status == "failed" else result)
+
+
+def arm(name, accuracies, **options):
+    return [run(name, seed, value, **options) for seed, value in enumerate(accuracies)]
+
+
+def compare(*runs, **options):
+    options = {"margin": 0.001, "num_classes": 10, "baseline": "constant", **options}
+    records = [record for group in runs for record in group]
+    return summarize(records, experiment="test", context=CONTEXT, **options)
+
+
+BASE = [0.900, 0.905, 0.898, 0.902, 0.899, 0.903]
+GAIN = [0.012, 0.010, 0.011, 0.009, 0.012, 0.010]
+BETTER = [a + b for a, b in zip(BASE, GAIN, strict=True)]
+
+
+def test_better_in_numbers_and_words():
+    quick = [
+        run("clr", seed, value, validation=[0.5, 0.95, 0.95, 0.95])
+        for seed, value in enumerate(BETTER)
+    ]
+    slow = [
+        run("constant", seed, value, validation=[0.5, 0.6, 0.7, 0.93])
+        for seed, value in enumerate(BASE)
+    ]
+    summary = compare(slow, quick, target=0.92)
+    (comparison,) = summary["comparisons"]
+    assert comparison["verdict"] == "better"
+    assert comparison["difference"]["mean"] == pytest.approx(np.mean(GAIN))
+    assert comparison["difference"]["low"] < np.mean(GAIN) < comparison["difference"]["high"]
+    assert comparison["difference"]["values"] == pytest.approx(
+        {str(seed): value for seed, value in enumerate(GAIN)}
+    )
+    assert (comparison["wins"], comparison["ties"], comparison["losses"]) == (6, 0, 0)
+    assert comparison["p"] == comparison["p_holm"] == pytest.approx(1 / 32)
+    assert comparison["time_to_target"]["ratio"] == 0.5
+    assert comparison["time_to_target"]["seconds"]["ratio"] == 0.5
+    assert summary["verdict"] == comparison["sentence"]
+    assert comparison["sentence"].startswith(
+        "clr is better than constant by 1.07 points of test accuracy (95 % interval 0.9"
+    )
+    assert comparison["sentence"].endswith(
+        "6 paired seeds, p = 0.031). clr reached 92.0 % validation accuracy in 0.50 times the"
+        " iterations."
+    )
+
+
+def test_worse_is_said_with_positive_sizes():
+    (comparison,) = compare(arm("constant", BETTER), arm("clr", BASE))["comparisons"]
+    assert comparison["verdict"] == "worse"
+    assert comparison["difference"]["mean"] == pytest.approx(-np.mean(GAIN))
+    assert "clr is worse than constant by 1.07 points" in comparison["sentence"]
+    assert "interval -" not in comparison["sentence"]
+
+
+def test_same_schedule_under_two_names():
+    summary = compare(arm("constant", BASE), arm("copy", BASE))
+    (comparison,) = summary["comparisons"]
+    assert comparison["verdict"] == "identical"
+    difference = comparison["difference"]
+    assert (difference["mean"], difference["low"], difference["high"]) == (0.0, 0.0, 0.0)
+    assert comparison["p"] == 1.0
+    assert comparison["superiority"]["estimate"] == 0.5
+    assert comparison["time_to_target"]["ratio"] == 1.0
+    assert summary["verdict"] == (
+        "No difference: copy and constant have the same test accuracy in all of 6 paired seeds."
+    )
+
+
+def test_equivalent_within_the_margin():
+    near = [a + b for a, b in zip(BASE, [1e-4, -1e-4, 2e-4, 0, -2e-4, 1e-4], strict=True)]
+    (comparison,) = compare(arm("constant", BASE), arm("clr", near))["comparisons"]
+    assert comparison["verdict"] == "equivalent"
+    assert "equivalent within 0.10 points" in comparison["sentence"]
+    (strict,) = compare(arm("constant", BASE), arm("clr", near), margin=1e-4)["comparisons"]
+    assert strict["verdict"] == "no_difference"
+
+
+def test_no_difference_names_the_seeds_it_would_take():
+    mixed = [a + b for a, b in zip(BASE, [0.01, -0.004, 0.006, -0.005, 0.008, 0], strict=True)]
+    (comparison,) = compare(arm("constant", BASE), arm("clr", mixed))["comparisons"]
+    assert comparison["verdict"] == "no_difference"
+    assert comparison["ties"] == 1
+    assert comparison["seeds_needed"] > 6
+    assert comparison["smallest_detectable"] > abs(comparison["difference"]["mean"])
+    assert comparison["sentence"].startswith("No detectable difference between clr and constant")
+    assert "seeds would be needed" in comparison["sentence"]
+
+
+def test_a_near_miss_says_what_a_claim_needs():
+    uneven = [a + b for a, b in zip(BASE, [0.001, 0.002, 5e-4, 9e-3, 0.012, 1e-4], strict=True)]
+    (comparison,) = compare(arm("constant", BASE), arm("clr", uneven))["comparisons"]
+    assert comparison["p"] == pytest.approx(1 / 32)
+    assert comparison["difference"]["claim"]["low"] < 0
+    assert comparison["verdict"] == "no_difference"
+    assert "p of at most 0.05 and a 97 % interval without zero" in comparison["sentence"]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_fewer_than_six_seeds_cannot_decide(n):
+    (comparison,) = compare(arm("constant", BASE[:n]), arm("clr", BETTER[:n]))["comparisons"]
+    assert comparison["verdict"] == "too_few_seeds"
+    assert comparison["difference"]["mean"] == pytest.approx(np.mean(GAIN[:n]))
+    assert (comparison["difference"]["low"] is None) == (n == 1)
+    assert "no two-sided sign-flip test can succeed at 5 %" in comparison["sentence"]
+    assert f"{100 * np.mean(GAIN[:n]):+.2f} points" in comparison["sentence"]
+
+
+def test_more_arms_are_corrected_and_need_more_seeds():
+    six = compare(arm("constant", BASE), arm("clr", BETTER), arm("cosine", BETTER))
+    assert [c["p_holm"] for c in six["comparisons"]] == pytest.approx([1 / 16, 1 / 16])
+    assert [c["verdict"] for c in six["comparisons"]] == ["too_few_seeds"] * 2
+    assert "for 2 comparisons" in six["verdict"]
+    assert "at least 7 are needed" in six["verdict"]
+    seven = compare(
+        arm("constant", [*BASE, 0.9]),
+        arm("clr", [*BETTER, 0.91]),
+        arm("cosine", [*BETTER[:5], 0.89, 0.89]),
+        arm("copy", [*BASE, 0.9]),
+    )
+    clr, cosine, copy = seven["comparisons"]
+    assert clr["p"] == pytest.approx(1 / 64)
+    assert clr["p_holm"] == pytest.approx(3 / 64)
+    assert cosine["p_holm"] == pytest.approx(min(1.0, 2 * cosine["p"]))
+    assert [c["verdict"] for c in seven["comparisons"]] == ["better", "no_difference", "identical"]
+    assert "Holm-corrected over 3 arms" in clr["sentence"]
+    assert copy["p_holm"] == 1.0
+    assert seven["verdict"] == " ".join(c["sentence"] for c in seven["comparisons"])
+
+
+def test_a_diverged_run_counts_as_chance():
+    runs = [*arm("clr", BETTER[:5]), run("clr", 5, 0.99, status="diverged")]
+    summary = compare(arm("constant", BASE), runs, target=0.85)
+    clr = summary["arms"][1]
+    assert (clr["n"], clr["diverged"], clr["diverged_seeds"]) == (6, 1, [5])
+    assert clr["test_accuracy"]["values"]["5"] == 0.1
+    assert clr["test_loss"]["values"]["5"] is None
+    assert clr["test_loss"]["mean"] is None
+    assert clr["time_to_target"]["iterations"]["values"]["5"] is None
+    assert clr["time_to_target"]["reached"] == 5
+    (comparison,) = summary["comparisons"]
+    assert comparison["n"] == 6
+    assert comparison["difference"]["values"]["5"] == pytest.approx(0.1 - BASE[5])
+    assert comparison["verdict"] == "no_difference"
+
+
+def test_a_failed_run_is_listed_and_leaves_its_pair():
+    runs = [*arm("clr", BETTER), run("clr", 6, 0.0, status="failed")]
+    summary = compare(arm("constant", [*BASE, 0.9]), runs)
+    (comparison,) = summary["comparisons"]
+    assert summary["arms"][1]["failed_seeds"] == [6]
+    assert (comparison["n"], comparison["unpaired_seeds"]) == (6, [6])
+    assert comparison["verdict"] == "better"
+
+
+def test_no_common_seed():
+    (comparison,) = compare(arm("constant", BASE), [run("clr", 99, 0.9)])["comparisons"]
+    assert (comparison["n"], comparison["p"]) == (0, None)
+    assert comparison["verdict"] == "too_few_seeds"
+    assert comparison["sentence"] == "No seed has an answer in both clr and constant."
+
+
+def test_automatic_target_does_not_move_when_seeds_are_added():
+    before = compare(arm("constant", BASE), arm("clr", BETTER))["target"]
+    after = compare(arm("clr", BETTER), arm("constant", [*BASE, 0.99, 0.99, 0.99, 0.99]))["target"]
+    assert before == after
+    assert before["value"] == pytest.approx(0.901)
+    assert "seeds 0, 1, 2, 3, 4, 5" in before["source"]
+    assert before["source"].endswith("90.1 %")
+
+
+def test_missed_targets_are_counted_in_words():
+    never = [run("constant", seed, value) for seed, value in enumerate(BASE)]
+    summary = compare(never, arm("clr", BETTER), target=0.907)
+    (comparison,) = summary["comparisons"]
+    assert comparison["time_to_target"]["ratio"] == 0
+    assert comparison["time_to_target"]["reached"] == {"arm": 6, "baseline": 0}
+    assert "held in 6 of 6 runs, the baseline's in 0" in comparison["sentence"]
+    assert summary["arms"][0]["time_to_target"]["iterations"]["median"] is None
+    both = compare(never, arm("clr", BETTER), target=0.99)["comparisons"][0]
+    assert both["time_to_target"]["ratio"] is None
+    assert "held in 0 of 6 runs, the baseline's in 0" in both["sentence"]
+
+
+def test_a_ratio_made_of_misses_is_not_a_time():
+    """Two misses are a ratio of 1; most arms' runs must have held the target to speak of times."""
+    held, missed = [0.5, 0.95, 0.95, 0.95], [0.5, 0.6, 0.6, 0.6]
+
+    def group(name, count):
+        accuracies = BETTER if name == "clr" else BASE
+        return [
+            run(name, seed, value, validation=held if seed < count else missed)
+            for seed, value in enumerate(accuracies)
+        ]
+
+    few = compare(group("constant", 3), group("clr", 2), target=0.9)["comparisons"][0]
+    assert few["time_to_target"]["ratio"] == 1
+    assert "times the iterations" not in few["sentence"]
+    assert "was held in 2 of 6 runs, the baseline's in 3." in few["sentence"]
+    most = compare(group("constant", 6), group("clr", 5), target=0.9)["comparisons"][0]
+    assert most["sentence"].endswith(
+        "in 1.00 times the iterations (held in 5 of 6 runs, the baseline's in 6)."
+    )
+
+
+def test_costs_and_context_are_reported():
+    summary = compare(
+        arm("constant", BASE),
+        arm("clr", BETTER),
+        costs={"clr": {"range_test_seconds": 30.0}},
+        tuning={"trials": 3},
+    )
+    assert summary["arms"][0]["cost"] == {
+        "train_seconds": 48.0,
+        "tuning_seconds": 0.0,
+        "range_test_seconds": 0.0,
+        "runs": 6,
+    }
+    assert summary["arms"][1]["cost"]["range_test_seconds"] == 30.0
+    assert summary["arms"][1]["schedule"] == {"kind": "clr"}
+    assert summary["contract"] == CONTEXT
+    assert summary["tuning"] == {"trials": 3}
+    assert "svhn" in summary["scope"]
+    assert "4 epochs" in summary["scope"]
+
+
+def test_summary_is_strict_json_and_deterministic():
+    runs = [*arm("clr", BETTER[:2]), run("clr", 2, 0.5, status="diverged")]
+    one = compare(arm("constant", BASE), runs, [run("cosine", 0, 0.9)])
+    text = json.dumps(one, allow_nan=False)
+    assert json.loads(text) == one
+    assert text == json.dumps(
+        compare(arm("constant", BASE), runs, [run("cosine", 0, 0.9)]), allow_nan=False
+    )
+
+
+def test_a_run_whose_loss_is_infinite_is_summarized():
+    runs = arm("clr", BETTER)
+    runs[0].result["final"]["test_loss"] = math.inf
+    summary = compare(arm("constant", BASE), runs)
+    assert summary["arms"][1]["test_loss"]["values"]["0"] is None
+    assert summary["comparisons"][0]["verdict"] == "better"
+
+
+def test_refuses_a_seed_given_twice_and_a_missing_baseline():
+    with pytest.raises(ValueError, match="clr: seed 0 occurs twice"):
+        compare(arm("constant", BASE), [run("clr", 0, 0.9), run("clr", 0, 0.8)])
+    with pytest.raises(ValueError, match="'constant' has no run"):
+        compare(arm("clr", BASE))
+
+
+def test_only_the_baseline():
+    summary = compare(arm("constant", BASE))
+    assert summary["comparisons"] == []
+    assert "nothing to compare" in summary["verdict"]

@@ -1,0 +1,190 @@
+"""Configs: lookup, overrides, and refusals that name the file, the key and what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clr_cli.config import model as configs
+from clr_cli.errors import InputError
+
+SHIPPED = sorted(configs.shipped_configs().glob("*.yaml"))
+MINIMAL = "schedules:\n  clr: {kind: triangular, base_lr: 0.001, max_lr: 0.14}\n"
+
+
+@pytest.fixture
+def minimal(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(InputError) as caught:
+        configs.load(str(path), overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
+def test_shipped_configs_load_and_survive_a_dump(path):
+    config = configs.load(str(path))
+    text = configs.dump(config.model_dump(mode="json", exclude_none=True))
+    assert configs.validate(configs.parse_yaml(text, "dump"), "dump") == config
+    config.arms(Path("outputs"))
+    assert path.read_text().startswith("# yaml-language-server: $schema=")
+
+
+def test_the_name_is_the_files_unless_given(minimal):
+    assert configs.load(str(minimal)).name == "mine"
+    assert configs.load(str(minimal), ["name=other"]).name == "other"
+
+
+def test_lookup_prefers_the_path_then_configs_then_shipped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = configs.find_config("quickstart.yaml")
+    assert shipped.parent == configs.shipped_configs()
+    Path("configs").mkdir()
+    Path("configs/quickstart.yaml").write_text(MINIMAL)
+    assert configs.find_config("quickstart") == Path("configs/quickstart.yaml")
+    Path("quickstart.yaml").write_text(MINIMAL)
+    assert configs.find_config("quickstart.yaml") == Path("quickstart.yaml")
+
+
+def test_scientific_notation_is_a_number(minimal):
+    config = configs.load(
+        str(minimal), ["schedules.clr.base_lr=1e-3", "optimizer.weight_decay=5e-4"]
+    )
+    assert config.schedules["clr"].params["base_lr"] == 0.001
+    assert config.optimizer.weight_decay == 5e-4
+
+
+def test_a_bare_kind_is_an_arm_with_its_defaults(minimal):
+    assert configs.load(str(minimal)).schedule("one_cycle").kind == "one_cycle"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("trainig.epochs=3", "trainig: unknown key; did you mean 'training'?"),
+        ("training.epoch=3", "training.epoch: unknown key; did you mean 'epochs'?"),
+        ("schedules.clr.maxlr=1", "schedules.clr.maxlr: unknown key; did you mean 'max_lr'?"),
+        ("schedules.clr.kind=trianglar", "did you mean 'triangular'?"),
+        ("schedules.clr.max_lr=1e-4", "schedules.clr.max_lr: 0.0001 is below base_lr 0.001"),
+        ("schedules.clr.max_lr=-1", "schedules.clr.max_lr: -1"),
+        ("schedules.clr.max_lr=.nan", "schedules.clr.max_lr: nan"),
+        ("schedules.clr.step_size=0", "schedules.clr.step_size: 0"),
+        ("schedules.new.lr=1", "schedules.new.kind: missing"),
+        ("training.epochs=0", "training.epochs: 0"),
+        ("training.epochs=99999999999999999999", "training.epochs: 99999999999999999999"),
+        ("training.epochs=many", "training.epochs: 'many'"),
+        ("training=3", "training: 3"),
+        ("compare.seeds=[]", "compare.seeds"),
+        ("compare.seeds=[-1]", "compare.seeds"),
+        ("name=../../etc", "name: '../../etc' may hold only letters"),
+        ("schedules={../x: {kind: constant}}", "schedules"),
+        ("range_test.max_lr=1e-9", "range_test.max_lr: 1e-09 is not above min_lr 0.001"),
+        ("training.epochs", "--set 'training.epochs': write it as section.key=value"),
+        ("training.epochs=[1", "--set training.epochs=[1: line 1"),
+    ],
+)
+def test_a_wrong_value_is_named(minimal, override, expected):
+    assert expected in refusal(minimal, override)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"training: {epochs: 1}\ntraining: {epochs: 2}\n", "line 2, column 1: the key 'training'"),
+        (b"a: [1, 2\nb: 3\n", "line 2"),
+        (b"a: &x [1]\nb: [*x, *x]\n", "anchors and aliases"),
+        (b"a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+        (b"\xff\xfe\x00a", "not UTF-8"),
+        (b"- 1\n- 2\n", "a config is a mapping of keys, not a list"),
+        (b"a: b: c\n", "line 1"),
+        (b"training: {epochs: 2022-02-30}\n", "not readable"),
+        (b"? [1, 2]\n: 3\n", "unhashable"),
+        (b"[" * 5000, "mine.yaml"),
+    ],
+)
+def test_damaged_yaml_is_refused_with_its_place(minimal, text, expected):
+    minimal.write_bytes(text)
+    message = refusal(minimal)
+    assert str(minimal) in message
+    assert expected in message
+
+
+def test_a_missing_config_names_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InputError, match=r"'quickstrt' is not there; did you mean 'quickstart.yaml'"
+    ):
+        configs.load("quickstrt")
+
+
+def test_auto_bounds_come_from_the_range_test_or_name_the_command(minimal, tmp_path):
+    config = configs.load(str(minimal), ["schedules.clr.max_lr=auto"])
+    with pytest.raises(InputError, match="run clr range-test"):
+        config.arm("clr", tmp_path)
+    bounds = tmp_path / "mine" / "range-test" / "bounds.yaml"
+    bounds.parent.mkdir(parents=True)
+    bounds.write_text("base_lr: 0.002\nmax_lr: 0.3\n")
+    arm = config.arm("clr", tmp_path)
+    assert (arm.params["base_lr"], arm.params["max_lr"]) == (0.001, 0.3)
+    arm = config.arm("clr", tmp_path, bounds)
+    assert (arm.params["base_lr"], arm.params["max_lr"]) == (0.002, 0.3)
+
+
+def test_the_schema_is_json_and_knows_every_kind():
+    schema = json.loads(configs.json_schema())
+    assert set(configs.SCHEDULE_MODELS) <= {
+        kind
+        for model in schema["$defs"].values()
+        for kind in [model.get("properties", {}).get("kind", {}).get("const")]
+    }
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["auto", "1e-3", "-1", "0", "clr", "triangular", "../x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(data=st.data())
+def test_a_mutated_config_is_valid_or_cleanly_refused(data):
+    """Replace, remove or add a value anywhere in a shipped config."""
+    path = data.draw(st.sampled_from(SHIPPED))
+    tree = configs.parse_yaml(path.read_text(), str(path))
+    for _ in range(data.draw(st.integers(1, 3))):
+        node = tree
+        while True:
+            key = data.draw(st.sampled_from([*node, "extra"]) if node else st.just("extra"))
+            if isinstance(node.get(key), dict) and data.draw(st.booleans()):
+                node = node[key]
+                continue
+            break
+        if key in node and data.draw(st.booleans()):
+            del node[key]
+        else:
+            node[key] = data.draw(JUNK)
+    try:
+        config = configs.validate(tree, path.name)
+        arms = config.arms(Path("nowhere"))
+    except InputError as error:
+        assert "\n" not in str(error)
+    else:
+        assert config.baseline in arms

@@ -1,0 +1,325 @@
+"""Figures: what they show for plausible, thin and broken results."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from clr_cli import schedules
+from clr_cli.records import RunRecord
+from clr_cli.report.figures import comparison as plots
+from clr_cli.report.figures.style import NEUTRAL, THEME, arm_looks, spread_apart
+
+PER_EPOCH = 50
+PARAMS: dict[str, dict[str, Any]] = {
+    "constant": {"kind": "constant", "lr": 0.05},
+    "clr": {"kind": "triangular", "base_lr": 0.001, "max_lr": 0.14, "step_size_epochs": 2},
+    "one_cycle": {"kind": "one_cycle", "max_lr": 0.14},
+    "cosine": {"kind": "cosine", "lr": 0.1},
+}
+
+
+def make_records(
+    arms: tuple[str, ...] = ("constant", "clr"),
+    seeds: int = 6,
+    epochs: int = 12,
+    diverged: tuple[tuple[str, int], ...] = (),
+) -> list[RunRecord]:
+    """Plausible runs: a lower learning rate at the end gives a higher accuracy.
+
+    A diverged run stops after a third of its epochs with a loss that is not finite.
+    """
+    records = []
+    for arm in arms:
+        total = epochs * PER_EPOCH
+        params = dict(PARAMS.get(arm, PARAMS["cosine"]))
+        kind = params.pop("kind")
+        schedule = schedules.make(
+            kind, params, iterations_per_epoch=PER_EPOCH, total_iterations=total
+        )
+        for seed in range(seeds):
+            random = np.random.default_rng([seed, len(arm)])
+            rows = []
+            for epoch in range(1, epochs + 1):
+                lr = schedule.lr(epoch * PER_EPOCH - 1)
+                learned = 1 - math.exp(-epoch / 1.5)
+                accuracy = 0.1 + learned * (0.85 - 0.5 * lr) + random.normal(0, 0.004)
+                row = {
+                    "epoch": epoch,
+                    "iteration": epoch * PER_EPOCH,
+                    "lr": lr,
+                    "train_loss": 0.02 + 2 * (1 - accuracy),
+                    "train_accuracy": accuracy,
+                    "val_loss": 3.5 * (1 - accuracy),
+                    "val_accuracy": accuracy - 0.003,
+                    "test_loss": 3.6 * (1 - accuracy),
+                    "test_accuracy": accuracy,
+                    "train_seconds": 1.5 + random.uniform(0, 0.1),
+                    "eval_seconds": 0.2,
+                }
+                rows.append(row)
+                if (arm, seed) in diverged and epoch >= epochs / 3:
+                    row |= {"train_loss": math.nan, "test_loss": math.inf, "test_accuracy": 0.1}
+                    break
+            result = {
+                "final": rows[-1],
+                "train_seconds": sum(row["train_seconds"] for row in rows),
+                "schedule": schedules.resolved(kind, schedule),
+            }
+            status = "diverged" if (arm, seed) in diverged else "finished"
+            records.append(RunRecord(arm, seed, status, rows, result))
+    return records
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the figure needs of range_test.Sweep."""
+
+    seed: int
+    lr: list[float]
+    train_loss: list[float]
+    val_lr: list[float]
+    val_accuracy: list[float]
+    val_loss: list[float] = field(default_factory=list)
+    stopped: dict[str, Any] | None = None
+
+
+def make_sweep(seed: int, lrs: np.ndarray, *, diverges: bool = False) -> Sweep:
+    random = np.random.default_rng(seed)
+    accuracy = np.clip(0.9 - 2 * (np.log10(lrs) + 1) ** 2 / 4, 0.1, 1)
+    loss = 2.3 * (1 - accuracy) + np.abs(random.normal(0, 0.05, len(lrs)))
+    stopped = None
+    if diverges:
+        loss[-3:] = [50.0, 1e6, math.nan]
+        stopped = {"reason": "non-finite", "iteration": len(lrs), "lr": float(lrs[-1])}
+    points = slice(None, None, 10)
+    return Sweep(
+        seed,
+        lrs.tolist(),
+        loss.tolist(),
+        lrs[points].tolist(),
+        accuracy[points].tolist(),
+        stopped=stopped,
+    )
+
+
+def labels(figure: Any) -> list[tuple[str, str]]:
+    return [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes]
+
+
+def texts(figure: Any) -> str:
+    return plots.to_svg(figure)
+
+
+def final_label(figure: Any, arm: str) -> str:
+    found = [t.get_text() for t in figure.axes[0].texts if t.get_text().startswith(f"{arm} ")]
+    assert len(found) == 1
+    return found[0]
+
+
+DIFFERENCE = {
+    "arm": "clr",
+    "baseline": "constant",
+    "difference": {"mean": 0.02, "low": 0.01, "high": 0.03, "values": {"0": 0.02, "1": None}},
+}
+
+
+class TestColours:
+    def test_do_not_depend_on_the_order(self) -> None:
+        arms = ["zeta", "clr", "alpha", "constant", "one_cycle"]
+        assert plots.arm_colors(arms, "constant") == plots.arm_colors(arms[::-1], "constant")
+
+    def test_known_names_keep_theirs_in_any_company(self) -> None:
+        alone = plots.arm_colors(["clr"])["clr"]
+        assert plots.arm_colors(["a", "b", "clr", "constant"])["clr"] == alone
+        assert plots.arm_colors(["constant"]) == {"constant": NEUTRAL}
+
+    def test_the_baseline_is_neutral_whatever_its_name(self) -> None:
+        colors = plots.arm_colors(["constant", "clr"], baseline="clr")
+        assert colors["clr"] == NEUTRAL
+        assert colors["constant"] != NEUTRAL
+
+    def test_many_arms_all_look_different(self) -> None:
+        arms = [f"arm{k}" for k in range(40)]
+        assert len(set(arm_looks(arms, "arm0").values())) == 40
+
+    def test_all_have_a_dark_counterpart(self) -> None:
+        figure = plots.epoch_curves(make_records(diverged=(("clr", 1),)), "test_loss")
+        assert set(re.findall(r"#[0-9a-f]{6}", texts(figure))) <= set(THEME)
+
+
+class TestEpochCurves:
+    @pytest.mark.parametrize("key", plots.METRICS)
+    def test_axes_are_labelled(self, key: str) -> None:
+        figure = plots.epoch_curves(make_records(), key)
+        assert labels(figure) == [("Epoch", plots.METRICS[key])]
+
+    def test_the_final_label_is_the_mean_of_the_last_epoch(self) -> None:
+        records = make_records()
+        last = [r.epochs[-1]["test_accuracy"] for r in records if r.arm == "clr"]
+        label = final_label(plots.epoch_curves(records, "test_accuracy"), "clr")
+        assert label == f"clr {100 * np.mean(last):.2f}\N{NO-BREAK SPACE}%"
+
+    def test_a_diverged_run_leaves_the_mean_and_says_so(self) -> None:
+        records = make_records(diverged=(("clr", 2),))
+        figure = plots.epoch_curves(records, "test_accuracy")
+        last = [r.epochs[-1]["test_accuracy"] for r in records if r.arm == "clr" and r.seed != 2]
+        assert f"{100 * np.mean(last):.2f}" in final_label(figure, "clr")
+        assert final_label(figure, "clr").endswith("(5 of 6)")
+        assert "diverged" in figure.axes[0].get_title(loc="left")
+
+    @pytest.mark.parametrize(("seeds", "bands"), [(1, 0), (2, 0), (3, 1), (6, 1)])
+    def test_an_interval_needs_three_seeds(self, seeds: int, bands: int) -> None:
+        figure = plots.epoch_curves(make_records(("clr",), seeds), "test_accuracy")
+        low, high = plots.mean_interval(np.random.default_rng(0).normal(size=(seeds, 4)))[1:]
+        assert np.isfinite(high - low).all() == bool(bands)
+        assert ("interval" in figure.axes[0].get_title(loc="left")) == bool(bands)
+
+    def test_the_interval_is_students(self) -> None:
+        from scipy import stats
+
+        values = np.random.default_rng(1).normal(size=(6, 1))
+        expected = stats.t.interval(0.95, 5, values.mean(), stats.sem(values[:, 0]))
+        _, low, high = plots.mean_interval(values)
+        assert (low[0], high[0]) == pytest.approx(expected)
+
+    @pytest.mark.parametrize("key", ["train_loss", "test_accuracy"])
+    def test_an_early_accident_is_cut_off_and_named(self, key: str) -> None:
+        records = make_records(epochs=40)
+        records[0].epochs[0] |= {"train_loss": 5e4, "test_accuracy": 0.0}
+        ax = plots.epoch_curves(records, key).axes[0]
+        low, high = ax.get_ylim()
+        final = [r.epochs[-1][key] for r in records]
+        assert low < min(final) <= max(final) < high
+        assert high - low < 0.5
+        assert "axis cut" in ax.get_title(loc="left")
+
+    def test_a_calm_curve_is_not_cut(self) -> None:
+        records = make_records(("clr",), 1)
+        for row in records[0].epochs:
+            row["test_accuracy"] = 0.90 + 0.001 * row["epoch"]
+        ax = plots.epoch_curves(records, "test_accuracy").axes[0]
+        assert ax.get_ylim()[0] < 0.901
+        assert ax.get_title(loc="left") == ""
+
+    @pytest.mark.parametrize("key", ["train_loss", "test_loss", "test_accuracy"])
+    @pytest.mark.parametrize(
+        "records",
+        [
+            [],
+            make_records(("clr",), 1, epochs=1),
+            make_records(("clr",), 3, diverged=(("clr", 0), ("clr", 1), ("clr", 2))),
+            [RunRecord("clr", 0, "diverged", [], {}), *make_records(("constant",))],
+        ],
+        ids=["nothing", "one epoch", "all diverged", "diverged at once"],
+    )
+    def test_thin_results_draw(self, key: str, records: list[RunRecord]) -> None:
+        assert "Epoch" in texts(plots.epoch_curves(records, key))
+
+    def test_dollar_signs_stay_text(self) -> None:
+        figure = plots.epoch_curves(make_records(("a$^b$",), 1), "test_loss")
+        assert "a$^b$" in texts(figure)
+
+
+class TestOtherFigures:
+    def test_lr_schedule_shows_each_arm_and_its_momentum(self) -> None:
+        curve = ([0.0, 1.0, 2.0], [0.1, 0.2, 0.1])
+        figure = plots.lr_schedule(
+            {"clr": curve, "constant": curve}, momentum={"clr": ([0, 1, 2], [0.95, 0.85, 0.95])}
+        )
+        assert labels(figure) == [("", "Learning rate"), ("Epoch", "Momentum")]
+        assert [len(ax.lines) for ax in figure.axes] == [2, 1]
+        colors = plots.arm_colors(["clr", "constant"])
+        assert to_hex(figure.axes[1].lines[0].get_color()) == colors["clr"]
+
+    def test_paired_difference_is_in_points(self) -> None:
+        figure = plots.paired_difference([DIFFERENCE], margin=0.001)
+        assert "constant" in labels(figure)[0][0]
+        assert labels(figure)[0][1] == "Schedule"
+        assert "+2.00 [+1.00, +3.00]" in texts(figure)
+        assert "seed 0" in texts(figure)
+        assert "seed 1" not in texts(figure)
+
+    def test_paired_difference_without_an_interval(self) -> None:
+        thin = DIFFERENCE | {"difference": {"mean": 0.02, "low": None, "values": {"0": 0.02}}}
+        none = DIFFERENCE | {"difference": {"mean": None, "values": {}}}
+        figure = plots.paired_difference([thin, none | {"arm": "cosine"}], margin=0.001)
+        assert ">+2.00<" in texts(figure)
+
+    def test_time_to_target_sets_misses_apart(self) -> None:
+        times = {"constant": {"0": 500, "1": None}, "clr": {"0": 300, "1": 200}}
+        figure = plots.time_to_target(times, target=0.9, limit=600)
+        assert "not reached" in texts(figure)
+        assert "median 250" in texts(figure)
+        marks = [float(line.get_xdata()[0]) for line in figure.axes[0].lines]
+        assert sum(x > 600 for x in marks) == 1
+        assert all(labels(figure)[0])
+
+    def test_time_to_target_without_a_miss_or_a_hit(self) -> None:
+        assert "not reached" not in texts(plots.time_to_target({"clr": {"0": 3}}, target=0.9))
+        assert "not reached" in texts(plots.time_to_target({"clr": {"0": None}}, target=0.9))
+
+
+class TestRangeTest:
+    @pytest.mark.parametrize(
+        ("lrs", "scale"),
+        [(np.linspace(0.001, 0.5, 2000), "linear"), (np.geomspace(1e-4, 1, 2000), "log")],
+    )
+    def test_the_ramp_gives_the_axis(self, lrs: np.ndarray, scale: str) -> None:
+        sweeps = [make_sweep(k, lrs) for k in range(3)]
+        figure = plots.range_test(sweeps, base_lr=0.01, max_lr=0.14)
+        assert figure.axes[0].get_xscale() == scale
+        assert labels(figure) == [("", "Validation accuracy"), ("Learning rate", "Training loss")]
+        assert "base_lr 0.01" in texts(figure)
+        assert "max_lr 0.14" in texts(figure)
+
+    def test_the_peak_is_circled_on_the_smoothed_curve(self) -> None:
+        sweep = make_sweep(0, np.geomspace(1e-3, 1, 300))
+        smooth = [([0.1, 0.2], [0.8, 0.6])]
+        figure = plots.range_test([sweep], smooth=smooth, max_lr=0.15)
+        circles = [line for line in figure.axes[0].lines if line.get_markersize() > 15]
+        assert [float(c.get_ydata()[0]) for c in circles] == [pytest.approx(0.7)]
+
+    def test_a_blow_up_does_not_crush_the_loss(self) -> None:
+        sweep = make_sweep(0, np.linspace(0.001, 0.5, 2000), diverges=True)
+        smooth_loss = [(sweep.lr[:-1], sweep.train_loss[:-1])]
+        figure = plots.range_test([sweep], smooth_loss=smooth_loss)
+        assert figure.axes[1].get_ylim()[1] < 5
+        assert "1 of 1 stopped" in texts(figure)
+
+    def test_an_inconclusive_test_still_draws(self) -> None:
+        nothing = Sweep(0, [0.1], [math.nan], [], [])
+        assert "Learning rate" in texts(plots.range_test([nothing]))
+
+    def test_long_ramps_stay_small(self) -> None:
+        sweep = make_sweep(0, np.geomspace(1e-4, 1, 100_000))
+        assert len(texts(plots.range_test([sweep]))) < 400_000
+
+
+class TestFiles:
+    def test_svg_is_the_same_twice(self) -> None:
+        first, second = (
+            plots.to_svg(plots.epoch_curves(make_records(), "test_loss")) for _ in range(2)
+        )
+        assert first == second
+
+    def test_png_has_the_size_asked_for(self) -> None:
+        figure = plots.epoch_curves(make_records(("clr",), 1), "test_loss", size=(4, 3))
+        image = matplotlib.image.imread(io.BytesIO(plots.to_png(figure, dpi=100)))
+        assert image.shape[:2] == (300, 400)
+
+
+@pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 0.01], [0.9, 0.95, 1.0], [0.1, 0.9]])
+def test_labels_are_spread_apart_within_the_axes(heights: list[float]) -> None:
+    placed = spread_apart(heights, 0.1)
+    assert np.diff(placed).min() >= 0.1 - 1e-9
+    assert min(placed) >= -1e-9
+    assert max(placed) <= 1 + 1e-9

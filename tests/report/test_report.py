@@ -1,0 +1,348 @@
+"""The report: files in, one page or Markdown out."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_figures import PER_EPOCH, make_records
+
+from clr_cli.analysis.summary import summarize
+from clr_cli.errors import InputError
+from clr_cli.records import RunRecord
+from clr_cli.report import captions
+from clr_cli.report import comparison as report
+from clr_cli.report.figures import comparison as plots
+
+FOUR = ("constant", "clr", "one_cycle", "cosine")
+NO_RUNS = report.write_runs_csv([])
+EVIL = "<script>alert('&\"x\"')</script>"
+
+
+def make_summary(records: list[RunRecord], epochs: int = 12, **options: Any) -> dict[str, Any]:
+    context = {
+        "varied": "the learning-rate schedule",
+        "also_differs": [],
+        "dataset": "synthetic_digits",
+        "train_size": 16_000,
+        "val_size": 4_000,
+        "test_size": 5_000,
+        "num_classes": 10,
+        "model": "cnn",
+        "parameters": 123_456,
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "epochs": epochs,
+        "batch_size": 128,
+        "iterations": epochs * PER_EPOCH,
+        "precision": "fp32",
+        "device": "cpu",
+        "threads": 2,
+        "versions": {"clr": "0.1.0", "torch": "2.9.0", "python": "3.11.2"},
+        "determinism": "bit-identical on the same machine",
+    }
+    options = {"experiment": "digits", "baseline": "constant"} | options
+    return summarize(records, context=context, num_classes=10, **options)
+
+
+def make_page(records: list[RunRecord], **options: Any) -> str:
+    summary = make_summary(records, **options)
+    return report.render(summary, records, report.figures(summary, records))
+
+
+class Reader(HTMLParser):
+    """Collects tags, their attributes and the text; fails on unbalanced elements."""
+
+    VOID = frozenset({"meta", "path", "use", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words += data
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return make_page(make_records(FOUR, diverged=(("one_cycle", 3),)))
+
+
+class TestPage:
+    def test_is_self_contained(self, page: str) -> None:
+        tags = Reader(page).tags
+        assert "://" not in page
+        assert not {"script", "link", "img", "iframe", "image"} & {tag for tag, _ in tags}
+        assert all(
+            (attrs.get("href") or "#").startswith("#") and "src" not in attrs for _, attrs in tags
+        )
+        assert "url(" not in page.replace("url(#", "")
+
+    def test_ids_are_unique_and_references_meet_them(self, page: str) -> None:
+        ids = [attrs["id"] for _, attrs in Reader(page).tags if "id" in attrs]
+        assert len(ids) == len(set(ids))
+        used = re.findall(r'url\(#([^)]*)\)|href="#([^"]*)"', page)
+        assert {a or b for a, b in used} <= set(ids)
+
+    def test_says_the_verdict_first_and_whole(self) -> None:
+        records = make_records()
+        words = Reader(make_page(records)).words.replace("\N{NO-BREAK SPACE}", " ")
+        sentence = make_summary(records)["comparisons"][0]["sentence"]
+        assert sentence in words
+        assert words.index(sentence) < words.index("Result")
+
+    def test_has_every_figure_with_words_for_those_who_cannot_see_it(self, page: str) -> None:
+        figures = [attrs for tag, attrs in Reader(page).tags if tag == "svg"]
+        assert len(figures) == 6
+        assert all(len(attrs["aria-label"] or "") > 30 for attrs in figures)
+
+    def test_the_range_test_comes_first_when_there_is_one(self) -> None:
+        records = make_records(seeds=2)
+        summary = make_summary(records)
+        figure = plots.range_test([])
+        made = report.figures(summary, records, range_test=figure)
+        assert next(iter(made)) == "range_test"
+        assert len(made) == 7
+        assert "1. Range test." in report.render(summary, records, made)
+
+    def test_figures_follow_the_colour_scheme(self, page: str) -> None:
+        svgs = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.S))
+        assert "var(--c" in svgs
+        assert not re.search(r"#[0-9a-f]{6}\b", svgs)
+        used = set(re.findall(r"var\((--c\w+)\)", page))
+        light, dark = (page.split("prefers-color-scheme: dark", 1))[:2]
+        assert all(f"{name}:" in light and f"{name}:" in dark for name in used)
+
+    def test_escapes_every_string(self) -> None:
+        records = make_records(("constant", EVIL), seeds=2)
+        summary = make_summary(records, experiment=EVIL)
+        summary["contract"] |= {"dataset": EVIL, "device": EVIL, "also_differs": [EVIL]}
+        summary["contract"]["versions"]["clr"] = EVIL
+        summary["scope"] = summary["target"]["source"] = EVIL
+        made = report.figures(summary, records)
+        text = report.render(summary, records, made, config=EVIL, command=EVIL)
+        assert "script" not in {tag for tag, _ in Reader(text).tags}
+        assert Reader(text).words.count(EVIL) >= 8
+
+    def test_tells_how_to_reproduce(self) -> None:
+        records = make_records(seeds=1)
+        summary = make_summary(records)
+        made = report.figures(summary, records)
+        text = report.render(summary, records, made, config="a: 1 & 2", command="clr compare")
+        assert "a: 1 &amp; 2" in text
+        assert "clr compare" in text
+        assert "How to reproduce" not in report.render(summary, records, made)
+
+    @pytest.mark.parametrize(
+        "records",
+        [
+            make_records(seeds=1),
+            make_records(("constant",)),
+            make_records(seeds=2, diverged=(("clr", 0), ("clr", 1))),
+            make_records(seeds=2, diverged=(("constant", 0), ("constant", 1))),
+            [*make_records(("constant",), 2), RunRecord("clr", 0, "failed", [], {})],
+        ],
+        ids=["one seed", "one arm", "arm diverged", "baseline diverged", "arm failed"],
+    )
+    def test_thin_results_make_a_page_without_nan(self, records: list[RunRecord]) -> None:
+        summary = make_summary(records)
+        words = Reader(make_page(records)).words + report.markdown(summary)
+        assert not re.search(r"\b(nan|None|inf)\b", words)
+
+    def test_says_how_many_runs_diverged(self, page: str) -> None:
+        words = Reader(page).words
+        assert "6, 1 diverged" in words
+        assert "1 of 6 runs of one_cycle diverged" in words
+
+    def test_does_not_depend_on_when_it_is_made(self, page: str) -> None:
+        assert page == make_page(make_records(FOUR, diverged=(("one_cycle", 3),)))
+
+
+class TestMarkdown:
+    def test_holds_the_numbers_of_the_summary(self) -> None:
+        summary = make_summary(make_records(FOUR))
+        text = report.markdown(summary).replace("\\", "").replace("\N{NO-BREAK SPACE}", " ")
+        for arm in summary["arms"]:
+            mean, sd = arm["test_accuracy"]["mean"], arm["test_accuracy"]["sd"]
+            assert f"| {arm['name']} | 6 | {100 * mean:.2f} ± {100 * sd:.2f} % |" in text
+        for c in summary["comparisons"]:
+            d = c["difference"]
+            ends = f"[{100 * d['low']:+.2f}, {100 * d['high']:+.2f}]".replace("-", "−")
+            assert f"{100 * d['mean']:+.2f}".replace("-", "−") + f" {ends}" in text
+            assert c["sentence"] in text
+
+    def test_every_table_is_rectangular(self) -> None:
+        text = report.markdown(make_summary(make_records(("constant", "a|b"), seeds=2)))
+        tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+        assert len(tables) == 4
+        for table in tables:
+            assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+
+    def test_takes_names_as_text(self) -> None:
+        records = make_records(("constant", "<b>*x*</b>"), seeds=2)
+        text = report.markdown(make_summary(records))
+        assert "<b>" not in text
+        assert r"&lt;b&gt;\*x\*&lt;/b&gt;" in text
+
+
+class TestFiles:
+    def test_runs_csv_gives_the_records_back(self) -> None:
+        records = make_records(FOUR, seeds=2, diverged=(("clr", 1),))
+        records.append(RunRecord("clr", 7, "diverged", [], {}))
+        records.append(RunRecord('odd, "name"\nwith a line', 0, "failed", [], {}))
+        back = report.read_runs_csv(report.write_runs_csv(records))
+        assert [(r.arm, r.seed, r.status) for r in back] == [
+            (r.arm, r.seed, r.status) for r in records
+        ]
+        for before, after in zip(records, back, strict=True):
+            assert repr(after.epochs) == repr([dict(row) for row in before.epochs])
+
+    def test_runs_csv_is_tidy(self) -> None:
+        lines = report.write_runs_csv(make_records(seeds=2, epochs=3)).splitlines()
+        assert lines[0].startswith("arm,seed,status,epoch,iteration,lr,train_loss")
+        assert len(lines) == 1 + 2 * 2 * 3
+
+    def test_a_page_from_the_files_is_the_page_from_memory(self, tmp_path: Path) -> None:
+        records = make_records(diverged=(("clr", 2),))
+        summary = make_summary(records)
+        (tmp_path / "summary.json").write_text(json.dumps(summary, allow_nan=False), "utf-8")
+        (tmp_path / "runs.csv").write_text(report.write_runs_csv(records), "utf-8")
+        loaded, rows = report.load(tmp_path)
+        assert report.render(loaded, rows, report.figures(loaded, rows)) == make_page(records)
+
+    @pytest.mark.parametrize(
+        ("summary", "runs", "message"),
+        [
+            (None, "", "no summary.json"),
+            ("{}", None, "no runs.csv"),
+            ("{", "", "damaged"),
+            ("{}", "a,b\n1,2\n", "damaged"),
+            ("{}", "", "damaged: runs.csv has no column"),
+            ("{}", NO_RUNS, "not a summary"),
+            ('{"schema": 2}', NO_RUNS, "not a summary"),
+            ("[]", NO_RUNS, "not a summary"),
+            (json.dumps(make_summary(make_records())), NO_RUNS, "not the runs of summary.json"),
+        ],
+    )
+    def test_wrong_files_are_refused_in_a_line(
+        self, tmp_path: Path, summary: str | None, runs: str | None, message: str
+    ) -> None:
+        for name, text in (("summary.json", summary), ("runs.csv", runs)):
+            if text is not None:
+                (tmp_path / name).write_text(text, "utf-8")
+        with pytest.raises(InputError, match=message) as caught:
+            report.load(tmp_path)
+        assert "\n" not in str(caught.value)
+
+    def test_needs_no_torch_and_no_pyplot(self) -> None:
+        code = "import clr_cli.report.comparison, sys\n"
+        code += "print({'torch', 'matplotlib.pyplot'} & {*sys.modules})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.strip() == "set()", done.stderr
+
+
+class TestFigures:
+    def test_schedules_come_from_the_summary_alone(self) -> None:
+        rates, momenta = report.schedule_curves(make_summary(make_records()))
+        assert max(rates["clr"][1]) == pytest.approx(0.14)
+        assert set(rates["constant"][1]) == {0.05}
+        assert rates["clr"][0][-1] == pytest.approx(12, abs=0.05)
+        assert momenta == {}
+
+    def test_a_cycled_momentum_gets_its_panel(self) -> None:
+        records = make_records()
+        summary = make_summary(records)
+        summary["arms"][1]["schedule"] |= {"base_momentum": 0.85, "max_momentum": 0.95}
+        figure = report.figures(summary, records)["lr_schedule"]
+        assert [ax.get_ylabel() for ax in figure.axes] == ["Learning rate", "Momentum"]
+
+    def test_take_another_size(self) -> None:
+        records = make_records(seeds=2)
+        made = report.figures(make_summary(records), records, size=(4, 2.5))
+        assert {tuple(figure.get_size_inches()) for figure in made.values()} == {(4, 2.5)}
+
+    def test_captions_tell_what_the_numbers_say(self) -> None:
+        records = make_records(seeds=6, diverged=(("clr", 0),))
+        summary = make_summary(records, target=0.999)
+        texts = captions.captions(summary, records, report.schedule_curves(summary)[0])
+        assert "clr moves between 0.001 and 0.14 in 3 cycles" in texts["lr_schedule"]
+        assert "clr is ahead of constant with 5 of 6 seeds" in texts["paired_difference"]
+        assert "clr never held it (6 of 6 runs missed)" in texts["time_to_target"]
+        assert "1 of 6 runs of clr diverged" in texts["test_accuracy"]
+
+    @pytest.mark.parametrize(
+        ("low", "high", "words"),
+        [
+            (0.002, 0.004, "wholly outside"),
+            (-0.0005, 0.0005, "wholly inside"),
+            (0.0005, 0.004, "leaves out zero but not the margin"),
+            (-0.002, 0.002, "holds zero"),
+            (None, None, "too few seeds"),
+        ],
+    )
+    def test_the_interval_is_placed(self, low: Any, high: Any, words: str) -> None:
+        records = make_records()
+        summary = make_summary(records)
+        summary["comparisons"][0]["difference"] |= {"low": low, "high": high}
+        text = captions.captions(summary, records, {})["paired_difference"]
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("function", "raw", "text"),
+    [
+        (captions.loss, None, "–"),
+        (captions.loss, "inf", "∞"),
+        (captions.loss, math.nan, "–"),
+        (captions.count, 12345.0, "12,345"),
+        (captions.p_value, 0.0004, "< 0.001"),
+        (captions.duration, 0, "0 s"),
+        (captions.duration, 59.96, "1 min 00 s"),
+        (captions.duration, 3700, "1 h 01 min"),
+        (captions.ratio, {"ratio": 0.5, "low": 0.25, "high": None}, "0.5 [0.25, ∞]"),
+        (captions.ratio, {"ratio": 0.5, "low": None, "high": None}, "0.5"),
+        (captions.ratio, {"ratio": 0.0, "low": 0.0, "high": 1.0}, "baseline missed"),
+        (captions.ratio, None, "–"),
+    ],
+)
+def test_numbers_in_words(function: Any, raw: Any, text: str) -> None:
+    assert function(raw) == text
+
+
+def test_tuning_has_its_table_on_the_page_and_in_markdown() -> None:
+    arms = {}
+    for k, arm in enumerate(("constant", "clr")):
+        trials = [{"value": lr, "val_accuracy": 0.8 + lr + k / 100} for lr in (0.01, 0.05, 0.1)]
+        arms[arm] = {"key": "lr", "value": 0.1, "val_accuracy": 0.9, "edge": True, "trials": trials}
+    records = make_records(("constant", "clr"))
+    tuning = {"grid": [0.01, 0.05, 0.1], "arms": arms, "seconds": {}}
+    summary = make_summary(records, tuning=tuning)
+    words = Reader(report.render(summary, records, {})).words.replace("\N{NO-BREAK SPACE}", " ")
+    assert "constant (lr)81.00 %85.00 %90.00 % ← edge" in words
+    text = report.markdown(summary).replace("\N{NO-BREAK SPACE}", " ")
+    assert "| constant (lr) | 81.00 % | 85.00 % | 90.00 % ← edge |" in text

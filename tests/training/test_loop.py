@@ -1,0 +1,344 @@
+"""Training against a plain PyTorch loop, and the promises on randomness and precision."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from clr_cli import interrupt, schedules
+from clr_cli.config.model import Config, DatasetConfig
+from clr_cli.data import batches
+from clr_cli.data import sources as data
+from clr_cli.errors import InputError
+from clr_cli.training import loop as training
+from clr_cli.training.ranks import Ranks
+
+CPU = torch.device("cpu")
+TRIANGULAR = {"base_lr": 0.001, "max_lr": 0.1, "step_size": 4}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def loaded(data_root: Path) -> data.Data:
+    return data.load(DatasetConfig(root=data_root, train_size=600, test_size=200, val_size=100))
+
+
+@pytest.fixture(scope="module")
+def resident(loaded) -> batches.Resident:
+    return batches.to_device(loaded, CPU, crop_padding=4)
+
+
+def config(**sections) -> Config:
+    return Config.model_validate(
+        {"model": {"width": 4}, "training": {"epochs": 2, "batch_size": 50}, **sections}
+    )
+
+
+def make_schedule(kind="triangular", **params):
+    params = params or TRIANGULAR
+    return schedules.make(kind, params, iterations_per_epoch=10, total_iterations=20)
+
+
+def make_state(resident, *, precision="fp32", schedule=None, seed=0, **sections):
+    schedule = schedule or make_schedule()
+    return training.build(config(**sections), schedule, resident, seed=seed, precision=precision)
+
+
+def weights(state) -> list[torch.Tensor]:
+    return [value.clone() for value in state.model.state_dict().values()]
+
+
+def test_normalize_gives_zero_mean_and_unit_deviation(loaded):
+    plain = batches.to_device(loaded, CPU, crop_padding=0)
+    images = batches.normalize(plain, loaded.train.images)
+    assert images.shape == (500, 3, 32, 32)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(images.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(images.std((0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
+
+
+def test_batches_are_crops_of_every_image_once(loaded, resident):
+    seen = 0
+    padded = F.pad(loaded.train.images, (0, 0, 4, 4, 4, 4))
+    for images, labels in batches.training_batches(resident, 50, seed=1, epoch=3):
+        assert images.shape == (50, 32, 32, 3)
+        seen += len(labels)
+        image = images[0]
+        places = [
+            (y, x)
+            for y in range(9)
+            for x in range(9)
+            if (padded[:, y : y + 32, x : x + 32] == image).all(dim=(1, 2, 3)).any()
+        ]
+        assert len(places) >= 1
+    assert seen == 500
+    uncropped = batches.to_device(loaded, CPU, crop_padding=0)
+    got = torch.cat([x for x, _ in batches.training_batches(uncropped, 50, seed=1, epoch=3)])
+    order = got.sum((1, 2, 3)).sort().values
+    assert torch.equal(order, loaded.train.images.sum((1, 2, 3)).sort().values)
+
+
+def test_order_depends_on_seed_and_epoch_alone(resident):
+    def labels(seed, epoch):
+        return torch.cat(
+            [y for _, y in batches.training_batches(resident, 50, seed=seed, epoch=epoch)]
+        )
+
+    assert torch.equal(labels(0, 1), labels(0, 1))
+    assert not torch.equal(labels(0, 1), labels(0, 2))
+    assert not torch.equal(labels(0, 1), labels(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "max_lr"),  # where rounding does not grow from step to step
+    [({"nesterov": True}, 0.1), ({"name": "adamw", "weight_decay": 0.01}, 0.01)],
+)
+def test_training_equals_a_plain_loop(resident, loaded, optimizer, max_lr):
+    """The oracle: textbook normalisation, torch's CyclicLR, unfused optimizer, NCHW, fp32."""
+    schedule = make_schedule(**{**TRIANGULAR, "max_lr": max_lr})
+    state = make_state(resident, optimizer=optimizer, schedule=schedule)
+    model = make_state(resident).model.to(memory_format=torch.contiguous_format)
+    if optimizer.get("name") == "adamw":
+        plain = torch.optim.AdamW(
+            model.parameters(), lr=0.001, weight_decay=0.01, fused=False, foreach=False
+        )
+    else:
+        plain = torch.optim.SGD(
+            model.parameters(), 0.001, 0.9, weight_decay=5e-4, nesterov=True, foreach=False
+        )
+    cyclic = torch.optim.lr_scheduler.CyclicLR(plain, 0.001, max_lr, 4, cycle_momentum=False)
+    mean = torch.tensor(loaded.mean).view(1, 3, 1, 1)
+    std = torch.tensor(loaded.std).view(1, 3, 1, 1)
+    for epoch, metrics in enumerate(training.train(state, 2), start=1):
+        losses = []
+        for images, labels in batches.training_batches(resident, 50, seed=0, epoch=epoch):
+            x = (images.permute(0, 3, 1, 2).float().div(255) - mean) / std
+            loss = F.cross_entropy(model(x), labels)
+            plain.zero_grad()
+            loss.backward()
+            plain.step()
+            cyclic.step()
+            losses.append(loss.item())
+        assert metrics["train_loss"] == pytest.approx(sum(losses) / 10, rel=2e-3)
+        model.eval()
+        with torch.no_grad():
+            x = (loaded.test.images.permute(0, 3, 1, 2).float().div(255) - mean) / std
+            test_loss = F.cross_entropy(model(x), loaded.test.labels).item()
+        model.train()
+        assert metrics["test_loss"] == pytest.approx(test_loss, rel=1e-2)
+    assert metrics["iteration"] == 20
+    assert metrics["lr"] == pytest.approx(state.schedule.lr(19))
+
+
+def test_bf16_step_is_the_fp32_step_within_its_precision(resident):
+    """bf16 keeps 8 bits of mantissa: about 1 % on a loss, a few per cent on a gradient."""
+    results = []
+    for precision in ("fp32", "bf16"):
+        state = make_state(resident, precision=precision)
+        images, labels = next(batches.training_batches(resident, 50, seed=0, epoch=1))
+        loss, _ = training.train_step(state, images, labels)
+        gradients = torch.cat([p.grad.flatten() for p in state.model.parameters()])
+        results.append((loss, gradients))
+    (loss, gradients), (loss16, gradients16) = results
+    assert loss16.item() == pytest.approx(loss.item(), rel=0.02)
+    error = (gradients16 - gradients).norm() / gradients.norm()
+    assert error < 0.1
+
+
+class _Reads(TorchDispatchMode):
+    """Counts what waits for a device: reading a number, or a shape that depends on the data."""
+
+    waits = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal")
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.name() in self.waits
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", [{}, {"name": "adamw"}])
+def test_no_step_waits_for_the_device(resident, optimizer):
+    state = make_state(resident, precision="bf16", optimizer=optimizer)
+    with _Reads() as reads:
+        for images, labels in batches.training_batches(resident, 50, seed=0, epoch=1):
+            loss, correct = training.train_step(state, images, labels)
+        assert reads.count == 0
+        assert loss.isfinite()  # reads one number, and is seen
+        assert reads.count == 1
+    assert loss.shape == correct.shape == ()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("optimizer", [{}, {"name": "adamw"}])
+def test_cuda_steps_from_a_graph_are_the_eager_steps_and_never_wait(loaded, optimizer):
+    cuda = torch.device("cuda")
+    on_gpu = batches.to_device(loaded, cuda, crop_padding=4)
+    torch.backends.cudnn.deterministic = True
+    eager = make_state(on_gpu, precision="bf16", optimizer=optimizer)
+    graph = {"batch_size": 50, "cuda_graph": True}
+    graphed = make_state(on_gpu, precision="bf16", optimizer=optimizer, training=graph)
+    for epoch in (1, 2):
+        losses = []
+        for images, labels in batches.training_batches(on_gpu, 50, seed=0, epoch=epoch):
+            # The graph is recorded in the first epoch, and recording it synchronizes.
+            torch.cuda.set_sync_debug_mode("default" if epoch == 1 else "error")
+            losses.append(training.train_step(graphed, images, labels)[0])
+            torch.cuda.set_sync_debug_mode("default")
+            assert losses[-1].item() == training.train_step(eager, images, labels)[0].item()
+        assert len({loss.item() for loss in losses}) == len(losses)
+    saved = graphed.state_dict()
+    saved = tree_map_only(torch.Tensor, lambda t: t.detach().cpu(), saved)
+    resumed = make_state(on_gpu, precision="bf16", optimizer=optimizer, training=graph, seed=7)
+    resumed.load_state_dict(saved)
+    for images, labels in batches.training_batches(on_gpu, 50, seed=0, epoch=3):
+        expected = training.train_step(graphed, images, labels)[0].item()
+        assert training.train_step(resumed, images, labels)[0].item() == expected
+
+
+def _kept(state):
+    return tree_map_only(torch.Tensor, torch.Tensor.tolist, state.state_dict())
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(resident, tmp_path):
+    whole = make_state(resident)
+    rows = list(training.train(whole, 3))
+    first = make_state(resident)
+    assert _numbers(next(training.train(first, 3))) == _numbers(rows[0])
+    torch.save(first.state_dict(), tmp_path / "x.pt")
+    torch.manual_seed(123)  # somebody else's randomness must not matter
+    second = make_state(resident)
+    second.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
+    assert _kept(second) == _kept(first), "stopped again at once, it leaves something else"
+    assert [_numbers(row) for row in training.train(second, 3)] == [_numbers(r) for r in rows[1:]]
+    assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_where_it_was(resident, tmp_path, monkeypatch):
+    """With dropout, whose random numbers go on too."""
+
+    def make():
+        state = make_state(resident)
+        state.model = state.parallel = torch.nn.Sequential(torch.nn.Dropout(0.5), state.model)
+        state.optimizer = torch.optim.SGD(state.model.parameters(), momentum=0.9, fused=True)
+        return state
+
+    whole = make()
+    rows = [_numbers(row) for row in training.train(whole, 2)]
+    state, seen = make(), []
+    for stop_at in (3, 14, 20):  # within an epoch, and before its evaluation
+        count = state.iteration
+
+        def signal_comes(*_, stop_at=stop_at):
+            nonlocal count
+            count += 1
+            if count == stop_at:
+                monkeypatch.setattr(interrupt, "_pending", 15)
+
+        hook = state.optimizer.register_step_post_hook(signal_comes)
+        with contextlib.suppress(interrupt.Stopped):
+            for row in training.train(state, 2):
+                seen.append(_numbers(row))
+        hook.remove()
+        monkeypatch.setattr(interrupt, "_pending", None)
+        assert state.iteration == stop_at
+        torch.save(state.state_dict(), tmp_path / "x.pt")
+        torch.manual_seed(stop_at)
+        state = make()
+        state.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
+    seen += [_numbers(row) for row in training.train(state, 2)]
+    assert seen == rows
+    assert all(torch.equal(a, b) for a, b in zip(weights(state), weights(whole), strict=True))
+
+
+def _numbers(row):
+    return {key: value for key, value in row.items() if "seconds" not in key}
+
+
+def test_arms_of_a_seed_share_weights_and_seeds_do_not(resident):
+    constant = make_schedule("constant", lr=0.05)
+    a, b = make_state(resident), make_state(resident, schedule=constant)
+    c = make_state(resident, seed=1)
+    assert all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+    assert not all(torch.equal(x, y) for x, y in zip(weights(a), weights(c), strict=True))
+
+
+def test_training_leaves_the_global_generator_alone(resident):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    next(training.train(make_state(resident), 1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_divergence_is_reported_with_its_place(resident):
+    state = make_state(resident, schedule=make_schedule("constant", lr=1e30))
+    with pytest.raises(training.Diverged) as caught:
+        list(training.train(state, 2))
+    assert caught.value.epoch == 1
+    assert 0 < caught.value.iteration < 10
+    assert caught.value.lr == 1e30
+
+
+def test_cycled_momentum_reaches_the_optimizer(resident):
+    cycled = make_schedule(**TRIANGULAR, base_momentum=0.8, max_momentum=0.95)
+    state = make_state(resident, schedule=cycled)
+    seen = []
+    for images, labels in batches.training_batches(resident, 50, seed=0, epoch=1):
+        training.train_step(state, images, labels)
+        seen.append(state.optimizer.param_groups[0]["momentum"])
+    assert seen[0] == pytest.approx(0.95)
+    assert min(seen) == seen[4] == pytest.approx(0.8)
+
+
+def test_a_batch_larger_than_the_data_is_refused(resident):
+    with pytest.raises(InputError, match="training.batch_size: 501 is larger than"):
+        make_state(resident, training={"batch_size": 501})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_size": 25}, "training.batch_size: 25 cannot be split over 2 ranks"),
+        ({"sync_batch_norm": True, "batch_size": 50}, "sync_batch_norm: .* for CUDA only"),
+    ],
+)
+def test_what_two_ranks_cannot_do_is_refused(resident, given, message):
+    settings = config(training=given)
+    with pytest.raises(InputError, match=message):
+        training.build(
+            settings, make_schedule(), resident, seed=0, precision="fp32", ranks=Ranks(0, 2)
+        )
+
+
+def test_the_parts_of_two_ranks_are_the_batch(resident):
+    whole = batches.training_batches(resident, 50, seed=0, epoch=1)
+    parts = [batches.training_batches(resident, 50, seed=0, epoch=1, part=(k, 2)) for k in range(2)]
+    for (images, labels), *halves in zip(whole, *parts, strict=True):
+        assert torch.equal(torch.cat([half[0] for half in halves]), images)
+        assert torch.equal(torch.cat([half[1] for half in halves]), labels)
+
+
+def test_an_unavailable_device_is_refused():
+    with pytest.raises(InputError, match="--device nonsense: not available here; available: .*cpu"):
+        training.resolve_device("nonsense")
+
+
+def test_a_cuda_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert training.resolve_device("cuda:0").index == 0
+    with pytest.raises(InputError, match="--device cuda:9: there are 1 CUDA devices"):
+        training.resolve_device("cuda:9")
