@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from clr_cli import schedules
-from clr_cli.config.model import Config, ScheduleConfig
+from clr_cli.config.arms import ScheduleConfig
+from clr_cli.config.model import Config
 from clr_cli.errors import InputError
 from clr_cli.records import RunRecord
 

@@ -84,7 +84,7 @@ def _root(
 
 
 def _load(config: str, sets: list[str] | None, name: str | None, *more: str | None) -> Config:
-    from clr_cli.config.model import load
+    from clr_cli.config.load import load
 
     given = [*(sets or []), *(override for override in more if override)]
     if name is not None:
@@ -107,7 +107,7 @@ def _jobs(text: str) -> int | None:
 
 def _ray_address(engine: str, address: str | None) -> str | None:
     """The cluster that carries the runs out, or None."""
-    from clr_cli.config.model import did_you_mean
+    from clr_cli.config.hints import did_you_mean
 
     engines = ("local", "ray")
     if engine not in engines:
@@ -135,7 +135,8 @@ def _options(config: Config, output_dir: Path, device: str, **others: Any) -> Op
 @contextlib.contextmanager
 def _naming(config: str) -> Iterator[None]:
     """Name the config's file in a refusal that names only a key of it."""
-    from clr_cli.config.model import Config, find_config
+    from clr_cli.config.load import find_config
+    from clr_cli.config.model import Config
 
     try:
         yield
@@ -327,7 +328,7 @@ def report(
 @config_app.command("schema", epilog="Example: clr config schema > clr.schema.json")
 def config_schema() -> None:
     """Print the JSON Schema of a config file, for editors."""
-    from clr_cli.config.model import json_schema
+    from clr_cli.config.load import json_schema
 
     print(json_schema())
 
@@ -335,7 +336,7 @@ def config_schema() -> None:
 @config_app.command("show", epilog="Example: clr config show --config quickstart.yaml")
 def config_show(config: ConfigName = "svhn.yaml", sets: Sets = None) -> None:
     """Print a config as it is resolved: every key, defaults filled in."""
-    from clr_cli.config.model import dump
+    from clr_cli.config.yaml_text import dump
 
     print(dump(_load(config, sets, None).model_dump(mode="json", exclude_none=True)), end="")
 

@@ -17,7 +17,10 @@ from clr_cli.analysis import stats, tuning
 from clr_cli.analysis import summary as comparison
 from clr_cli.analysis.suggest import suggest
 from clr_cli.cli import terminal as console
-from clr_cli.config.model import Config, ScheduleConfig, did_you_mean, dump
+from clr_cli.config.arms import ScheduleConfig
+from clr_cli.config.hints import did_you_mean
+from clr_cli.config.model import Config
+from clr_cli.config.yaml_text import dump
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import engines
 from clr_cli.execution import task as tasks

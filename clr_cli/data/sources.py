@@ -29,7 +29,7 @@ from clr_cli.data import digits
 from clr_cli.errors import EnvironmentFailure, InputError
 
 if TYPE_CHECKING:
-    from clr_cli.config.model import DatasetConfig
+    from clr_cli.config.sections import DatasetConfig
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from clr_cli import interrupt
-from clr_cli.config.model import DatasetConfig
+from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import sources as data
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import task as tasks

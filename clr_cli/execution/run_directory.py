@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clr_cli.config import model as configs
+from clr_cli.config.load import with_defaults
+from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.files import read_json, unwritable, write_atomic
 
@@ -65,16 +66,16 @@ class RunDirectory:
                 if old.name != ".lock":
                     shutil.rmtree(old) if old.is_dir() else old.unlink()
         if not path.exists():
-            write_atomic(path, configs.dump(config))
+            write_atomic(path, dump(config))
             return
         try:
-            there = configs.parse_yaml(path.read_text(encoding="utf-8"), str(path))
+            there = parse_yaml(path.read_text(encoding="utf-8"), str(path))
         except (InputError, UnicodeDecodeError):
             there = None
         if not isinstance(there, dict):
             raise InputError(f"{path}: damaged; start over with --overwrite")
-        now = configs.parse_yaml(configs.dump(config), "config")
-        changes = differences(configs.with_defaults(there, now), now)
+        now = parse_yaml(dump(config), "config")
+        changes = differences(with_defaults(there, now), now)
         if changes:
             raise InputError(
                 f"{self.path} holds another config ({'; '.join(changes)}): "

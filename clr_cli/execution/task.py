@@ -19,7 +19,9 @@ from typing import Any
 import torch
 
 from clr_cli import __version__, interrupt
-from clr_cli.config.model import Config, DatasetConfig, ScheduleConfig
+from clr_cli.config.arms import ScheduleConfig
+from clr_cli.config.model import Config
+from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import sources as data
 from clr_cli.data.batches import Resident, to_device
 from clr_cli.errors import InputError

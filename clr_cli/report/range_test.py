@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from clr_cli.analysis.suggest import Estimate, Suggestion
 from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
-from clr_cli.config.model import dump
+from clr_cli.config.yaml_text import dump
 from clr_cli.files import read_json, write_atomic, write_json
 from clr_cli.records import Sweep
 from clr_cli.report.figures import comparison as plots

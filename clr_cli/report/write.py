@@ -20,7 +20,7 @@ from clr_cli.report.figures.save import save_figure
 from clr_cli.schedules import Schedule, make, resolved
 
 if TYPE_CHECKING:
-    from clr_cli.config.model import ScheduleConfig
+    from clr_cli.config.arms import ScheduleConfig
 
 FORMATS = ("png", "svg")
 KNOWN_FORMATS = ("png", "svg", "pdf")

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from clr_cli.config.model import ModelConfig, did_you_mean
+from clr_cli.config.hints import did_you_mean
+from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
 
 ALLOW_CODE = "CLR_ALLOW_CODE"

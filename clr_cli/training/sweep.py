@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from clr_cli.config.model import RangeTestConfig
+from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.sources import Split
 from clr_cli.records import Sweep
 from clr_cli.schedules import Schedule

@@ -23,7 +23,7 @@ from typing import Any
 import ray
 
 from clr_cli.cli.commands import Options
-from clr_cli.config import model as configs
+from clr_cli.config import load as configs
 from clr_cli.execution.cluster import RayCluster
 from clr_cli.execution.engines import Engine, Local
 from clr_cli.execution.task import Run

@@ -38,7 +38,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from clr_cli.analysis.stats import mean_intervals
 from clr_cli.analysis.suggest import suggest
-from clr_cli.config.model import Config, RangeTestConfig, validate
+from clr_cli.config.load import validate
+from clr_cli.config.model import Config
+from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data import sources as data
 from clr_cli.data.batches import Resident, derive_seed, normalize, to_device
 from clr_cli.records import Sweep

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clr_cli.analysis import summary as compare
 from clr_cli.cli.commands import Options, read_record
-from clr_cli.config import model as config
+from clr_cli.config import load as config
 from clr_cli.execution import engines
 from clr_cli.records import RunRecord
 from clr_cli.report.write import print_summary

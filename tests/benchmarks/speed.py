@@ -28,7 +28,8 @@ import torch
 from contenders import Problem, Seconds, contenders
 
 from clr_cli.cli.commands import Options
-from clr_cli.config import model as configs
+from clr_cli.config import load as configs
+from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import sources as data
 from clr_cli.execution import engines
 from clr_cli.training.loop import resolve_device, resolve_precision
@@ -66,7 +67,7 @@ def ratio(to: Sequence[float], of: Sequence[float]) -> float:
 
 def loops(options: argparse.Namespace) -> Result:
     """Images per second in training, ours beside the others."""
-    config = configs.DatasetConfig.model_validate(
+    config = DatasetConfig.model_validate(
         {"name": "npz", "path": options.data}
         if options.data
         else {"root": options.root, "train_size": 6000, "test_size": 1000}
@@ -190,7 +191,7 @@ def memory(options: argparse.Namespace) -> Result:
 FIRST_STEP = """
 import sys, time
 import clr_cli.cli.commands, clr_cli.range_test
-from clr_cli.config import model as config
+from clr_cli.config import load as config
 from clr_cli.execution.task import Run
 started = time.perf_counter()
 c = config.load("quickstart.yaml", sys.argv[1:])

@@ -223,9 +223,7 @@ def test_a_wheel_carries_the_configs(tmp_path):
     wheel = next(tmp_path.glob("clr_cli-*.whl"))
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
-    code = (
-        "from clr_cli.config import model as config; print(config.find_config('quickstart.yaml'))"
-    )
+    code = "from clr_cli.config import load as config; print(config.find_config('quickstart.yaml'))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

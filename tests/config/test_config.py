@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clr_cli.config import model as configs
+from clr_cli.config import load as configs
+from clr_cli.config.arms import SCHEDULE_MODELS
+from clr_cli.config.model import differences
+from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import InputError
 
 SHIPPED = sorted(configs.shipped_configs().glob("*.yaml"))
@@ -34,8 +37,8 @@ def refusal(path: Path, *overrides: str) -> str:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
 def test_shipped_configs_load_and_survive_a_dump(path):
     config = configs.load(str(path))
-    text = configs.dump(config.model_dump(mode="json", exclude_none=True))
-    assert configs.validate(configs.parse_yaml(text, "dump"), "dump") == config
+    text = dump(config.model_dump(mode="json", exclude_none=True))
+    assert configs.validate(parse_yaml(text, "dump"), "dump") == config
     config.arms(Path("outputs"))
     assert path.read_text().startswith("# yaml-language-server: $schema=")
 
@@ -142,11 +145,123 @@ def test_auto_bounds_come_from_the_range_test_or_name_the_command(minimal, tmp_p
 
 def test_the_schema_is_json_and_knows_every_kind():
     schema = json.loads(configs.json_schema())
-    assert set(configs.SCHEDULE_MODELS) <= {
+    assert set(SCHEDULE_MODELS) <= {
         kind
         for model in schema["$defs"].values()
         for kind in [model.get("properties", {}).get("kind", {}).get("const")]
     }
+
+
+def test_the_shipped_schema_is_the_present_one():
+    """Made by: clr config schema > configs/schema.json"""
+    assert (configs.shipped_configs() / "schema.json").read_text() == configs.json_schema() + "\n"
+
+
+ADAMW = "schedules.clr.set={optimizer.name: adamw, optimizer.weight_decay: 0.05}"
+
+
+def test_an_arm_sets_keys_for_itself_alone(minimal):
+    config = configs.load(str(minimal), [ADAMW, "schedules.clr.set.training.batch_size=64"])
+    own = config.for_arm("clr")
+    assert (own.optimizer.name, own.optimizer.weight_decay) == ("adamw", 0.05)
+    assert own.training.batch_size == 64
+    assert own.training.epochs == config.training.epochs
+    assert config.for_arm("one_cycle") == config
+    assert own.for_run("clr", own.schedule("clr"))["optimizer"]["name"] == "adamw"
+    assert differences({"clr": own, "one_cycle": config}) == {
+        "optimizer.name": {"clr": "adamw", "one_cycle": "sgd"},
+        "optimizer.weight_decay": {"clr": 0.05, "one_cycle": 5e-4},
+        "training.batch_size": {"clr": 64, "one_cycle": 128},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("{optimizer.weightdecay: 1}", "set.optimizer.weightdecay: unknown key; did you mean"),
+        ("{optimizer.momentum: 2}", "schedules.clr.set.optimizer.momentum: 2"),
+        ("{dataset.name: svhn}", "schedules.clr.set.dataset.name: an arm may set keys of model"),
+        ("{dataset.augment.crop_padding: -1}", "schedules.clr.set.dataset.augment.crop_padding"),
+        ("{training.epochs.x: 1}", "schedules.clr.set.epochs.x: 'epochs' has no keys of its own"),
+        ("{schedules.clr.lr: 1}", "schedules.clr.set.schedules.clr.lr: an arm may set keys"),
+        ("3", "schedules.clr.set: 3"),
+    ],
+)
+def test_what_an_arm_sets_is_checked_as_the_config_is(minimal, given, expected):
+    assert expected in refusal(minimal, f"schedules.clr.set={given}")
+
+
+def test_the_default_range_follows_the_optimizer(minimal):
+    sgd = configs.load(str(minimal)).range_test
+    adamw = configs.load(str(minimal), ["optimizer.name=adamw"]).range_test
+    given = configs.load(str(minimal), ["optimizer.name=adamw", "range_test.max_lr=1"]).range_test
+    assert [(r.min_lr, r.max_lr) for r in (sgd, adamw, given)] == [
+        (0.001, 0.5),
+        (1e-5, 0.1),
+        (1e-5, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "cap", "count"), [("3", None, 3), ("[4, 4, 7]", None, 2), ("auto", 30, 30)]
+)
+def test_seeds_are_a_number_a_list_or_auto(minimal, seeds, cap, count):
+    compare = configs.load(str(minimal), [f"compare.seeds={seeds}"]).compare
+    assert (compare.seed_cap, len(compare.seed_list)) == (cap, count)
+    assert configs.load(str(minimal), ["compare.seeds=auto:12"]).compare.seed_cap == 12
+
+
+PROGRAM = """\
+command: python train.py --lr {lr} --tag '{tag}' --seed {seed} --out {out} {{}}
+arms: {a: {lr: 3e-4, tag: one two}, b: {lr: 0.01, tag: "; rm"}}
+metric: {name: val_loss, mode: min}
+compare: {baseline: b, seeds: auto}
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "program.yaml"
+    path.write_text(PROGRAM)
+    return path
+
+
+def test_a_program_gets_its_values_as_whole_arguments(program):
+    config = configs.load_any(str(program))
+    assert (config.name, config.baseline, config.compare.seed_cap) == ("program", "b", 30)
+    given = {**config.arms["b"], "seed": 2, "out": "a b"}
+    assert config.arguments(given) == [
+        *("python", "train.py", "--lr", "0.01", "--tag", "; rm"),
+        *("--seed", "2", "--out", "a b", "{{}}"),
+    ]
+    assert config.arguments({**config.arms["a"], "seed": 0, "out": "o"})[3:6] == [
+        *("3e-4", "--tag", "one two")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("arms.a={lr: 1}", "arms.a.tag: missing; the command has {tag}"),
+        ("arms.a.bs=64", "arms.a.bs: not a place in the command"),
+        ("compare.baseline=c", "compare.baseline: 'c' is no arm"),
+        ("metric.mode=least", "metric.mode: 'least'"),
+        ("command=python train.py", "command: it has no {seed}"),
+        ("command='python \"train.py {seed}'", "command: no closing quotation"),
+        ("training.epochs=3", "training: unknown key"),
+        ("compare.seeds=auto:x", "compare.seeds"),
+    ],
+)
+def test_a_wrong_program_config_is_refused(program, override, expected):
+    with pytest.raises(InputError) as caught:
+        configs.load_any(str(program), [override])
+    assert expected in str(caught.value)
+    assert str(program) in str(caught.value)
+
+
+def test_a_program_is_not_trained(program):
+    with pytest.raises(InputError, match="for clr compare only"):
+        configs.load(str(program))
 
 
 JUNK = st.recursive(
@@ -168,7 +283,7 @@ JUNK = st.recursive(
 def test_a_mutated_config_is_valid_or_cleanly_refused(data):
     """Replace, remove or add a value anywhere in a shipped config."""
     path = data.draw(st.sampled_from(SHIPPED))
-    tree = configs.parse_yaml(path.read_text(), str(path))
+    tree = parse_yaml(path.read_text(), str(path))
     for _ in range(data.draw(st.integers(1, 3))):
         node = tree
         while True:

@@ -22,9 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clr_cli.data import sources as data
+from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import digits
-from clr_cli.config.model import DatasetConfig
+from clr_cli.data import sources as data
 from clr_cli.errors import InputError
 
 Arrays = dict[str, np.ndarray]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clr_cli.config import model as configs
+from clr_cli.config import load as configs
 from clr_cli.errors import InputError
 from clr_cli.execution import engines
 from clr_cli.execution.run_directory import RunDirectory

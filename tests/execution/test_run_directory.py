@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from clr_cli.config.model import Config, dump
+from clr_cli.config.model import Config
+from clr_cli.config.yaml_text import dump
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.run_directory import Locked, RunDirectory, differences
 from clr_cli.files import read_json, write_atomic, write_json

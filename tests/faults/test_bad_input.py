@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clr_cli.cli import app as cli
-from clr_cli.config import model as configs
+from clr_cli.config import load as configs
+from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import InputError
 
 SHIPPED = sorted(configs.shipped_configs().glob("*.yaml"))
@@ -438,8 +439,8 @@ def check_mutated_bytes(data: st.DataObject, path: Path) -> None:
         assert str(error).isprintable()
         assert str(path) in str(error)
         return
-    text = configs.dump(config.model_dump(mode="json", exclude_none=True))
-    assert configs.validate(configs.parse_yaml(text, "dump"), "dump") == config
+    text = dump(config.model_dump(mode="json", exclude_none=True))
+    assert configs.validate(parse_yaml(text, "dump"), "dump") == config
     try:
         assert config.baseline in config.arms(Path("nowhere"))
     except InputError as error:

@@ -11,7 +11,7 @@ import forked
 import pytest
 from left_behind import left_behind
 
-from clr_cli.config import model as configs
+from clr_cli.config import load as configs
 from clr_cli.errors import InputError
 from clr_cli.execution.run_directory import RunDirectory
 from clr_cli.execution.task import Run, execute

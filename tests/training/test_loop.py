@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from clr_cli import interrupt, schedules
-from clr_cli.config.model import Config, DatasetConfig
+from clr_cli.config.model import Config
+from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import batches
 from clr_cli.data import sources as data
 from clr_cli.errors import InputError

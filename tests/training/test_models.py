@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from clr_cli.config.model import ModelConfig
+from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
 from clr_cli.training.models import MODELS, build_model
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 import yaml
 
-from clr_cli.config import model as configs
+from clr_cli.config import load as configs
+from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.batches import Resident
 from clr_cli.data.sources import Split
 from clr_cli.execution import task as tasks
@@ -46,7 +47,7 @@ def test_a_sweep_follows_its_ramp_and_validates_often_enough(tiny, tmp_path):
     ("total", "steps", "interval"), [(150 * 533, 533, 533), (1000, 533, 10), (50, 533, 1)]
 )
 def test_validation_is_once_an_epoch_or_a_hundred_times(total, steps, interval):
-    config = configs.RangeTestConfig(iterations=total)
+    config = RangeTestConfig(iterations=total)
     assert range_test.plan(config, steps)[1:] == (total, interval)
 
 

@@ -1,0 +1,95 @@
+"""One arm of a config: a schedule kind with its keys, and what else it sets for itself.
+
+The model of each kind is derived from ``schedules.parameters(kind)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, create_model, model_validator
+
+from clr_cli import schedules
+from clr_cli.config.sections import Section
+
+# Keys that are rates, and the bound of a range test that ``auto`` stands for.
+RATES = {"lr": "max_lr", "max_lr": "max_lr", "min_lr": "base_lr", "base_lr": "base_lr"}
+
+
+class ScheduleConfig(Section):
+    """One arm."""
+
+    kind: str
+    set: dict[str, Any] | None = Field(
+        None, description="keys of the config that are different in this arm, as section.key: value"
+    )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.model_dump(exclude_none=True),)  # pickle finds no generated class
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What ``schedules.make`` takes: the given keys, without ``kind``."""
+        return self.model_dump(exclude={"kind", "set"}, exclude_none=True)
+
+    @property
+    def automatic(self) -> list[str]:
+        """The keys that wait for a range test."""
+        return [key for key in RATES if self.params.get(key) == "auto"]
+
+    @property
+    def needs_bounds(self) -> bool:
+        return bool(self.automatic)
+
+    def with_bounds(
+        self, bounds: Mapping[str, float], *, only_auto: bool = False
+    ) -> ScheduleConfig:
+        """This arm with its ``auto`` rates from a range test, and without ``only_auto`` its
+        base_lr and max_lr too, as far as its kind has them."""
+        names = dict.fromkeys(self.automatic)
+        if not only_auto:
+            names |= dict.fromkeys({"base_lr", "max_lr"} & type(self).model_fields.keys())
+        return self.with_params({name: bounds[RATES[name]] for name in names})
+
+    def with_params(self, params: Mapping[str, Any]) -> ScheduleConfig:
+        """This arm with other values of some keys. Raises pydantic's ValidationError."""
+        given = self.model_dump(exclude_none=True)
+        return type(self).model_validate({**given, **params})
+
+    @model_validator(mode="after")
+    def _check(self) -> ScheduleConfig:
+        unknown = {"min_lr", "base_lr", "lr", "max_lr"} if self.needs_bounds else {}
+        numbers = {k: v for k, v in self.params.items() if k not in unknown}
+        # Data and model are not known yet; a long run at least finds values no run could have.
+        schedules.make(self.kind, numbers, iterations_per_epoch=10**6, total_iterations=10**15)
+        return self
+
+
+def _rebuild(given: dict[str, Any]) -> ScheduleConfig:
+    return SCHEDULE_MODELS[given["kind"]].model_validate(given)
+
+
+def _schedule_model(kind: str) -> type[ScheduleConfig]:
+    fields: dict[str, Any] = {"kind": (Literal[kind], kind)}
+    for p in schedules.parameters(kind):
+        given: Any = p.type | Literal["auto"] if p.name in RATES else p.type
+        fields[p.name] = (given | None, Field(None, description=p.help))
+        if p.duration:
+            epochs = Field(None, description=f"{p.name}, in epochs")
+            fields[f"{p.name}_epochs"] = (p.epochs_type | None, epochs)
+    return create_model(f"{kind}_schedule", __base__=ScheduleConfig, **fields)
+
+
+SCHEDULE_MODELS = {kind: _schedule_model(kind) for kind in schedules.KINDS}
+
+
+def _kind_of(value: Any) -> Any:
+    return value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+
+
+_union: Any = None
+for _kind, _model in SCHEDULE_MODELS.items():
+    _tagged = Annotated[_model, Tag(_kind)]  # type: ignore[valid-type]
+    _union = _tagged if _union is None else _union | _tagged
+AnySchedule = Annotated[_union, Discriminator(_kind_of)]

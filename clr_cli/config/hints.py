@@ -1,0 +1,68 @@
+"""What is said about a wrong config: near names, and pydantic's errors as one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def explain(
+    error: ErrorDetails, root: type[BaseModel], kinds: Mapping[str, type[BaseModel]]
+) -> str:
+    """One pydantic error as ``key: what is wrong``.
+
+    ``root`` is the model of the whole file, ``kinds`` the models of its arms by schedule kind.
+    """
+    loc = [str(part) for part in error["loc"]]
+    if loc[:1] == ["schedules"] and len(loc) > 2 and loc[2] in kinds:
+        del loc[2]  # the union's tag
+    if loc[:1] == ["compare"]:
+        del loc[2:]  # the kinds of value that seeds and target could have had
+    key = ".".join(loc) or "config"
+    kind, message = error["type"], error["msg"]
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{did_you_mean(loc[-1], _keys_at(error['loc'], root, kinds))}"
+    if kind.startswith("union_tag"):
+        arm = error["input"]
+        if not isinstance(arm, Mapping) or arm.get("kind") is None:
+            return f"{key}.kind: missing; known: {', '.join(kinds)}"
+        given = arm["kind"]
+        return f"{key}.kind: {_shown(given)} is unknown{did_you_mean(str(given), [*kinds])}"
+    if kind == "value_error":  # ours: "key: what is wrong"
+        return ".".join([*loc, message.removeprefix("Value error, ")])
+    if kind == "string_pattern_mismatch":
+        rule = "may hold only letters, digits and . _ + -, at most 100, a letter or digit first"
+        return f"{key}: {_shown(error['input'])} {rule}"
+    return f"{key}: {_shown(error['input'])}: {message[:1].lower()}{message[1:]}"
+
+
+def _keys_at(
+    loc: Sequence[int | str], root: type[BaseModel], kinds: Mapping[str, type[BaseModel]]
+) -> list[str]:
+    model = root
+    for part in loc[:-1]:
+        if part in kinds and model is root:
+            model = kinds[str(part)]
+        elif part in model.model_fields:
+            kind = model.model_fields[str(part)].annotation
+            model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
+    return list(model.model_fields)
+
+
+def printable(text: str) -> str:
+    """A stranger's key may hold line ends or a terminal's control codes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,141 @@
+"""Config files: found, read as YAML, overridden, written.
+
+Every refusal is an :class:`InputError` that names the file and the key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from clr_cli.config.arms import SCHEDULE_MODELS
+from clr_cli.config.hints import did_you_mean, explain, printable
+from clr_cli.config.model import Config
+from clr_cli.config.program import ProgramConfig
+from clr_cli.config.sections import Section
+from clr_cli.config.yaml_text import parse_yaml
+from clr_cli.errors import InputError
+
+DEFAULT_CONFIG = "svhn.yaml"
+MAX_CONFIG_BYTES = 1_000_000
+Model = TypeVar("Model", bound=Section)
+
+
+def shipped_configs() -> Path:
+    """The folder of the shipped configs: inside the wheel, or beside the package in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def find_config(name: str) -> Path:
+    """Look a config up: the path itself, ./configs/, the shipped ones. Raises InputError."""
+    shipped = shipped_configs()
+    for stem in (name, f"{name}.yaml"):
+        for path in (Path(stem), Path("configs") / stem, shipped / stem):
+            if os.path.isfile(path):  # which answers no to a name that is no name
+                return path
+    known = sorted(p.name for p in shipped.glob("*.yaml"))
+    suffixed = name if name.endswith(".yaml") else f"{name}.yaml"
+    raise InputError(f"config {name!r} is not there{did_you_mean(suffixed, known)}")
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a config of clr's own trainings; see ``load_any``."""
+    config = load_any(name, overrides)
+    if isinstance(config, ProgramConfig):
+        raise InputError(f"{find_config(name)}: command: this config is for clr compare only")
+    return config
+
+
+def load_any(name: str, overrides: Sequence[str] = ()) -> Config | ProgramConfig:
+    """Read a config by path or shipped name and apply ``section.key=value`` overrides.
+
+    A config with a ``command`` is one of a program. Raises InputError naming file, key and value
+    for anything that is wrong.
+    """
+    path = find_config(name)
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise InputError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; not a config")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    tree = parse_yaml(text, str(path))
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: a config is a mapping of keys, not a {type(tree).__name__}")
+    if tree.get("name") is None:
+        tree["name"] = re.sub(r"[^A-Za-z0-9._+-]", "-", path.stem)
+    for override in overrides:
+        _override(tree, override)
+    if "command" in tree:
+        return _validated(ProgramConfig, tree, str(path))
+    return validate(tree, str(path))
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise InputError(f"--set {override!r}: write it as section.key=value")
+    node = tree
+    *parents, last = key.split(".")
+    for parent in parents:
+        if node.get(parent) is None:
+            node[parent] = {}
+        node = node[parent]
+        if not isinstance(node, dict):
+            raise InputError(f"--set {override!r}: {parent!r} has no keys of its own")
+    node[last] = parse_yaml(text, f"--set {override}")
+
+
+def validate(tree: Any, source: str) -> Config:
+    """Build the Config. Raises InputError naming ``source``, the key and the value."""
+    return _validated(Config, tree, source)
+
+
+def _validated(model: type[Model], tree: Any, source: str) -> Model:
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        errors = error.errors()
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        said = printable(explain(errors[0], model, SCHEDULE_MODELS))
+        raise InputError(f"{source}: {said}{more}") from None
+    except RecursionError:
+        raise InputError(f"{source}: nested too deeply") from None
+
+
+def with_defaults(tree: Mapping[str, Any], like: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tree of an earlier version with the keys that ``like`` has too, at their defaults."""
+    try:
+        full = Config.model_validate(tree).model_dump(mode="json")
+    except ValidationError:
+        return tree
+    return _filled(tree, full, like)
+
+
+def _filled(
+    tree: Mapping[str, Any], full: Mapping[str, Any], like: Mapping[str, Any]
+) -> dict[str, Any]:
+    filled = dict(tree)
+    for key, value in like.items():
+        if key not in tree:
+            filled |= {key: full[key]} if key in full else {}
+        elif isinstance(value, Mapping) and isinstance(tree[key], Mapping):
+            filled[key] = _filled(tree[key], full.get(key, {}), value)
+    return filled
+
+
+def json_schema() -> str:
+    """The JSON Schema of a config file, for editors (yaml-language-server)."""
+    return json.dumps(TypeAdapter(Config | ProgramConfig).json_schema(), indent=2)

@@ -1,0 +1,143 @@
+"""The sections of a config, apart from its arms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AUTO_CAP = 30  # seeds, unless auto:CAP says otherwise
+# Experiment and arm names become folders, so they must not be able to leave the output folder.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_values(cls, given: Any) -> Any:
+        """YAML reads ``yes`` as true, which pydantic would take for the number 1."""
+        for key, value in given.items() if isinstance(given, Mapping) else ():
+            field = cls.model_fields.get(key)
+            if isinstance(value, bool) and field is not None and field.annotation is not bool:
+                raise ValueError(f"{key}: {value}: a truth value (yes or no) does not fit here")
+        return given
+
+
+class AugmentConfig(Section):
+    crop_padding: int = Field(
+        4, ge=0, le=64, description="random crop after padding by this many pixels"
+    )
+
+
+class DatasetConfig(Section):
+    name: str = Field("synthetic_digits", description="a key of data.DATASETS")
+    root: Path = Field(Path("data"), description="folder of downloads and caches")
+    path: Path | None = Field(None, description="file (npz) or folder (imagefolder)")
+    val_size: Count | None = Field(None, description="validation images, carved from train")
+    augment: AugmentConfig = AugmentConfig()
+    train_size: Count = Field(20_000, description="synthetic_digits only")
+    test_size: Count = Field(5_000, description="synthetic_digits only")
+    extra: bool = Field(False, description="svhn only: add the 531,131 extra images to train")
+    download: bool = Field(True, description="fetch a torchvision data set that is not there")
+
+
+class ModelConfig(Section):
+    name: str = Field("cnn", description="cnn, resnet18, wrn, torchvision:<name>, module:function")
+    width: Annotated[int, Field(ge=1, le=4096)] | None = None
+    depth: Annotated[int, Field(ge=1, le=4096)] | None = None
+
+
+class OptimizerConfig(Section):
+    name: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum, AdamW's beta1")
+    nesterov: bool = False
+    weight_decay: float = Field(5e-4, ge=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _check(self) -> OptimizerConfig:
+        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov: true needs sgd with a momentum above 0")
+        return self
+
+
+class TrainingConfig(Section):
+    epochs: Count = 80
+    batch_size: Count = 128
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    cuda_graph: bool = Field(False, description="replay steps from a CUDA graph (experimental)")
+    sync_batch_norm: bool = Field(False, description="under torchrun: statistics of whole batches")
+    threads: Count | None = Field(None, description="CPU threads of a run; default: torch's own")
+
+
+class RangeTestConfig(Section):
+    min_lr: Rate = Field(0.001, description="default: by the optimizer")
+    max_lr: Rate = Field(0.5, description="default: by the optimizer")
+    shape: Literal["linear", "exponential"] = "linear"
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    iterations: Count | None = None
+    sweeps: Annotated[int, Field(ge=1, le=100)] = 1
+    probes: bool = Field(True, description="search on from the sweep with short trainings")
+
+    @model_validator(mode="after")
+    def _check(self) -> RangeTestConfig:
+        if self.max_lr <= self.min_lr:
+            raise ValueError(f"max_lr: {self.max_lr:g} is not above min_lr {self.min_lr:g}")
+        if self.epochs is not None and self.iterations is not None:
+            raise ValueError("epochs: give the length in epochs or in iterations, not both")
+        return self
+
+
+class SeedsConfig(Section):
+    """What any comparison has, of our runs or of a program's."""
+
+    baseline: str | None = Field(None, description="default: the first arm")
+    seeds: (
+        Annotated[int, Field(ge=1, le=10_000)]
+        | Annotated[list[Seed], Field(min_length=1)]
+        | Annotated[str, Field(pattern=r"^auto(:[1-9][0-9]{0,3})?$")]
+    ) = Field(6, description="how many, a list, or auto (auto:CAP): as many as a verdict needs")
+    margin: float | None = None
+    detect: float | None = None
+
+    @property
+    def seed_cap(self) -> int | None:
+        """The most seeds that ``seeds: auto`` may use; None where the seeds are fixed."""
+        if not isinstance(self.seeds, str):
+            return None
+        return int(self.seeds.partition(":")[2] or AUTO_CAP)
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds in the order of their use; ``auto`` may stop before the end."""
+        if isinstance(self.seeds, list):
+            return list(dict.fromkeys(self.seeds))
+        return list(range(self.seed_cap or int(self.seeds)))
+
+
+class CompareConfig(SeedsConfig):
+    schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
+    margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
+    detect: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="the difference to plan the seeds for, as a fraction; default: margin"
+    )
+    target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
+    vary: Annotated[list[Literal["seed", "split"]], Field(min_length=1)] = Field(
+        ["seed"], description="split: each seed also has its own validation images"
+    )
+    tune_seeds: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="seeds of each rate that --tune tries"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> CompareConfig:
+        if "seed" not in self.vary:
+            raise ValueError(f"vary: {self.vary} must hold seed")
+        return self
