@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class InputError(Exception):
     """The config, an option or the data is wrong or missing (exit code 2).
 
-    The message is one line: what is wrong, where (file, key, value), what to do.
+    Its text is one line: where it is wrong (file, then key), what is wrong, and what to do.
+
+    Args:
+        message: what is wrong, with the value, and what to do.
+        key: the key of the config, such as ``training.batch_size``.
+        source: the file, or the option, that holds the key.
     """
+
+    def __init__(self, message: str, *, key: str | None = None, source: object = None) -> None:
+        super().__init__(message)
+        self.key = key
+        self.source = source
+
+    def __str__(self) -> str:
+        where = (self.source, self.key)
+        return ": ".join([*(str(part) for part in where if part is not None), str(self.args[0])])
+
+    def within(self, source: Path) -> InputError:
+        """The same error; if it names a key of a config but no file, the file is ``source``."""
+        if self.key is not None and self.source is None:
+            self.source = source
+        return self
 
 
 class EnvironmentFailure(Exception):

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["clr_cli.cli.commands", "torchvision.datasets", "forked"])
+CONTEXT.set_forkserver_preload(
+    ["clr_cli.execution.engines", "clr_cli.cli.results", "torchvision.datasets", "forked"]
+)
 
 
 def _main(arguments: list[str], folder: Path, prints: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from clr_cli.cli.results import print_summary
 from clr_cli.report import comparison as report
-from clr_cli.report import write as reporting
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,7 +19,7 @@ REFERENCE = ROOT / "outputs" / "reference"
 def test_the_tables_are_as_the_tool_prints_them(folder, capsys):
     summary, records = report.load(REFERENCE / folder)
     assert len(records) == sum(arm["n"] for arm in summary["arms"])
-    reporting.print_summary(summary)
+    print_summary(summary)
     table = capsys.readouterr().out.strip().split("\n\n")[0]
     assert len(table.splitlines()) == 2 + len(summary["arms"])
     assert table in README

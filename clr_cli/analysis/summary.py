@@ -270,8 +270,10 @@ def _compare(
     ties = n - wins - losses
     probability = stats.superiority(wins, ties, losses)
     verdict: str = stats.claim(n, p, float(low[1]), float(high[1]), margin, comparisons)
-    if ties == n:
-        verdict = "identical"
+    if n > 1 and all(
+        arm.final == base.final and math.isfinite(arm.final["test_loss"]) for arm, base in pairs
+    ):
+        verdict = "identical"  # the same runs, not the same accuracy by chance or by failing
     numbers |= {
         "superiority": dict(zip(("estimate", "low", "high"), probability, strict=True)),
         "wins": wins,
@@ -329,7 +331,7 @@ def _sentence(
     time = _time_sentence(arm, numbers["time_to_target"], target, n)
     match verdict:
         case "identical":
-            return f"No difference: {arm} and {base} have the same test accuracy in all of {seeds}."
+            return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
         case "better" | "worse" as word:
             size = _points(abs(difference["mean"]))
             return (

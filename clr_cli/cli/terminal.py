@@ -8,7 +8,10 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clr_cli.execution.task import Event, Task
 
 
 def error(message: str) -> None:
@@ -65,6 +68,13 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterable[Event]) -> None:
+    """Show the progress of tasks of so many epochs each, ``jobs`` at a time, until all end."""
+    with Progress([task.name for task in tasks], epochs, jobs) as progress:
+        for event in events:
+            progress.feed(event.index, event.kind, event.value)
 
 
 class Progress:

@@ -26,6 +26,7 @@ from clr_cli.config.sections import (
 )
 from clr_cli.config.yaml_text import read_bounds
 from clr_cli.errors import InputError
+from clr_cli.paths import BOUNDS, Experiment
 
 SETTABLE = re.compile(r"^(model|optimizer|training|dataset\.augment)(\.|$)")
 ADAPTIVE = ("adamw", "adam", "nadam", "radam", "rmsprop")
@@ -103,26 +104,27 @@ class Config(Section):
                 return schedule.with_bounds(read_bounds(bounds))
             if not schedule.needs_bounds:
                 return schedule
-            found = output_dir / self.name / "range-test" / "bounds.yaml"
+            found = Experiment(output_dir, self.name).range_test / BOUNDS
             if not found.exists():
                 raise InputError(
-                    f"schedules.{name}: auto, but {found} is not there: run clr range-test "
-                    "with the same --config and --name first, or give --bounds"
+                    f"auto, but {found} is not there: run clr range-test with the same "
+                    "--config and --name first, or give --bounds",
+                    key=f"schedules.{name}",
                 )
             return schedule.with_bounds(read_bounds(found), only_auto=True)
         except ValidationError as error:
-            raise InputError(
-                f"schedules.{name}: {explain(error.errors()[0], Config, SCHEDULE_MODELS)}"
-            ) from None
+            said = explain(error.errors()[0], Config, SCHEDULE_MODELS)
+            raise InputError(said, key=f"schedules.{name}") from None
 
     def arms(self, output_dir: Path, bounds: Path | None = None) -> dict[str, ScheduleConfig]:
         """The comparison's arms by name, the baseline first. Raises InputError."""
         names = self.compare.schedules
         if len(names) < 2 or len(set(names)) < len(names):
-            raise InputError(f"compare.schedules: {names}: give two or more different arms")
+            raise InputError(f"{names}: give two or more different arms", key="compare.schedules")
         if self.baseline not in names:
             raise InputError(
-                f"compare.baseline: {self.baseline!r} is no arm{did_you_mean(self.baseline, names)}"
+                f"{self.baseline!r} is not an arm{did_you_mean(self.baseline, names)}",
+                key="compare.baseline",
             )
         ordered = [self.baseline, *(name for name in names if name != self.baseline)]
         return {name: self.arm(name, output_dir, bounds) for name in ordered}

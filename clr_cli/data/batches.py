@@ -59,7 +59,8 @@ class Resident:
         """
         if batch_size > len(self):
             raise InputError(
-                f"training.batch_size: {batch_size} is larger than the training split ({len(self)})"
+                f"{batch_size} is larger than the training split ({len(self)})",
+                key="training.batch_size",
             )
         return len(self) // batch_size
 

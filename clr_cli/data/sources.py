@@ -95,7 +95,7 @@ def load(config: DatasetConfig) -> Data:
     if config.name not in DATASETS:
         near = difflib.get_close_matches(config.name, DATASETS, 1)
         hint = f"did you mean {near[0]}?" if near else "choose one of " + ", ".join(DATASETS)
-        raise InputError(f"dataset.name: there is no data set {config.name!r}; {hint}")
+        raise InputError(f"there is no data set {config.name!r}; {hint}", key="dataset.name")
     where = str(config.path) if config.path is not None else config.name
     arrays = DATASETS[config.name](config)
     num_classes = _check(arrays, where)
@@ -173,8 +173,9 @@ def validation_mask(
     size = min(5000, max(total // 10, num_classes)) if val_size is None else val_size
     if not num_classes <= size <= total - num_classes:
         raise InputError(
-            f"dataset.val_size: {size} does not fit {total} training images of {num_classes} "
-            f"classes; choose {num_classes}..{total - num_classes} (validation is carved from them)"
+            f"{size} does not fit {total} training images of {num_classes} classes; "
+            f"choose {num_classes}..{total - num_classes} (validation is carved from them)",
+            key="dataset.val_size",
         )
     chosen = np.zeros(total, np.bool_)
     blocks = max(1, min(_MAX_BLOCKS, size // _MIN_BLOCK))
@@ -248,7 +249,7 @@ def _npz(config: DatasetConfig) -> Arrays:
         with np.load(path, allow_pickle=False) as archive:
             found = {name: archive[name] for name in ARRAY_NAMES if name in archive}
     except FileNotFoundError:
-        raise InputError(f"dataset.path: there is no file {path}") from None
+        raise InputError(f"there is no file {path}", key="dataset.path") from None
     except Exception as error:  # a damaged archive raises whatever zip, zlib or numpy trip over
         raise InputError(
             f"{path}: not a readable .npz file ({_one_line(error)}); write it again, "
@@ -287,7 +288,7 @@ def _npz_labels(array: npt.NDArray[Any], what: str) -> Labels:
 
 def _path(config: DatasetConfig, kind: str) -> Path:
     if config.path is None:
-        raise InputError(f"dataset.path: {config.name} needs the path of {kind}")
+        raise InputError(f"{config.name} needs the path of {kind}", key="dataset.path")
     return config.path
 
 
@@ -331,8 +332,9 @@ def _class_files(folder: Path) -> dict[str, list[Path]]:
             found[entry.name] = files
     if not found:
         raise InputError(
-            f"dataset.path: {folder} has no folders of classes; "
-            "put the images in train/<class>/ and test/<class>/"
+            f"{folder} has no folders of classes; "
+            "put the images in train/<class>/ and test/<class>/",
+            key="dataset.path",
         )
     return found
 

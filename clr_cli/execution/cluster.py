@@ -1,4 +1,4 @@
-"""Carry out a plan of tasks on a Ray cluster; its nodes share no files with this machine.
+"""Execute tasks on a Ray cluster, whose nodes share no files with this machine.
 
 A node gets the data set once and a run's files with each task, works in a folder of its own and
 sends its events back, with the files as they then are; only this process writes under outputs/.
@@ -18,20 +18,15 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from clr_cli import interrupt
-from clr_cli.config.sections import DatasetConfig
-from clr_cli.data import sources as data
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.execution import task as tasks
-from clr_cli.execution.engines import Plan, shared
+from clr_cli.execution.engines import Numbered, shared
 from clr_cli.execution.run_directory import Locked, RunDirectory
-from clr_cli.execution.task import RETRIES, AnyTask, Event
+from clr_cli.execution.task import RETRIES, Event, SharedInput, Task, already_finished, execute
 
 try:
     import ray
@@ -144,10 +139,10 @@ class RayCluster:
     def place(self, threads: int | None) -> str | None:
         return f"{share(self.device, threads)} of a Ray node for each run"
 
-    def carry_out(self, runs: Sequence[AnyTask]) -> Iterator[Event]:
+    def execute(self, tasks: Sequence[Task]) -> Iterator[Event]:
         with self.connected():
             # Nodes come and go: how many runs they can hold now is no limit.
-            yield from shared(runs, functools.partial(_fly, jobs=self.jobs))
+            yield from shared(tasks, functools.partial(_fly, jobs=self.jobs))
 
 
 @dataclass
@@ -155,19 +150,19 @@ class _Flight:
     """A run that the cluster has, whose folder is locked here."""
 
     index: int
-    run: AnyTask
+    run: Task
     lock: contextlib.ExitStack
     losses: int = 0
 
 
-def _fly(plan: Plan, jobs: int | None) -> Iterator[Event]:
-    """Carry out the plan on the cluster this process is connected to.
+def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
+    """Execute the tasks on the cluster to which this process is connected.
 
     At most ``jobs`` runs at a time, and as many as it has room for. Raises InputError,
     EnvironmentFailure.
     """
     each = share(plan[0][1].device, plan[0][1].threads)
-    remote = _carry_out.options(num_cpus=each.cpus, num_gpus=each.gpus)
+    remote = _execute_there.options(num_cpus=each.cpus, num_gpus=each.gpus)
     given: ray.ObjectRef[Any] | None = None
     flights: dict[Any, _Flight] = {}  # by their stream of what is sent
     todo = list(reversed(plan))
@@ -177,7 +172,7 @@ def _fly(plan: Plan, jobs: int | None) -> Iterator[Event]:
         nonlocal given
         with interrupt.deferred():  # Ray would swallow Stopped
             if given is None:
-                given = ray.put(_packed(flight.run.config.dataset))
+                given = ray.put(flight.run.shared_input())
             task = replace(flight.run, device=each.device, overwrite=False)
             files = flight.run.directory.read_files()
             stream = remote.remote(task, flight.index, files, given, SEND_SECONDS)
@@ -199,7 +194,7 @@ def _fly(plan: Plan, jobs: int | None) -> Iterator[Event]:
                         continue
                     run.directory.prepare(run.tree(), overwrite=run.overwrite)
                     if run.directory.finished:
-                        yield from tasks.already_finished(run.directory, index)
+                        yield from already_finished(run, index)
                         continue
                     submit(_Flight(index, run, lock.pop_all()))
             with interrupt.deferred():
@@ -225,7 +220,7 @@ def _fly(plan: Plan, jobs: int | None) -> Iterator[Event]:
                     what = f"{run.name}: its worker died ({type(error).__name__})"
                     if flight.losses <= RETRIES:
                         submit(flight)
-                        yield Event(index, "note", f"{what}; going on from its checkpoint")
+                        yield Event(index, "note", f"{what}; resuming from its checkpoint")
                     else:
                         flight.lock.close()
                         yield Event(index, "note", f"{what} again; given up")
@@ -251,49 +246,23 @@ def _fly(plan: Plan, jobs: int | None) -> Iterator[Event]:
                 ray.wait(ended, num_returns=len(ended), timeout=_PATIENCE)
 
 
-@dataclass(frozen=True)
-class _Packed:
-    """``Given`` with images and labels as arrays, which the tasks of a node then share."""
-
-    dataset: DatasetConfig
-    git_commit: str | None
-    facts: dict[str, Any]
-    splits: dict[str, tuple[data.Images, data.Labels]]
-
-
-def _packed(dataset: DatasetConfig) -> _Packed:
-    loaded = data.load(dataset)
-    facts = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
-    splits = {name: facts.pop(name) for name in ("train", "val", "test")}
-    arrays = {name: (s.images.numpy(), s.labels.numpy()) for name, s in splits.items()}
-    return _Packed(dataset, tasks.git_commit(), facts, arrays)
-
-
-def _unpacked(packed: _Packed) -> tasks.Given:
-    splits = {
-        name: data.Split(torch.from_numpy(images), torch.from_numpy(labels))
-        for name, (images, labels) in packed.splits.items()
-    }
-    loaded = data.Data(**{**packed.facts, **splits})
-    return tasks.Given(packed.dataset, loaded, packed.git_commit)
-
-
 @ray.remote(num_returns="streaming", max_retries=0)
-def _carry_out(
-    task: AnyTask, index: int, files: Mapping[str, bytes], packed: _Packed, every: float
+def _execute_there(
+    task: Task, index: int, files: Mapping[str, bytes], given: SharedInput | None, every: float
 ) -> Iterator[Sent]:
     """On a node: the task's events, with the files to be put in place before one is told.
 
     These come with the end, and with a row once ``every`` seconds have passed since the last.
     """
     _tidy()
-    tasks.give(_unpacked(packed))
+    if given is not None:
+        given.use()
     with tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
         here = RunDirectory(Path(scratch))
         here.install(files)
         sent = time.monotonic()
         try:
-            for event in tasks.execute(replace(task, path=here.path), index):
+            for event in execute(replace(task, path=here.path), index):
                 if event.kind == "note":
                     event = replace(event, value=event.value.replace(scratch, str(task.path)))
                 late = event.kind == "row" and time.monotonic() - sent >= every

@@ -1,7 +1,7 @@
-"""Carry out a plan of tasks, in this process, in local worker processes or on a Ray cluster.
+"""Execute tasks in this process, in local worker processes or on a Ray cluster.
 
-All yield the same stream of events and leave the same folders; a plan carried out again skips
-what is finished and goes on with what is not.
+All engines yield the same stream of events and leave the same folders. A plan that is executed
+again skips what is finished and resumes what is not.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import Protocol
 
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.execution.task import RETRIES, AnyTask, Event, execute
+from clr_cli.execution.task import RETRIES, Event, Task, execute
 from clr_cli.training.loop import resolve_device
 from clr_cli.training.ranks import SINGLE, Ranks, on_this_machine
 
 MOST_AUTO_JOBS = 8  # more workers than this want a decision about memory
 
-Plan = Sequence[tuple[int, AnyTask]]
+Numbered = Sequence[tuple[int, Task]]
 
 
 class Engine(Protocol):
-    """What carries out the runs of a plan."""
+    """Where the tasks of a plan are executed."""
 
     where: str  # behind "3 at a time", for the user
 
@@ -46,8 +46,8 @@ class Engine(Protocol):
     def place(self, threads: int | None) -> str | None:
         """What a run gets, for the user, if that is not this process's device."""
 
-    def carry_out(self, runs: Sequence[AnyTask]) -> Iterator[Event]:
-        """The plan's events. Raises InputError, EnvironmentFailure."""
+    def execute(self, tasks: Sequence[Task]) -> Iterator[Event]:
+        """The events of these tasks. Raises InputError, EnvironmentFailure."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +73,27 @@ class Local:
     def place(self, threads: int | None) -> str | None:
         return None
 
-    def carry_out(self, runs: Sequence[AnyTask]) -> Iterator[Event]:
-        return local(runs, self.workers(len(runs), runs[0].threads)[0])
+    def execute(self, tasks: Sequence[Task]) -> Iterator[Event]:
+        return local(tasks, self.workers(len(tasks), tasks[0].threads)[0])
 
 
-def local(runs: Sequence[AnyTask], jobs: int = 1, ranks: Ranks = SINGLE) -> Iterator[Event]:
-    """Carry out the plan here with ``jobs`` runs at a time, or one by one with other ``ranks``.
+def local(runs: Sequence[Task], jobs: int = 1, ranks: Ranks = SINGLE) -> Iterator[Event]:
+    """Execute the tasks here, ``jobs`` at a time, or one by one with other ``ranks``.
 
     Raises InputError, EnvironmentFailure.
     """
-    carry_out = (
+    execute_all = (
         functools.partial(_parallel, jobs=jobs)
         if jobs > 1
         else functools.partial(_sequential, ranks=ranks)
     )
-    return shared(runs, carry_out)
+    return shared(runs, execute_all)
 
 
 def shared(
-    runs: Sequence[AnyTask], carry_out: Callable[[Plan], Iterator[Event]]
+    runs: Sequence[Task], execute_all: Callable[[Numbered], Iterator[Event]]
 ) -> Iterator[Event]:
-    """Leave runs that another process holds for the end and then wait for them.
+    """Execute the tasks; leave those that another process holds for the end, then wait for them.
 
     So two processes can share one plan.
     """
@@ -101,7 +101,7 @@ def shared(
     told: set[int] = set()
     while waiting:
         held = []
-        for event in carry_out(waiting):
+        for event in execute_all(waiting):
             if event.kind == "locked":
                 held.append((event.index, runs[event.index]))
                 if event.index in told:
@@ -113,15 +113,15 @@ def shared(
             time.sleep(1.0)
 
 
-def _sequential(plan: Plan, ranks: Ranks) -> Iterator[Event]:
+def _sequential(plan: Numbered, ranks: Ranks) -> Iterator[Event]:
     for index, run in plan:
         yield from execute(run, index, ranks)
 
 
 def _worker(connection: Connection) -> None:
-    """Carry out the runs that come in, sending their events back; leave when the parent does.
+    """Execute the tasks that come in and send their events back; end when the parent does.
 
-    On SIGTERM it saves what it is at and leaves; Ctrl-C is the parent's business.
+    On SIGTERM it saves its run and ends. Ctrl-C is the parent's business.
     """
     interrupt.install(signal.SIGTERM)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -152,10 +152,10 @@ def _die_with_parent() -> None:
 class _Worker:
     process: multiprocessing.process.BaseProcess
     connection: Connection
-    task: tuple[int, AnyTask] | None = None
+    task: tuple[int, Task] | None = None
 
 
-def _parallel(plan: Plan, jobs: int) -> Iterator[Event]:
+def _parallel(plan: Numbered, jobs: int) -> Iterator[Event]:
     context = multiprocessing.get_context("spawn")  # fork and CUDA or OpenMP do not go together
     todo = list(reversed(plan))
     attempts: dict[int, int] = {}
@@ -195,7 +195,7 @@ def _parallel(plan: Plan, jobs: int) -> Iterator[Event]:
                     exitcode = worker.process.exitcode
                     what = f"{run.name}: its worker died (exit code {exitcode})"
                     if attempts[index] <= RETRIES:
-                        yield Event(index, "note", f"{what}; going on from its checkpoint")
+                        yield Event(index, "note", f"{what}; resuming from its checkpoint")
                         todo.append((index, replace(run, overwrite=False)))
                         start()
                     else:

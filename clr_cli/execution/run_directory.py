@@ -23,9 +23,10 @@ from clr_cli.config.load import with_defaults
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.files import read_json, unwritable, write_atomic
+from clr_cli.paths import CHECKPOINT, CONFIG, METRICS, PREVIOUS_CHECKPOINT, RESULT
 
 # In the order in which they are put in place: a kill in between leaves a run that can go on.
-FILES = ("metrics.jsonl", "checkpoint.previous.pt", "checkpoint.pt", "result.json")
+FILES = (METRICS, PREVIOUS_CHECKPOINT, CHECKPOINT, RESULT)
 
 # Where the data lies and how it got there changes nothing about a result.
 _NOT_COMPARED = {"dataset.root", "dataset.download"}
@@ -40,6 +41,14 @@ class RunDirectory:
     """One run's folder. Every method but ``read_*`` wants the lock held."""
 
     path: Path
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / METRICS
+
+    @property
+    def result_path(self) -> Path:
+        return self.path / RESULT
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -60,7 +69,7 @@ class RunDirectory:
 
     def prepare(self, config: Mapping[str, Any], *, overwrite: bool = False) -> None:
         """Claim the folder for this config. Raises InputError if it holds another experiment."""
-        path = self.path / "config.yaml"
+        path = self.path / CONFIG
         if overwrite:
             for old in self.path.iterdir():
                 if old.name != ".lock":
@@ -85,17 +94,17 @@ class RunDirectory:
     def append_metrics(self, row: Mapping[str, float]) -> None:
         line = json.dumps(row) + "\n"
         try:
-            with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            with open(self.metrics_path, "a", encoding="utf-8") as file:
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            path = self.path / "metrics.jsonl"
+            path = self.metrics_path
             raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}") from None
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The epochs so far; a last line cut off by a kill is left out."""
-        path = self.path / "metrics.jsonl"
+        path = self.metrics_path
         if not path.exists():
             return []
         rows = []
@@ -115,7 +124,7 @@ class RunDirectory:
         Raises InputError if fewer can be read: a row is on disk before its checkpoint.
         """
         rows = self.read_metrics()
-        path = self.path / "metrics.jsonl"
+        path = self.metrics_path
         self._check_metrics(rows[:epochs], epochs)
         if path.exists():
             kept = "".join(json.dumps(row) + "\n" for row in rows[:epochs])
@@ -172,7 +181,7 @@ class RunDirectory:
 
     @property
     def _checkpoints(self) -> tuple[Path, Path]:
-        return self.path / "checkpoint.pt", self.path / "checkpoint.previous.pt"
+        return self.path / CHECKPOINT, self.path / PREVIOUS_CHECKPOINT
 
     def read_files(self, names: Sequence[str] = FILES) -> dict[str, bytes]:
         """The contents of those of ``FILES`` that are there, by name, to go on elsewhere."""
@@ -182,18 +191,18 @@ class RunDirectory:
     def install(self, files: Mapping[str, bytes]) -> None:
         """Put in place what ``read_files`` gave elsewhere. Raises EnvironmentFailure."""
         for name in FILES:
-            if name == "checkpoint.pt" and name in files:
+            if name == CHECKPOINT and name in files:
                 self._replace_checkpoint(files[name])
             elif name in files:
                 write_atomic(self.path / name, files[name])
 
     @property
     def finished(self) -> bool:
-        return (self.path / "result.json").exists()
+        return (self.result_path).exists()
 
     def read_result(self) -> dict[str, Any]:
         """The finished run's result. Raises InputError if it or the metrics are damaged."""
-        path = self.path / "result.json"
+        path = self.result_path
         result: Any = read_json(path)
         rows = result.get("epochs", result.get("points")) if isinstance(result, dict) else None
         if not isinstance(rows, int) or "status" not in result:

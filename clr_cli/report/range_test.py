@@ -15,6 +15,7 @@ from clr_cli.analysis.suggest import Estimate, Suggestion
 from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
 from clr_cli.config.yaml_text import dump
 from clr_cli.files import read_json, write_atomic, write_json
+from clr_cli.paths import BOUNDS, CURVES, RESULT
 from clr_cli.records import Sweep
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.save import save_figure
@@ -84,11 +85,11 @@ def figure(sweeps: Sequence[Sweep], bounds: Mapping[str, Any]) -> Figure:
 
 def read_figure(directory: Path) -> Figure | None:
     """The figure again from a range test's files, or None where there is no range test."""
-    if not (directory / "result.json").exists():
+    if not (directory / RESULT).exists():
         return None
-    result = read_json(directory / "result.json")
+    result = read_json(directory / RESULT)
     stopped = {sweep["seed"]: sweep["stopped"] for sweep in result["sweeps"]}
-    text = (directory / "range_test.csv").read_text(encoding="utf-8")
+    text = (directory / CURVES).read_text(encoding="utf-8")
     return figure(from_csv(text, stopped), result["estimates"])
 
 
@@ -105,10 +106,10 @@ def write(
         "sweeps": [{"seed": s.seed, "stopped": s.stopped} for s in sweeps],
         **circumstances,
     }
-    write_atomic(directory / "range_test.csv", to_csv(sweeps))
-    written = [directory / "range_test.csv"]
+    write_atomic(directory / CURVES, to_csv(sweeps))
+    written = [directory / CURVES]
     written += save_figure(figure(sweeps, estimates), directory / "range_test")
-    bounds = directory / "bounds.yaml"
+    bounds = directory / BOUNDS
     base, top = suggestion.base_lr, suggestion.max_lr
     if suggestion.inconclusive or base is None or top is None:
         bounds.unlink(missing_ok=True)  # an older answer must not pass for this one's
@@ -116,8 +117,8 @@ def write(
         rounded = {"base_lr": rounded_lr(base.value), "max_lr": rounded_lr(top.value)}
         write_atomic(bounds, dump(rounded))
         written.append(bounds)
-    write_json(directory / "result.json", result)
-    return result, [*written, directory / "result.json"]
+    write_json(directory / RESULT, result)
+    return result, [*written, directory / RESULT]
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
@@ -127,21 +128,3 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
 def rounded_lr(value: float) -> float:
     """Two significant digits: more would claim a precision that no range test has."""
     return float(f"{value:.1e}")
-
-
-def print_result(result: Mapping[str, Any]) -> None:
-    """The estimates and their reasons, then the snippet to paste, or why there is no answer."""
-    print()
-    for name in ESTIMATES:
-        found = result["estimates"][name]
-        if found is not None:
-            spread = f"{found['low']:.3g} to {found['high']:.3g} over the sweeps"
-            print(f"{name:<8}  {found['value']:<8.3g}  {spread}\n{'':20}{found['reason']}")
-    print()
-    if result["inconclusive"]:
-        print("inconclusive:", *result["inconclusive"].splitlines(), sep="\n  ")
-        print()
-        return
-    low, high = (rounded_lr(result["estimates"][name]["value"]) for name in ("base_lr", "max_lr"))
-    print("To use them, put into the config (or give --bounds):")
-    print(f"  schedules:\n    clr: {{kind: triangular, base_lr: {low:g}, max_lr: {high:g}}}\n")

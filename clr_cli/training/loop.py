@@ -183,7 +183,7 @@ def build(
     device = data.labels.device
     if batch_size % ranks.world:
         raise InputError(
-            f"training.batch_size: {batch_size} cannot be split over {ranks.world} ranks"
+            f"{batch_size} cannot be split over {ranks.world} ranks", key="training.batch_size"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0, "init"))
@@ -196,7 +196,7 @@ def build(
         )
     if config.training.sync_batch_norm and ranks.world > 1:
         if device.type != "cuda":
-            raise InputError("training.sync_batch_norm: PyTorch has it for CUDA only")
+            raise InputError("PyTorch has it for CUDA only", key="training.sync_batch_norm")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainState(

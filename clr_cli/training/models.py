@@ -83,7 +83,7 @@ def wrn(*, num_classes: int, in_channels: int, width: int = 4, depth: int = 16) 
     """
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:
-        raise InputError(f"model.depth: wrn needs 6 n + 4 (10, 16, 22, 28, 40), not {depth}")
+        raise InputError(f"wrn needs 6 n + 4 (10, 16, 22, 28, 40), not {depth}", key="model.depth")
     layers: list[nn.Module] = [nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)]
     channels = 16
     for group in range(3):
@@ -127,14 +127,14 @@ def build_model(
         function = MODELS[name]
     else:
         known = [*MODELS, "torchvision:<name>", "module.path:function"]
-        raise InputError(f"model.name: {name!r} is unknown{did_you_mean(name, known)}")
+        raise InputError(f"{name!r} is unknown{did_you_mean(name, known)}", key="model.name")
     _check_arguments(name, function, given)
     try:
         model = function(num_classes=num_classes, in_channels=in_channels, **given)
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"model.name: {name} cannot be built: {_line(error)}") from error
+        raise InputError(f"{name} cannot be built: {_line(error)}", key="model.name") from error
     _check_output(name, model, (2, in_channels, image_size, image_size), num_classes)
     return model
 
@@ -144,9 +144,13 @@ def _torchvision(name: str, in_channels: int, image_size: int) -> Callable[..., 
 
     known = models.list_models(module=models)
     if name not in known:
-        raise InputError(f"model.name: torchvision has no {name!r}{did_you_mean(name, known)}")
+        raise InputError(
+            f"torchvision has no {name!r}{did_you_mean(name, known)}", key="model.name"
+        )
     if in_channels != 3:
-        raise InputError(f"model.name: torchvision's {name} needs 3 channels, not {in_channels}")
+        raise InputError(
+            f"torchvision's {name} needs 3 channels, not {in_channels}", key="model.name"
+        )
     fixed = {"image_size": image_size} if name.startswith("vit_") else {}
 
     def build(*, num_classes: int, in_channels: int) -> nn.Module:
@@ -160,7 +164,7 @@ def _torchvision(name: str, in_channels: int, image_size: int) -> Callable[..., 
 def _imported(name: str, allowed: bool) -> Callable[..., nn.Module]:
     if not allowed:
         raise InputError(
-            f"model.name: {name!r} runs your own code; pass --allow-code (or {ALLOW_CODE}=1)"
+            f"{name!r} runs your own code; pass --allow-code (or {ALLOW_CODE}=1)", key="model.name"
         )
     path, _, attribute = name.partition(":")
     # An installed command does not look for modules in the current folder, where people keep them.
@@ -169,12 +173,12 @@ def _imported(name: str, allowed: bool) -> Callable[..., nn.Module]:
     try:
         module = importlib.import_module(path)
     except Exception as error:
-        raise InputError(f"model.name: cannot import {path!r}: {_line(error)}") from error
+        raise InputError(f"cannot import {path!r}: {_line(error)}", key="model.name") from error
     function: Any = getattr(module, attribute, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value)]
         hint = did_you_mean(attribute, known)
-        raise InputError(f"model.name: {path} has no function {attribute!r}{hint}")
+        raise InputError(f"{path} has no function {attribute!r}{hint}", key="model.name")
     return function  # type: ignore[no-any-return]
 
 
@@ -188,15 +192,17 @@ def _check_arguments(name: str, function: Callable[..., Any], given: dict[str, i
         return
     for key in ("num_classes", "in_channels"):
         if key not in taken:
-            raise InputError(f"model.name: {name} must take the keyword argument {key}")
+            raise InputError(f"{name} must take the keyword argument {key}", key="model.name")
     for key in given:
         if key not in taken:
-            raise InputError(f"model.{key}: {name} has no {key}; leave it out")
+            raise InputError(f"{name} has no {key}; leave it out", key=f"model.{key}")
 
 
 def _check_output(name: str, model: Any, shape: tuple[int, ...], num_classes: int) -> None:
     if not isinstance(model, nn.Module):
-        raise InputError(f"model.name: {name} gave a {type(model).__name__}, not a torch module")
+        raise InputError(
+            f"{name} gave a {type(model).__name__}, not a torch module", key="model.name"
+        )
     # In training mode, because some models answer otherwise there; on copies of the buffers and
     # with a generator of its own, so that batch norm and the random numbers stay as they were.
     buffers = {key: value.clone() for key, value in model.named_buffers()}
@@ -205,11 +211,13 @@ def _check_output(name: str, model: Any, shape: tuple[int, ...], num_classes: in
             logits = torch.func.functional_call(model, buffers, (torch.zeros(shape),))
     except Exception as error:
         size = " x ".join(map(str, shape[1:]))
-        raise InputError(f"model.name: {name} fails on {size} images: {_line(error)}") from error
+        raise InputError(
+            f"{name} fails on {size} images: {_line(error)}", key="model.name"
+        ) from error
     if not isinstance(logits, Tensor) or logits.shape != (shape[0], num_classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         expected = (shape[0], num_classes)
-        raise InputError(f"model.name: {name} answers {got}, not logits of shape {expected}")
+        raise InputError(f"{name} answers {got}, not logits of shape {expected}", key="model.name")
 
 
 def _line(error: Exception) -> str:

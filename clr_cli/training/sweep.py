@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.sources import Split
@@ -100,15 +100,29 @@ class Ramp(Schedule):
         return self.rate(iteration)
 
 
-def plan(config: RangeTestConfig, steps_per_epoch: int) -> tuple[Ramp, int, int]:
-    """(schedule, iterations, iterations between validations) of a sweep.
+class SweepPlan(NamedTuple):
+    """A sweep's schedule, its iterations, and the iterations between two validations."""
 
-    Validation comes once an epoch, as in the seed's figure, or at least LEAST_POINTS times.
+    ramp: Ramp
+    total: int
+    interval: int
+
+    @property
+    def points(self) -> int:
+        """How often validation is measured."""
+        return math.ceil(self.total / self.interval)
+
+
+def plan(config: RangeTestConfig, steps_per_epoch: int) -> SweepPlan:
+    """How long a sweep is.
+
+    Validation comes once an epoch, as in the original post's figure, or at least
+    LEAST_POINTS times.
     """
     total = config.iterations or max(2, round((config.epochs or 5) * steps_per_epoch))
     interval = min(steps_per_epoch, math.ceil(total / LEAST_POINTS))
     rate = ramp(config.shape, config.min_lr, config.max_lr, total)
-    return Ramp(rate=rate), total, interval
+    return SweepPlan(Ramp(rate=rate), total, interval)
 
 
 def validation_subset(split: Split, trained: int) -> Split:
@@ -116,6 +130,11 @@ def validation_subset(split: Split, trained: int) -> Split:
     least, most = VALIDATION_IMAGES
     step = math.ceil(len(split) / min(max(trained, least), most))
     return Split(split.images[::step], split.labels[::step])
+
+
+def chance(split: Split) -> float:
+    """The accuracy without learning: the share of the largest class of a split."""
+    return float(split.labels.bincount().max()) / len(split)
 
 
 def sweep(state: TrainState, total: int, interval: int, losses: Sequence[float]) -> Iterator[Row]:

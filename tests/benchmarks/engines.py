@@ -22,11 +22,12 @@ from typing import Any
 
 import ray
 
-from clr_cli.cli.commands import Options
 from clr_cli.config import load as configs
+from clr_cli.execution import plan as plans
 from clr_cli.execution.cluster import RayCluster
 from clr_cli.execution.engines import Engine, Local
-from clr_cli.execution.task import Run
+from clr_cli.execution.training_task import Run
+from clr_cli.paths import Experiment
 
 SMALL = (
     "dataset.train_size=200",
@@ -40,14 +41,14 @@ SMALL = (
 
 def plan(runs: int, output: Path, root: str) -> list[Run]:
     config = configs.load("quickstart.yaml", [*SMALL, f"dataset.root={root}"])
-    options = Options(output_dir=output, device="cpu")
-    schedule = config.schedule("constant")
-    return [options.run(config, "constant", schedule, seed, threads=1) for seed in range(runs)]
+    options = plans.RunOptions(Experiment(output, config.name), device="cpu")
+    arms = {"constant": config.schedule("constant")}
+    return plans.plan(config, options, arms, range(runs)).runs(threads=1)
 
 
 def measure(engine: Engine, jobs: int, runs: Sequence[Run]) -> dict[str, Any]:
     started = time.perf_counter()
-    ends = [(e.index, time.perf_counter()) for e in engine.carry_out(runs) if e.kind == "end"]
+    ends = [(e.index, time.perf_counter()) for e in engine.execute(runs) if e.kind == "end"]
     wall = time.perf_counter() - started
     own = {i: run.directory.read_result()["total_seconds"] for i, run in enumerate(runs)}
     later = [own[index] for index, _ in ends[jobs:]]

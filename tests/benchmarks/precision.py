@@ -14,23 +14,22 @@ import json
 from pathlib import Path
 
 from clr_cli.analysis import summary as compare
-from clr_cli.cli.commands import Options, read_record
+from clr_cli.cli.results import print_summary
 from clr_cli.config import load as config
 from clr_cli.execution import engines
+from clr_cli.execution.plan import RunOptions, plan
+from clr_cli.execution.records import read_record
+from clr_cli.paths import Experiment
 from clr_cli.records import RunRecord
-from clr_cli.report.write import print_summary
 
 PRECISIONS = ("fp32", "bf16")
 
 
 def records(precision: str, options: argparse.Namespace) -> list[RunRecord]:
     settings = config.load(options.config, [*options.set, f"training.precision={precision}"])
-    runs = [
-        Options(output_dir=options.output / precision).run(
-            settings, precision, settings.schedule(options.schedule), seed, threads=1
-        )
-        for seed in range(options.seeds)
-    ]
+    where = RunOptions(Experiment(options.output / precision, settings.name))
+    arms = {precision: settings.schedule(options.schedule)}
+    runs = plan(settings, where, arms, range(options.seeds)).runs(threads=1)
     for event in engines.local(runs, options.jobs):
         if event.kind == "end":
             print(f"{precision}, seed {runs[event.index].seed}: {event.value}", flush=True)

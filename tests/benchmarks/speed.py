@@ -27,11 +27,12 @@ import numpy as np
 import torch
 from contenders import Problem, Seconds, contenders
 
-from clr_cli.cli.commands import Options
 from clr_cli.config import load as configs
 from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import sources as data
 from clr_cli.execution import engines
+from clr_cli.execution.plan import RunOptions, plan
+from clr_cli.paths import Experiment
 from clr_cli.training.loop import resolve_device, resolve_precision
 
 SVHN_TRAIN, SVHN_TEST = 73_257, 26_032
@@ -105,14 +106,13 @@ def _rate(options: argparse.Namespace, output: Path, jobs: int, threads: int) ->
     """Images per second of four runs, from when every worker has done its first epoch."""
     given = [f"dataset.root={options.root}", "dataset.train_size=3000", "training.epochs=3"]
     config = configs.load("quickstart.yaml", [*given, f"model.width={options.width}"])
-    options_of_runs = Options(output_dir=output, device="cpu")
-    runs = [
-        options_of_runs.run(config, arm, config.schedule(arm), seed, threads)
-        for seed in (0, 1)
-        for arm in ("constant", "clr")
-    ]
+    where = RunOptions(Experiment(output, config.name), device="cpu")
+    arms = {arm: config.schedule(arm) for arm in ("constant", "clr")}
+    runs = plan(config, where, arms, (0, 1)).runs(threads)
     ends = [time.perf_counter() for event in engines.local(runs, jobs) if event.kind == "row"]
-    images = runs[0].steps_per_epoch() * config.training.batch_size
+    images = config.training.batch_size * runs[0].images()[0].steps_per_epoch(
+        config.training.batch_size
+    )
     return (len(ends) - jobs) * images / (ends[-1] - ends[jobs - 1])
 
 
@@ -190,9 +190,9 @@ def memory(options: argparse.Namespace) -> Result:
 
 FIRST_STEP = """
 import sys, time
-import clr_cli.cli.commands, clr_cli.range_test
+import clr_cli.cli.results, clr_cli.execution.engines
 from clr_cli.config import load as config
-from clr_cli.execution.task import Run
+from clr_cli.execution.training_task import Run
 started = time.perf_counter()
 c = config.load("quickstart.yaml", sys.argv[1:])
 run = Run(config=c, seed=0, path=None, threads=1, arm="clr", schedule=c.schedule("clr"))

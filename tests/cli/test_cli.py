@@ -64,7 +64,9 @@ def test_compare_writes_tables_page_and_figures(clr, tiny, tmp_path):
     assert (folder / "report.html").read_text() == page
 
     more = clr("compare", "--config", tiny, "--device", "cpu", "--seeds", 3, "--json")
-    assert "3 seeds are too few to show any difference; --seeds 6 may" in more.stderr
+    assert (
+        "3 seeds are too few to show any difference; it takes at least 6 (--seeds 6)" in more.stderr
+    )
     assert json.loads(more.stdout)["num_seeds"] == 3
     assert "finished" in more.stderr
 
@@ -117,7 +119,7 @@ def test_only_the_arms_named_are_tuned(clr, tiny):
     assert arms["clr"]["schedule"]["max_lr"] == 0.1
     refused = clr("compare", *given[:-1], "constnat", "--tune", 2, check=False)
     assert refused.returncode == 2
-    assert "--tune-arms: 'constnat' is no arm; did you mean 'constant'?" in refused.stderr
+    assert "--tune-arms: there is no arm 'constnat'; did you mean 'constant'?" in refused.stderr
 
 
 def test_the_same_schedule_twice_gives_no_difference_at_all(clr, tiny):

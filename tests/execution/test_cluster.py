@@ -50,7 +50,7 @@ def on_ray(nodes, runs):
     """The events of these runs on the cluster."""
     from clr_cli.execution.cluster import RayCluster
 
-    return RayCluster(nodes.address).carry_out(runs)
+    return RayCluster(nodes.address).execute(runs)
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def task_processes(nodes) -> list[int]:
         (raylet,) = node.all_processes["raylet"]
         children = Path(f"/proc/{raylet.process.pid}/task").glob("*/children")
         for child in " ".join(path.read_text() for path in children).split():
-            if b"_carry_out" in Path(f"/proc/{child}/cmdline").read_bytes():
+            if b"_execute_there" in Path(f"/proc/{child}/cmdline").read_bytes():
                 found.append(int(child))
     return found
 

@@ -16,7 +16,8 @@ from clr_cli.config import load as configs
 from clr_cli.errors import InputError
 from clr_cli.execution import engines
 from clr_cli.execution.run_directory import RunDirectory
-from clr_cli.execution.task import Run, execute
+from clr_cli.execution.task import execute
+from clr_cli.execution.training_task import Run
 
 
 def plan(config_path: Path, output: Path, *overrides: str, seeds=(0,), **kwargs) -> list[Run]:
@@ -139,7 +140,7 @@ def test_a_signal_ends_cleanly_and_says_how_to_go_on(tiny, tmp_path, name, code)
     child.send_signal(getattr(signal, name))
     _, stderr = child.communicate(timeout=60)
     assert child.returncode == code
-    assert stderr.splitlines()[-1].startswith("clr: interrupted: what was done is saved")
+    assert stderr.splitlines()[-1].startswith("clr: interrupted: all progress is saved")
     run = RunDirectory(tmp_path / "out" / "tiny" / "train" / "clr" / "seed-0")
     state, notes = run.load_checkpoint()
     assert notes == []

@@ -14,7 +14,8 @@ from left_behind import left_behind
 from clr_cli.config import load as configs
 from clr_cli.errors import InputError
 from clr_cli.execution.run_directory import RunDirectory
-from clr_cli.execution.task import Run, execute
+from clr_cli.execution.task import execute
+from clr_cli.execution.training_task import Run
 
 PAGE = 4096
 
@@ -158,7 +159,7 @@ def test_a_checkpoint_of_another_model_is_refused(run):
     stop_after(run, 1)
     state, _ = run.directory.load_checkpoint()
     run.directory.save_checkpoint({**state, "model": {}})
-    with pytest.raises(InputError, match=r"not of this model.*--overwrite"):
+    with pytest.raises(InputError, match=r"does not fit this model.*--overwrite"):
         list(execute(run))
 
 

@@ -178,7 +178,7 @@ def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, code, importing):
         assert ignores_ctrl_c(worker)
     child.signal(number)
     check_interrupted(child, code, tmp_path / "outputs")
-    assert child.stderr.splitlines()[-1].startswith("clr: interrupted: what was done is saved")
+    assert child.stderr.splitlines()[-1].startswith("clr: interrupted: all progress is saved")
 
 
 @pytest.mark.parametrize("pause", [0.0, pytest.param(0.01, marks=pytest.mark.slow)])

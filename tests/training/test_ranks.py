@@ -128,7 +128,7 @@ def test_torchrun_is_for_one_run(clr, tiny, monkeypatch, name):
     monkeypatch.setenv("WORLD_SIZE", "2")
     done = clr(name, "--config", tiny, "--device", "cpu", check=False)
     assert done.returncode == 2
-    assert f"torchrun splits one run: use it with clr train, not with clr {name}" in done.stderr
+    assert f"torchrun works only with clr train, not with clr {name}" in done.stderr
 
 
 def test_a_rank_says_who_speaks(clr, monkeypatch):

@@ -15,8 +15,9 @@ from clr_cli.config import load as configs
 from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.batches import Resident
 from clr_cli.data.sources import Split
-from clr_cli.execution import task as tasks
-from clr_cli.execution.task import Run, SweepTask, execute
+from clr_cli.execution import preloaded
+from clr_cli.execution.task import execute
+from clr_cli.execution.training_task import Run, SweepTask
 from clr_cli.training import sweep as range_test
 
 
@@ -33,7 +34,8 @@ def test_a_sweep_follows_its_ramp_and_validates_often_enough(tiny, tmp_path):
     task = sweep_task(tiny, tmp_path / "s")
     list(execute(task))
     rows = task.directory.read_metrics()
-    _, total, interval = task.plan()
+    steps = task.images()[0].steps_per_epoch(50)
+    _, total, interval = range_test.plan(task.config.range_test, steps)
     assert (total, interval) == (20, 1)  # 2 epochs of 10 iterations: fewer than 100 points
     curve = range_test.measured(0, rows)
     assert len(curve.lr) == len(curve.train_loss) == 20
@@ -110,13 +112,14 @@ def test_the_test_split_is_never_touched(tiny, tmp_path):
     """The same sweep with a test split that cannot be read at all."""
     task = sweep_task(tiny, tmp_path / "s")
     state = task.build()
-    _, total, interval = task.plan()
+    steps = task.images()[0].steps_per_epoch(50)
+    _, total, interval = range_test.plan(task.config.range_test, steps)
     assert isinstance(state.data, Resident)
     state.data = dataclasses.replace(state.data, test=None)
     blind = list(range_test.sweep(state, total, interval, []))
     list(execute(task))
     assert timeless(blind) == timeless(task.directory.read_metrics())
-    assert tasks.resident(task.config.dataset, torch.device("cpu"))[0].test is not None
+    assert preloaded.resident(task.config.dataset, torch.device("cpu"))[0].test is not None
 
 
 @pytest.fixture

@@ -1,0 +1,265 @@
+"""``clr compare``: does one schedule beat another?"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clr_cli.cli import terminal
+from clr_cli.cli.options import (
+    AllowCode,
+    AsJson,
+    Bounds,
+    ConfigName,
+    Device,
+    ExperimentName,
+    Jobs,
+    Options,
+    OutputDir,
+    Overwrite,
+    Sets,
+    Tensorboard,
+    errors_in,
+    listed,
+    load,
+    parse_engine,
+    parse_jobs,
+    refuse_torchrun,
+)
+
+if TYPE_CHECKING:
+    from clr_cli.execution.engines import Engine
+    from clr_cli.execution.plan import Plan
+    from clr_cli.execution.setup import Setup
+    from clr_cli.execution.training_task import Run
+
+
+def command(
+    config: ConfigName = "svhn.yaml",
+    schedules: Annotated[
+        str | None, typer.Option(help="The arms, e.g. constant,clr,one_cycle,cosine.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="How many paired seeds, or a list such as 0,1,7.")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="The arm to compare with.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Validation accuracy of time-to-target: 0.9, or auto.")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Equivalence margin in accuracy (0.001 = 0.1 points).")
+    ] = None,
+    tune: Annotated[
+        int, typer.Option(min=0, help="Learning-rate trials for every arm before comparing.")
+    ] = 0,
+    tune_arms: Annotated[
+        str | None, typer.Option(help="Tune only these arms, e.g. constant.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Train this run of the plan, arm:seed, and no other."),
+    ] = None,
+    bounds: Bounds = None,
+    sets: Sets = None,
+    name: ExperimentName = None,
+    output_dir: OutputDir = Path("outputs"),
+    device: Device = "auto",
+    jobs: Jobs = "auto",
+    engine: Annotated[str, typer.Option(help="Where runs are executed: local or ray.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster: HOST:PORT; default: this machine's.")
+    ] = None,
+    overwrite: Overwrite = False,
+    allow_code: AllowCode = False,
+    tensorboard: Tensorboard = False,
+    as_json: AsJson = False,
+) -> None:
+    """Is one schedule better than another here? By how much, how surely, how much sooner?"""
+    keys = {
+        "schedules": listed(schedules),
+        "seeds": seeds if seeds is None or seeds.isdigit() else listed(seeds),
+        "baseline": baseline,
+        "target": target,
+        "margin": margin,
+    }
+    given = (f"compare.{key}={value}" for key, value in keys.items() if value is not None)
+    resolved = load(config, sets, name, *given)
+    with errors_in(config):
+        arms = resolved.arms(output_dir, bounds)
+        options = Options(
+            output_dir,
+            device,
+            parse_jobs(jobs),
+            ray_address=parse_engine(engine, ray_address),
+            overwrite=overwrite,
+            allow_code=allow_code,
+            json=as_json,
+            tensorboard=tensorboard,
+        ).check(resolved)
+        refuse_torchrun("compare")
+        from clr_cli.execution.plan import plan
+
+        planned = plan(
+            resolved,
+            options.for_runs(resolved),
+            arms,
+            resolved.compare.seed_list,
+            trials=tune,
+            tune_arms=None if tune_arms is None else tune_arms.split(","),
+            only=only or (),
+        )
+        _compare(planned, options, bounds)
+
+
+def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
+    """Execute the plan, then compare, write and print. With --only: execute those runs alone."""
+    from dataclasses import replace
+
+    from clr_cli.execution.records import check_finished
+    from clr_cli.execution.setup import measure
+
+    config, engine = plan.config, options.engine
+    with engine.connected():
+        jobs, threads = engine.workers(len(plan.wanted), config.training.threads)
+        first = plan.run(config.baseline, 0, threads)
+        # What this process builds for itself, whoever executes the runs.
+        setup = measure(first if options.ray_address is None else replace(first, device="cpu"))
+        _print_plan(plan, engine, setup, jobs, threads)
+        tuned = None
+        if plan.rates:
+            tuned = _tune(plan, engine)
+            plan = plan.at({arm: best["value"] for arm, best in tuned["arms"].items()})
+        runs = plan.runs(threads)
+        terminal.follow(runs, jobs, config.training.epochs, engine.execute(runs))
+    if plan.only:
+        check_finished(runs)
+        terminal.note("\nonce all runs are finished, the same command without --only compares them")
+        return
+    _conclude(plan, options, setup, runs, _costs(plan, tuned, bounds), tuned)
+
+
+def _print_plan(plan: Plan, engine: Engine, setup: Setup, jobs: int, threads: int | None) -> None:
+    from clr_cli.analysis import stats
+    from clr_cli.cli import setup as describe
+
+    arms, seeds, runs, now = plan.arms, len(plan.seeds), len(plan.all_runs), len(plan.wanted)
+    few = "" if now == runs else f", of which {now} now"
+    terminal.plan(
+        f"clr compare: {plan.config.name}, {' vs '.join(arms)}",
+        [
+            *describe.rows(plan.config, setup, place=engine.place(threads)),
+            *describe.schedule_rows(arms, plan.config, setup),
+            (
+                "runs",
+                f"{len(arms)} schedules x {seeds} seeds = {runs}{few}, "
+                f"{jobs} at a time{engine.where}",
+            ),
+        ],
+    )
+    fewest = stats.seeds_for_test(len(arms) - 1)
+    if seeds < fewest:
+        terminal.note(
+            f"{seeds} seeds are too few to show any difference; it takes at least {fewest} "
+            f"(--seeds {fewest})\n"
+        )
+
+
+def _tune(plan: Plan, engine: Engine) -> dict[str, Any]:
+    """Execute every tuned arm's trials and choose its best rate."""
+    from clr_cli.analysis import tuning
+    from clr_cli.execution.records import read_record
+
+    config, rates = plan.config, list(plan.rates)
+    jobs, threads = engine.workers(plan.num_trials, config.training.threads)
+    trials = plan.trials(threads)
+    terminal.note(f"tuning: {len(rates)} trials for each of {', '.join(plan.tuned_arms)}: {rates}")
+    terminal.follow(trials, jobs, config.training.epochs, engine.execute(trials))
+    arms = {arm: plan.arms[arm] for arm in plan.tuned_arms}
+    chosen = tuning.choose(arms, rates, [read_record(run) for run in trials])
+    for arm, best in chosen["arms"].items():
+        edge = "; at the edge of the rates tried" if best["edge"] else ""
+        terminal.note(
+            f"  {arm}: {best['key']} {best['value']:g} "
+            f"({best['val_accuracy']:.2%} validation accuracy){edge}"
+        )
+    return chosen
+
+
+def _costs(
+    plan: Plan, tuned: Mapping[str, Any] | None, bounds: Path | None
+) -> dict[str, dict[str, float]]:
+    """Seconds besides training: tuning, and the range test for every arm that uses its bounds."""
+    from clr_cli.files import read_json
+    from clr_cli.paths import RESULT
+
+    config = plan.config
+    costs: dict[str, dict[str, float]] = {arm: {} for arm in plan.arms}
+    for arm, seconds in (tuned["seconds"] if tuned else {}).items():
+        costs[arm]["tuning_seconds"] = seconds
+    folder = bounds.parent if bounds else plan.options.experiment.range_test
+    if (folder / RESULT).exists():
+        seconds = read_json(folder / RESULT)["seconds"]
+        for arm in config.compare.schedules:
+            given = config.schedule(arm)
+            bounded = {"base_lr", "max_lr"} & set(type(given).model_fields)
+            if (bounds and bounded) or given.needs_bounds:
+                costs[arm]["range_test_seconds"] = seconds
+    return costs
+
+
+def _conclude(
+    plan: Plan,
+    options: Options,
+    setup: Setup,
+    runs: Sequence[Run],
+    costs: Mapping[str, Mapping[str, float]],
+    tuned: dict[str, Any] | None,
+) -> None:
+    """The comparison of runs that are there: written, and printed."""
+    from clr_cli.analysis.summary import summarize
+    from clr_cli.cli import results
+    from clr_cli.config.yaml_text import dump
+    from clr_cli.errors import EnvironmentFailure
+    from clr_cli.execution.controlled import controlled_variables
+    from clr_cli.execution.records import read_record
+    from clr_cli.execution.tensorboard import write_tensorboard
+    from clr_cli.report import write
+
+    config = plan.config
+    records = [read_record(run) for run in runs]
+    if not any(r.arm == config.baseline and r.status != "failed" for r in records):
+        raise EnvironmentFailure(f"no run of the baseline {config.baseline} could be finished")
+    summary = summarize(
+        records,
+        experiment=config.name,
+        context=controlled_variables(plan, setup, records),
+        num_classes=setup.num_classes,
+        baseline=config.baseline,
+        target=config.compare.target,
+        margin=config.compare.margin,
+        costs=costs,
+        tuning=tuned,
+    )
+    summary["reproduce"] = {"command": command_line(), "config": dump(plan.as_run())}
+    folder = plan.options.experiment.comparison(tuned=tuned is not None)
+    written = write.write_comparison(folder, summary, records)
+    if options.tensorboard:
+        written += [
+            write_tensorboard(run.path, record) for run, record in zip(runs, records, strict=True)
+        ]
+    if options.json:
+        print(json.dumps(summary, indent=2))
+        return
+    results.print_summary(summary)
+    terminal.paths(written)
+
+
+def command_line() -> str:
+    """The command as it was typed, for the report."""
+    return shlex.join(["clr", *sys.argv[1:]])

@@ -1,0 +1,159 @@
+"""The options that commands share: their types and help, and the checks of their values."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clr_cli.errors import InputError
+from clr_cli.files import check_writable
+from clr_cli.paths import Experiment
+
+if TYPE_CHECKING:
+    from clr_cli.config.model import Config
+    from clr_cli.execution.engines import Engine
+    from clr_cli.execution.plan import RunOptions
+
+ConfigName = Annotated[
+    str,
+    typer.Option("--config", "-c", help="A path, or the name of a config in ./configs or shipped."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Override a key: section.key=value. Repeatable."),
+]
+ExperimentName = Annotated[
+    str | None, typer.Option("--name", help="The experiment's name (default: the config's).")
+]
+OutputDir = Annotated[Path, typer.Option("--output-dir", "-o", help="Where results are written.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Jobs = Annotated[str, typer.Option("--jobs", "-j", help="Runs at a time: a number or auto.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Delete the results that are there and start over.")
+]
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="Let a config's model be a module.path:function.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Also write TensorBoard event files.")
+]
+Bounds = Annotated[
+    Path | None,
+    typer.Option("--bounds", help="A bounds.yaml of clr range-test: sets base_lr and max_lr."),
+]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What commands share beyond the config."""
+
+    output_dir: Path
+    device: str = "auto"
+    jobs: int | None = 1  # None: auto
+    ray_address: str | None = None  # of the Ray cluster that executes the runs, if one does
+    overwrite: bool = False
+    allow_code: bool = False
+    json: bool = False
+    tensorboard: bool = False
+
+    def check(self, config: Config) -> Options:
+        """Refuse now what would stop the command later.
+
+        Raises InputError for an unknown device, a missing extra or a folder without write access.
+        """
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.device):
+            raise InputError(f"--device {self.device!r}: known: auto, cpu, cuda, cuda:N, mps")
+        if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
+            raise InputError("--tensorboard needs the extra: pip install 'clr-cli[tensorboard]'")
+        if self.ray_address is not None and importlib.util.find_spec("ray") is None:
+            raise InputError("--engine ray needs the extra: pip install 'clr-cli[ray]'")
+        for folder in Experiment(self.output_dir, config.name).written:
+            check_writable(folder)
+        return self
+
+    @property
+    def engine(self) -> Engine:
+        """Where tasks are executed."""
+        from clr_cli.execution.engines import Local
+
+        if self.ray_address is None:
+            return Local(self.device, self.jobs)
+        from clr_cli.execution.cluster import RayCluster
+
+        return RayCluster(self.ray_address, self.device, self.jobs)
+
+    def for_runs(self, config: Config) -> RunOptions:
+        """What every task of the config's experiment gets."""
+        from clr_cli.execution.plan import RunOptions
+
+        return RunOptions(
+            experiment=Experiment(self.output_dir, config.name),
+            device=self.device,
+            allow_code=self.allow_code,
+            overwrite=self.overwrite,
+        )
+
+
+def load(config: str, sets: list[str] | None, name: str | None, *more: str | None) -> Config:
+    """The config with the overrides of --set, of --name and of other options."""
+    from clr_cli.config.load import load as load_config
+
+    given = [*(sets or []), *(override for override in more if override)]
+    if name is not None:
+        given.append(f"name={name}")
+    return load_config(config, given)
+
+
+@contextlib.contextmanager
+def errors_in(config: str) -> Iterator[None]:
+    """Within, an error that names a key of the config names its file as well."""
+    from clr_cli.config.load import find_config
+
+    try:
+        yield
+    except InputError as error:
+        raise error.within(find_config(config)) from error.__cause__
+
+
+def listed(text: str | None) -> str | None:
+    """``a,b`` as the YAML list of a --set override."""
+    return None if text is None else f"[{text}]"
+
+
+def parse_jobs(text: str) -> int | None:
+    """The value of --jobs; None for auto. Raises InputError."""
+    if text == "auto":
+        return None
+    if not text.isdigit() or not 1 <= int(text) <= 1000:
+        raise InputError(f"--jobs {text!r}: give a number of runs, or auto")
+    return int(text)
+
+
+def parse_engine(engine: str, address: str | None) -> str | None:
+    """The address of the Ray cluster to use, or None for this machine. Raises InputError."""
+    from clr_cli.config.hints import did_you_mean
+
+    engines = ("local", "ray")
+    if engine not in engines:
+        raise InputError(f"--engine {engine!r} is unknown{did_you_mean(engine, engines)}")
+    if engine == "ray":
+        return address or "auto"
+    if address is not None:
+        raise InputError("--ray-address works only with --engine ray")
+    return None
+
+
+def refuse_torchrun(command: str) -> None:
+    """Raises InputError under torchrun, which splits one run over several processes."""
+    from clr_cli.training.ranks import launched
+
+    if launched() > 1:
+        raise InputError(f"torchrun works only with clr train, not with clr {command}")

@@ -1,0 +1,29 @@
+"""``clr report``: a comparison's figures and page again, from its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clr_cli.cli import terminal
+from clr_cli.paths import comparison_in
+
+
+def command(
+    directory: Annotated[Path, typer.Argument(help="A compare folder, or its experiment's.")],
+    formats: Annotated[str, typer.Option(help="Figure formats, e.g. png,svg,pdf.")] = "png,svg",
+    size: Annotated[
+        str | None, typer.Option(help="Figure size in inches, WIDTHxHEIGHT, e.g. 6x4.")
+    ] = None,
+) -> None:
+    """Make a comparison's figures and page again from its files, without training."""
+    from clr_cli.cli import results
+    from clr_cli.report import write
+
+    wanted = write.parse_formats(formats)
+    inches = write.parse_size(size)
+    summary, written = write.remake(comparison_in(directory), wanted, inches)
+    results.print_summary(summary)
+    terminal.paths(written)

@@ -1,0 +1,51 @@
+"""What a command is about to do, as rows of its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from clr_cli.config.arms import ScheduleConfig
+from clr_cli.config.model import Config
+from clr_cli.execution.setup import Setup
+from clr_cli.execution.training_task import resolve_schedule
+from clr_cli.report.write import describe_schedule
+
+
+def rows(
+    config: Config, setup: Setup, iterations: int | None = None, place: str | None = None
+) -> Iterator[tuple[str, str]]:
+    """Data, model, device and length. ``place``: what a run gets elsewhere, if not this device."""
+    training, optimizer = config.training, config.optimizer
+    size = "x".join(map(str, setup.image))
+    yield (
+        "data",
+        f"{config.dataset.name}: {setup.train_size:,} train, {setup.val_size:,} validation, "
+        f"{setup.test_size:,} test images of {size}, {setup.num_classes} classes",
+    )
+    given = config.model.model_dump(exclude={"name"}, exclude_none=True)
+    sizes = "".join(f", {key} {value}" for key, value in given.items())
+    yield "model", f"{config.model.name}{sizes}: {setup.parameters:,} parameters"
+    threads = f", {setup.threads} threads" if setup.threads is not None else ""
+    yield "device", place or f"{setup.device}, {setup.precision}{threads}"
+    steps = setup.steps_per_epoch
+    length = (
+        f"{training.epochs} epochs x {steps} iterations = {training.epochs * steps:,}"
+        if iterations is None
+        else f"{iterations:,} iterations"
+    )
+    yield (
+        "training",
+        f"{length} of {training.batch_size} images; {optimizer.name}, "
+        f"momentum {optimizer.momentum:g}, "
+        f"weight decay {optimizer.weight_decay:g}",
+    )
+
+
+def schedule_rows(
+    arms: Mapping[str, ScheduleConfig], config: Config, setup: Setup
+) -> Iterator[tuple[str, str]]:
+    """A line for every arm's schedule. Raises InputError for one that does not fit the run."""
+    steps, epochs = setup.steps_per_epoch, config.training.epochs
+    for arm, schedule in arms.items():
+        made = resolve_schedule(schedule, steps, epochs)
+        yield arm, describe_schedule(schedule.kind, made, steps, epochs)

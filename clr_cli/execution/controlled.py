@@ -1,0 +1,48 @@
+"""The controlled variables of a comparison: what is equal in all arms, and whatever is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from clr_cli.execution.plan import Plan
+from clr_cli.execution.setup import Setup
+from clr_cli.execution.training_task import resolve_schedule
+from clr_cli.records import RunRecord
+
+
+def controlled_variables(plan: Plan, setup: Setup, records: Sequence[RunRecord]) -> dict[str, Any]:
+    """What the report says was compared: sizes, hyperparameters and run metadata."""
+    config, steps = plan.config, setup.steps_per_epoch
+    epochs = config.training.epochs
+    ran = next(r.result for r in records if r.result)
+    also = []
+    for key in ("device", "precision", "threads", "versions"):
+        seen = {json.dumps(r.result[key]) for r in records if r.result}
+        if len(seen) > 1:
+            also.append(f"{key}: {', '.join(sorted(seen))}")
+    made = {arm: resolve_schedule(each, steps, epochs) for arm, each in plan.arms.items()}
+    cycled = [arm for arm, schedule in made.items() if schedule.momentum(0) is not None]
+    if cycled:
+        also.append(f"momentum is cycled in {', '.join(cycled)}")
+    return {
+        "varied": "the learning-rate schedule",
+        "also_differs": also,
+        "dataset": config.dataset.name,
+        "train_size": setup.train_size,
+        "val_size": setup.val_size,
+        "test_size": setup.test_size,
+        "num_classes": setup.num_classes,
+        "model": config.model.name,
+        "parameters": setup.parameters,
+        "optimizer": config.optimizer.name,
+        "momentum": config.optimizer.momentum,
+        "weight_decay": config.optimizer.weight_decay,
+        "epochs": epochs,
+        "batch_size": config.training.batch_size,
+        "iterations_per_epoch": steps,
+        "iterations": steps * epochs,
+        **{key: ran[key] for key in ("precision", "device", "threads", "versions")},
+        "determinism": "arms of one seed share initial weights, data order and crops",
+    }

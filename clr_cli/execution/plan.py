@@ -1,0 +1,157 @@
+"""Which tasks a command executes, and their folders: pure values, made before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from clr_cli.analysis import tuning
+from clr_cli.config.arms import ScheduleConfig
+from clr_cli.config.hints import did_you_mean
+from clr_cli.config.model import Config
+from clr_cli.errors import InputError
+from clr_cli.execution.training_task import Run, SweepTask
+from clr_cli.paths import Experiment
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How every task of a plan is executed, beyond its config."""
+
+    experiment: Experiment
+    device: str = "auto"
+    allow_code: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a comparison, and the trials that tune its arms before it.
+
+    arms: the schedules by name, the baseline first. rates: of the trials of each of tuned_arms.
+    chosen: the rate of every arm that has been tuned. only: (arm, seed) of the runs to execute,
+    where these are not all.
+    """
+
+    config: Config
+    options: RunOptions
+    arms: Mapping[str, ScheduleConfig]
+    seeds: tuple[int, ...]
+    tuned_arms: tuple[str, ...] = ()
+    rates: tuple[float, ...] = ()
+    only: tuple[tuple[str, int], ...] = ()
+    chosen: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def all_runs(self) -> tuple[tuple[str, int], ...]:
+        """(arm, seed) of every run, seed by seed: stopped early, it leaves complete pairs."""
+        return tuple((arm, seed) for seed in self.seeds for arm in self.arms)
+
+    @property
+    def wanted(self) -> tuple[tuple[str, int], ...]:
+        return self.only or self.all_runs
+
+    def runs(self, threads: int | None) -> list[Run]:
+        """The runs to execute, each with so many CPU threads."""
+        return [self.run(arm, seed, threads) for arm, seed in self.wanted]
+
+    def run(self, arm: str, seed: int, threads: int | None) -> Run:
+        # A tuned arm is kept by its rate: tuning again with more trials can find another.
+        places = self.options.experiment
+        path = places.run(arm, seed)
+        if arm in self.chosen:
+            path = places.tuned_run(tuning.trial_name(arm, self.chosen[arm]), seed)
+        return Run(
+            config=self.config,
+            arm=arm,
+            schedule=self.arms[arm],
+            seed=seed,
+            path=path,
+            device=self.options.device,
+            threads=threads,
+            allow_code=self.options.allow_code,
+            overwrite=self.options.overwrite,
+        )
+
+    @property
+    def num_trials(self) -> int:
+        return len(self.tuned_arms) * len(self.rates)
+
+    def trials(self, threads: int | None) -> list[Run]:
+        """The runs that tune the arms, rate by rate."""
+        return [
+            replace(
+                self.run(arm, tuning.FIRST_SEED, threads),
+                arm=tuning.trial_name(arm, rate),
+                schedule=tuning.trial(self.arms[arm], rate),
+                path=self.options.experiment.trial(tuning.trial_name(arm, rate), tuning.FIRST_SEED),
+            )
+            for rate in self.rates
+            for arm in self.tuned_arms
+        ]
+
+    def as_run(self) -> dict[str, Any]:
+        """The config with the arms as they are run, bounds and tuned rates filled in."""
+        schedules = {
+            arm: schedule.model_dump(mode="json", exclude_none=True)
+            for arm, schedule in self.arms.items()
+        }
+        return {**self.config.model_dump(mode="json", exclude_none=True), "schedules": schedules}
+
+    def at(self, chosen: Mapping[str, float]) -> Plan:
+        """The plan with the arms that have been tuned at the rates chosen for them."""
+        tuned = {arm: tuning.trial(self.arms[arm], rate) for arm, rate in chosen.items()}
+        return replace(self, arms={**self.arms, **tuned}, chosen=dict(chosen))
+
+
+def plan(
+    config: Config,
+    options: RunOptions,
+    arms: Mapping[str, ScheduleConfig],
+    seeds: Sequence[int],
+    *,
+    trials: int = 0,
+    tune_arms: Sequence[str] | None = None,
+    only: Sequence[str] = (),
+) -> Plan:
+    """The plan of a comparison.
+
+    Args:
+        trials: learning rates to try for each of ``tune_arms`` (default: all arms) beforehand.
+        only: the runs to execute, each ``arm:seed``; default: all.
+
+    Raises:
+        InputError: an option names an arm or a run that the plan does not have.
+    """
+    tuned: tuple[str, ...] = ()
+    if tune_arms is not None and not trials:
+        raise InputError("--tune-arms: give --tune N as well, the number of trials for each arm")
+    if trials:
+        tuned = tuple(arms if tune_arms is None else tune_arms)
+    for name in tuned:
+        if name not in arms:
+            raise InputError(f"--tune-arms: there is no arm {name!r}{did_you_mean(name, [*arms])}")
+    rates = tuple(tuning.grid(config, trials)) if trials else ()
+    whole = Plan(config, options, arms, tuple(seeds), tuned, rates)
+    known = {f"{arm}:{seed}": (arm, seed) for arm, seed in whole.all_runs}
+    for name in only:
+        if name not in known:
+            raise InputError(f"--only {name}: not a run of this plan{did_you_mean(name, [*known])}")
+    return replace(whole, only=tuple(known[name] for name in only))
+
+
+def sweeps(config: Config, options: RunOptions, threads: int | None) -> list[SweepTask]:
+    """The sweeps of a range test."""
+    return [
+        SweepTask(
+            config=config,
+            seed=number,
+            path=options.experiment.sweep(number),
+            device=options.device,
+            threads=threads,
+            allow_code=options.allow_code,
+            overwrite=options.overwrite,
+        )
+        for number in range(config.range_test.sweeps)
+    ]

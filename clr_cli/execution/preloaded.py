@@ -1,0 +1,66 @@
+"""The data set of this process's tasks: loaded here once, or preloaded by another process."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from clr_cli.config.sections import DatasetConfig
+from clr_cli.data import sources
+from clr_cli.data.batches import Resident, to_device
+from clr_cli.execution import metadata
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A loaded data set, its images and labels as arrays that the tasks of a Ray node share.
+
+    The files of the data set need not be on that node.
+    """
+
+    dataset: DatasetConfig
+    git_commit: str | None
+    facts: dict[str, Any]
+    splits: dict[str, tuple[sources.Images, sources.Labels]]
+
+    def use(self) -> None:
+        """Let the tasks of this process use it."""
+        global _given
+        splits = {
+            name: sources.Split(torch.from_numpy(images), torch.from_numpy(labels))
+            for name, (images, labels) in self.splits.items()
+        }
+        _given = (self, sources.Data(**{**self.facts, **splits}))
+
+
+_given: tuple[Packed, sources.Data] | None = None
+
+
+def pack(dataset: DatasetConfig) -> Packed:
+    """Load a data set for other processes. Raises InputError, EnvironmentFailure."""
+    loaded = sources.load(dataset)
+    facts = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
+    splits = {name: facts.pop(name) for name in ("train", "val", "test")}
+    arrays = {name: (s.images.numpy(), s.labels.numpy()) for name, s in splits.items()}
+    return Packed(dataset, metadata.git_commit(), facts, arrays)
+
+
+@functools.lru_cache(maxsize=1)
+def resident(dataset: DatasetConfig, device: torch.device) -> tuple[Resident, str]:
+    """The data set on its device and its fingerprint, loaded once per process.
+
+    Raises InputError, EnvironmentFailure.
+    """
+    if _given is not None and _given[0].dataset == dataset:
+        loaded = _given[1]
+    else:
+        loaded = sources.load(dataset)
+    return to_device(loaded, device, dataset.augment.crop_padding), loaded.fingerprint
+
+
+def git_commit() -> str | None:
+    """The commit of the folder in which the user started this."""
+    return metadata.git_commit() if _given is None else _given[0].git_commit

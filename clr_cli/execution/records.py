@@ -1,0 +1,26 @@
+"""What finished tasks left behind, as the pure side sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clr_cli.errors import EnvironmentFailure
+from clr_cli.execution.task import Task
+from clr_cli.execution.training_task import Run
+from clr_cli.records import RunRecord
+
+
+def read_record(run: Run) -> RunRecord:
+    """A run's metrics and result; status ``failed`` where it did not finish. Raises InputError."""
+    directory = run.directory
+    if not directory.finished:
+        return RunRecord(run.arm, run.seed, "failed", directory.read_metrics(), {})
+    result = directory.read_result()
+    return RunRecord(run.arm, run.seed, result["status"], directory.read_metrics(), result)
+
+
+def check_finished(tasks: Sequence[Task]) -> None:
+    """Raises EnvironmentFailure, naming the tasks that could not be finished."""
+    failed = [task.name for task in tasks if not task.directory.finished]
+    if failed:
+        raise EnvironmentFailure(f"{', '.join(failed)} could not be finished")

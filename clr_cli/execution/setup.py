@@ -1,0 +1,61 @@
+"""The sizes of an experiment on this machine, found once: for the plan, the summary, the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from clr_cli.execution.metadata import describe_device
+from clr_cli.execution.training_task import TrainingTask
+from clr_cli.training.loop import resolve_precision
+from clr_cli.training.models import build_model
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Sizes: images of each split, image shape (H, W, C), classes, weights of the model, batches.
+
+    device, precision and threads are those of this process; an engine may run tasks elsewhere.
+    """
+
+    train_size: int
+    val_size: int
+    test_size: int
+    image: tuple[int, int, int]
+    num_classes: int
+    parameters: int
+    steps_per_epoch: int
+    device: str
+    precision: str
+    threads: int | None
+
+
+def measure(task: TrainingTask) -> Setup:
+    """Load the task's data and build its model once, to know their sizes.
+
+    Raises InputError for data, a model or a batch size that cannot be used; EnvironmentFailure.
+    """
+    images, device = task.images()
+    config = task.config
+    steps = images.steps_per_epoch(config.training.batch_size)
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(
+            config.model,
+            in_channels=images.channels,
+            image_size=images.height,
+            num_classes=images.num_classes,
+            allow_code=task.allow_code,
+        )
+    return Setup(
+        train_size=len(images),
+        val_size=len(images.val),
+        test_size=len(images.test),
+        image=(images.height, images.width, images.channels),
+        num_classes=images.num_classes,
+        parameters=sum(weights.numel() for weights in model.parameters()),
+        steps_per_epoch=steps,
+        device=describe_device(device),
+        precision=resolve_precision(config.training.precision, device),
+        threads=torch.get_num_threads() if device.type == "cpu" else None,
+    )

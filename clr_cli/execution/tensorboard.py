@@ -1,0 +1,22 @@
+"""A run's metrics as TensorBoard event files (extra: tensorboard)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clr_cli.records import RunRecord
+
+
+def write_tensorboard(directory: Path, record: RunRecord) -> Path:
+    """The metrics as TensorBoard event files, with the extra ``tensorboard``."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder = directory / "tensorboard"
+    for old in folder.glob("events.*") if folder.exists() else ():
+        old.unlink()
+    with SummaryWriter(str(folder)) as writer:
+        for row in record.epochs:
+            for key, value in row.items():
+                if key not in ("epoch", "iteration"):
+                    writer.add_scalar(key, value, int(row["epoch"]))
+    return folder

@@ -1,0 +1,83 @@
+"""Where files lie: the one place that knows the layout of the output folder.
+
+::
+
+    outputs/<experiment>/train/<arm>/seed-<k>/    one run
+    outputs/<experiment>/tuning/<trial>/seed-<k>/ a trial of an arm at one rate
+    outputs/<experiment>/tuned/<trial>/seed-<k>/  a run of a tuned arm, kept by its rate
+    outputs/<experiment>/range-test/sweep-<k>/    one sweep
+    outputs/<experiment>/compare/                 a comparison (compare-tuned/ after tuning)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# Files of a run or sweep. A kill between two writes leaves a run that can resume.
+CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
+CHECKPOINT = "checkpoint.pt"
+PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
+RESULT = "result.json"
+
+# Files of a comparison.
+SUMMARY = "summary.json"
+RUNS = "runs.csv"
+PAGE = "report.html"
+MARKDOWN = "report.md"
+
+# Files of a range test, beside RESULT.
+BOUNDS = "bounds.yaml"
+CURVES = "range_test.csv"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The folders of one experiment."""
+
+    output_dir: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.output_dir / self.name
+
+    def run(self, arm: str, seed: int) -> Path:
+        return self.folder / "train" / arm / _seed(seed)
+
+    def trial(self, trial: str, seed: int) -> Path:
+        return self.folder / "tuning" / trial / _seed(seed)
+
+    def tuned_run(self, trial: str, seed: int) -> Path:
+        return self.folder / "tuned" / trial / _seed(seed)
+
+    @property
+    def range_test(self) -> Path:
+        return self.folder / "range-test"
+
+    def sweep(self, number: int) -> Path:
+        return self.range_test / f"sweep-{number}"
+
+    def comparison(self, *, tuned: bool = False) -> Path:
+        return self.folder / ("compare-tuned" if tuned else "compare")
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders in which the commands write."""
+        return (self.folder / "train", self.comparison(), self.range_test)
+
+
+def _seed(seed: int) -> str:
+    return f"seed-{seed}"
+
+
+def comparison_in(folder: Path) -> Path:
+    """The comparison's folder, given itself or its experiment's."""
+    inner = folder / "compare"
+    return inner if not (folder / SUMMARY).exists() and inner.is_dir() else folder
+
+
+def range_test_of(comparison: Path) -> Path:
+    """The range test's folder of the experiment to which a comparison's folder belongs."""
+    return comparison.parent / "range-test"
