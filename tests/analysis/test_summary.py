@@ -103,7 +103,7 @@ def test_same_schedule_under_two_names():
     assert comparison["superiority"]["estimate"] == 0.5
     assert comparison["time_to_target"]["ratio"] == 1.0
     assert summary["verdict"] == (
-        "No difference: copy and constant have the same test accuracy in all of 6 paired seeds."
+        "copy and constant are identical: every number is the same in all of 6 paired seeds."
     )
 
 
