@@ -82,6 +82,6 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise InputError(f"{path}: damaged (not JSON); delete it and run again") from None
+        raise InputError(f"cannot be read: {error.strerror}", source=path) from None
+    except (ValueError, RecursionError):
+        raise InputError("damaged (not JSON); delete it and run again", source=path) from None

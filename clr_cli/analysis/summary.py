@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from clr_cli.analysis import stats
-from clr_cli.records import RunRecord
+from clr_cli.analysis.sentences import percent, scope, sentence
+from clr_cli.records import RunRecord, Summary
 
 AUTO_TARGET_SEEDS = 6
 METRICS = ("test_accuracy", "test_loss", "train_loss", "val_accuracy")
@@ -87,10 +88,9 @@ def summarize(
         "tuning": None if tuning is None else dict(tuning),
         "verdict": " ".join(comparison["sentence"] for comparison in comparisons)
         or f"Only {baseline} has run: there is nothing to compare it with.",
-        "scope": _scope(context),
+        "scope": scope(context),
     }
-    plain: dict[str, Any] = _plain(summary)
-    return plain
+    return Summary.model_validate(_plain(summary)).plain()
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _target(
     seeds added later do not move it.
     """
     if target != "auto":
-        return target, f"{_percent(target)} validation accuracy, given before the comparison"
+        return target, f"{percent(target)} validation accuracy, given before the comparison"
     first = [run for run in runs.values() if run.status != "failed"][:AUTO_TARGET_SEEDS]
     if not first:
         raise ValueError("no run of the baseline finished, so there is no automatic target")
@@ -134,7 +134,7 @@ def _target(
     who = f"first {len(first)} runs" if len(first) > 1 else "first run"
     return value, (
         f"the median final validation accuracy of {first[0].arm}'s {who}"
-        f" (seeds {', '.join(str(run.seed) for run in first)}): {_percent(value)}"
+        f" (seeds {', '.join(str(run.seed) for run in first)}): {percent(value)}"
     )
 
 
@@ -285,7 +285,7 @@ def _compare(
         "seeds_needed": None if sd is None else stats.seeds_needed(mean, sd, comparisons),
         "verdict": verdict,
     }
-    return {**numbers, "sentence": _sentence(names, numbers, target, margin, comparisons)}
+    return {**numbers, "sentence": sentence(names, numbers, target, margin, comparisons)}
 
 
 def _ratios(pairs: Sequence[tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
@@ -307,105 +307,6 @@ def _ratios(pairs: Sequence[tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
         "seconds": units[1],
         "reached": dict(zip(("arm", "baseline"), reached or [0, 0], strict=True)),
     }
-
-
-def _sentence(
-    names: tuple[str, str],
-    numbers: Mapping[str, Any],
-    target: float,
-    margin: float,
-    comparisons: int,
-) -> str:
-    arm, base = names
-    difference, n, verdict = numbers["difference"], numbers["n"], numbers["verdict"]
-    seeds = f"{n} paired seed{'s' * (n != 1)}"
-    ends = [difference["low"], difference["high"]]
-    if verdict == "worse":  # said as "worse by": the signs turn round
-        ends = [-difference["high"], -difference["low"]]
-    interval = f"95 % interval {_points(ends[0])} to {_points(ends[1])}"
-    if n == 1:
-        interval = "no interval from one seed"
-    corrected = f"Holm-corrected over {comparisons} arms, " if comparisons > 1 else ""
-    evidence = f"{interval}, {seeds}, {corrected}{_p(numbers['p_holm'])}"
-    signed = f"{_points(difference['mean'], sign=True)} points of test accuracy"
-    time = _time_sentence(arm, numbers["time_to_target"], target, n)
-    match verdict:
-        case "identical":
-            return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
-        case "better" | "worse" as word:
-            size = _points(abs(difference["mean"]))
-            return (
-                f"{arm} is {word} than {base} by {size} points of test accuracy ({evidence}).{time}"
-            )
-        case "equivalent":
-            return (
-                f"{arm} and {base} are equivalent within {_points(margin)} points of test accuracy:"
-                f" difference {_points(difference['mean'], sign=True)} ({interval}, {seeds}).{time}"
-            )
-        case "too_few_seeds":
-            fewest = stats.seeds_for_test(comparisons)
-            least = min(1.0, 2 * comparisons / 2**n)
-            many = f" for {comparisons} comparisons" if comparisons > 1 else ""
-            return (
-                f"Too few seeds to tell {arm} from {base}: with {seeds} no two-sided sign-flip test"
-                f"{many} can succeed at 5 % (the smallest p is {least:.2g}), at least {fewest} are"
-                f" needed; so far {signed} ({interval}).{time}"
-            )
-    said, missing = "No detectable difference between", ""
-    if numbers["p_holm"] <= stats.ALPHA or difference["low"] > 0 or difference["high"] < 0:
-        said = "Not enough to claim a difference between"
-        missing = (
-            "; a claim needs both p of at most 0.05 and a"
-            f" {100 * stats.CLAIM_LEVEL:.0f} % interval without zero"
-        )
-    needed = numbers["seeds_needed"]
-    more = "no feasible number of seeds would show so small a difference"
-    if needed is not None:
-        count = _about(max(needed, n + 1))
-        more = f"about {count} seeds would be needed to show a difference this large"
-    return f"{said} {arm} and {base}: {signed} ({evidence}){missing}; {more}.{time}"
-
-
-def _time_sentence(arm: str, ratios: Mapping[str, Any], target: float, n: int) -> str:
-    reached, ratio = ratios["reached"], ratios["ratio"]
-    goal = f"{_percent(target)} validation accuracy"
-    counts = f"{reached['arm']} of {n} runs, the baseline's in {reached['baseline']}"
-    # Two misses make a ratio of 1, which may not pass for a time.
-    mostly_missed = 2 * reached["arm"] <= n
-    if mostly_missed or not math.isfinite(ratio) or ratio == 0:
-        return f" {goal} was held in {counts}."
-    rest = "" if min(reached.values()) == n else f" (held in {counts})"
-    return f" {arm} reached {goal} in {ratio:.2f} times the iterations{rest}."
-
-
-def _scope(context: Mapping[str, Any]) -> str:
-    epochs = context.get("epochs")
-    budget = f" ({epochs} epochs)" if epochs is not None else ""
-    return (
-        f"One data set ({context.get('dataset', 'unnamed')}), one model"
-        f" ({context.get('model', 'unnamed')}), one budget{budget}: the interval covers the seeds,"
-        " not other data, models or budgets."
-    )
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
-
-
-def _points(fraction: float, *, sign: bool = False) -> str:
-    """A difference of accuracies in points, two decimals, never "-0.00"."""
-    points = round(100 * fraction, 2) + 0.0
-    return f"{points:+.2f}" if sign and points else f"{points:.2f}"
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
-def _about(count: int) -> str:
-    """A number of seeds to two significant digits: it is an estimate."""
-    step = 10 ** max(0, len(str(count)) - 2)
-    return f"{math.ceil(count / step) * step:,}"
 
 
 def _plain(value: Any) -> Any:

@@ -195,8 +195,8 @@ def _costs(
     plan: Plan, tuned: Mapping[str, Any] | None, bounds: Path | None
 ) -> dict[str, dict[str, float]]:
     """Seconds besides training: tuning, and the range test for every arm that uses its bounds."""
-    from clr_cli.files import read_json
     from clr_cli.paths import RESULT
+    from clr_cli.records import RangeTestResult, read
 
     config = plan.config
     costs: dict[str, dict[str, float]] = {arm: {} for arm in plan.arms}
@@ -204,7 +204,7 @@ def _costs(
         costs[arm]["tuning_seconds"] = seconds
     folder = bounds.parent if bounds else plan.options.experiment.range_test
     if (folder / RESULT).exists():
-        seconds = read_json(folder / RESULT)["seconds"]
+        seconds = read(RangeTestResult, folder / RESULT, remedy="run clr range-test again").seconds
         for arm in config.compare.schedules:
             given = config.schedule(arm)
             bounded = {"base_lr", "max_lr"} & set(type(given).model_fields)

@@ -24,6 +24,7 @@ from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.files import read_json, unwritable, write_atomic
 from clr_cli.paths import CHECKPOINT, CONFIG, METRICS, PREVIOUS_CHECKPOINT, RESULT
+from clr_cli.records import RunResult, read
 
 # In the order in which they are put in place: a kill in between leaves a run that can go on.
 FILES = (METRICS, PREVIOUS_CHECKPOINT, CHECKPOINT, RESULT)
@@ -204,6 +205,8 @@ class RunDirectory:
         """The finished run's result. Raises InputError if it or the metrics are damaged."""
         path = self.result_path
         result: Any = read_json(path)
+        if isinstance(result, dict) and "epochs" in result:
+            read(RunResult, path, remedy="delete it and run again")
         rows = result.get("epochs", result.get("points")) if isinstance(result, dict) else None
         if not isinstance(rows, int) or "status" not in result:
             raise InputError(f"{path}: damaged; delete it and run again")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -18,7 +17,8 @@ from matplotlib.figure import Figure
 
 from clr_cli import schedules
 from clr_cli.errors import InputError
-from clr_cli.records import RunRecord
+from clr_cli.paths import RUNS, SUMMARY
+from clr_cli.records import RunRecord, Summary, read
 from clr_cli.report import page
 from clr_cli.report.captions import captions
 from clr_cli.report.figures import comparison as plots
@@ -45,7 +45,8 @@ COLUMNS = (
     "train_seconds",
     "eval_seconds",
 )
-NEEDED = {"experiment", "baseline", "margin", "contract", "target", "arms", "comparisons"}
+MOST_EPOCHS = 1_000_000  # more cannot be drawn
+REMEDY = "run the same clr compare again to write it anew (finished runs are kept)"
 
 # --- files -----------------------------------------------------------------------------------
 
@@ -76,6 +77,8 @@ def read_runs_csv(text: str) -> list[RunRecord]:
     for row in reader:
         epochs = runs.setdefault((row["arm"], int(row["seed"]), row["status"]), [])
         if row["epoch"]:
+            if not 1 <= int(row["epoch"]) <= MOST_EPOCHS:
+                raise ValueError(f"epoch {row['epoch']}")
             epochs.append({key: _number(row[key]) for key in COLUMNS if row.get(key)})
     return [
         RunRecord(arm=arm, seed=seed, status=status, epochs=epochs, result={})  # type: ignore[arg-type]
@@ -88,23 +91,31 @@ def _number(text: str) -> float:
 
 
 def load(folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
-    """(summary, records) of a compare folder; InputError when its files are missing or damaged."""
+    """(summary, records) of a compare folder. Raises InputError for missing or damaged files."""
+    for name in (SUMMARY, RUNS):
+        if not (folder / name).exists():
+            raise InputError(f"{folder}: no {name} here; clr compare writes it")
+    summary = read(Summary, folder / SUMMARY, remedy=REMEDY).plain()
     try:
-        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
-        records = read_runs_csv((folder / "runs.csv").read_text("utf-8"))
-    except FileNotFoundError as error:
-        name = Path(error.filename).name
-        raise InputError(
-            f"{folder}: no {name} here; `clr compare` writes it (to outputs/NAME/compare)"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{folder}: summary.json or runs.csv is damaged: {reason}") from None
-    if not isinstance(summary, dict) or summary.get("schema") != 1 or not summary.keys() >= NEEDED:
-        raise InputError(f"{folder / 'summary.json'}: not a summary that this version can read")
+        records = read_runs_csv((folder / RUNS).read_text("utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"damaged: {reason}; {REMEDY}", source=folder / RUNS) from None
     arms = {arm["name"] for arm in summary["arms"]}
     if {record.arm for record in records} != arms:
-        raise InputError(f"{folder / 'runs.csv'}: not the runs of summary.json ({', '.join(arms)})")
+        raise InputError(f"not the runs of {SUMMARY} ({', '.join(arms)})", source=folder / RUNS)
+    known = [*arms, summary["baseline"]]
+    for comparison in summary["comparisons"]:
+        if comparison["arm"] not in arms or comparison["baseline"] not in known:
+            raise InputError("a comparison of an arm that is not there", source=folder / SUMMARY)
+    try:
+        schedule_curves(summary)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise InputError(
+            f"the schedule of an arm cannot be read ({str(error)[:200]}); {REMEDY}",
+            key="arms",
+            source=folder / SUMMARY,
+        ) from None
     return summary, records
 
 

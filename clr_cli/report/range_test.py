@@ -14,14 +14,16 @@ from matplotlib.figure import Figure
 from clr_cli.analysis.suggest import Estimate, Suggestion
 from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
 from clr_cli.config.yaml_text import dump
-from clr_cli.files import read_json, write_atomic, write_json
+from clr_cli.errors import InputError
+from clr_cli.files import write_atomic, write_json
 from clr_cli.paths import BOUNDS, CURVES, RESULT
-from clr_cli.records import Sweep
+from clr_cli.records import RangeTestResult, Sweep, read
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.save import save_figure
 
 COLUMNS = ("sweep", "iteration", "lr", "train_loss", "train_loss_smooth")
 VAL_COLUMNS = ("val_loss", "val_accuracy", "val_accuracy_smooth")
+REMEDY = "run the same clr range-test again to write it anew (finished sweeps are kept)"
 ESTIMATES = ("base_lr", "max_lr", "steepest", "valley", "minimum")
 
 
@@ -87,10 +89,15 @@ def read_figure(directory: Path) -> Figure | None:
     """The figure again from a range test's files, or None where there is no range test."""
     if not (directory / RESULT).exists():
         return None
-    result = read_json(directory / RESULT)
+    result = read(RangeTestResult, directory / RESULT, remedy=REMEDY).plain()
     stopped = {sweep["seed"]: sweep["stopped"] for sweep in result["sweeps"]}
-    text = (directory / CURVES).read_text(encoding="utf-8")
-    return figure(from_csv(text, stopped), result["estimates"])
+    path = directory / CURVES
+    try:
+        sweeps = from_csv(path.read_text(encoding="utf-8"), stopped)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"damaged: {reason}; {REMEDY}", source=path) from None
+    return figure(sweeps, result["estimates"])
 
 
 def write(
@@ -117,6 +124,7 @@ def write(
         rounded = {"base_lr": rounded_lr(base.value), "max_lr": rounded_lr(top.value)}
         write_atomic(bounds, dump(rounded))
         written.append(bounds)
+    result = RangeTestResult.model_validate(result).plain()
     write_json(directory / RESULT, result)
     return result, [*written, directory / RESULT]
 

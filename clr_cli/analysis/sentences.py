@@ -1,0 +1,108 @@
+"""What a comparison found, in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from clr_cli.analysis import stats
+
+
+def sentence(
+    names: tuple[str, str],
+    numbers: Mapping[str, Any],
+    target: float,
+    margin: float,
+    comparisons: int,
+) -> str:
+    arm, base = names
+    difference, n, verdict = numbers["difference"], numbers["n"], numbers["verdict"]
+    seeds = f"{n} paired seed{'s' * (n != 1)}"
+    ends = [difference["low"], difference["high"]]
+    if verdict == "worse":  # said as "worse by": the signs turn round
+        ends = [-difference["high"], -difference["low"]]
+    interval = f"95 % interval {points(ends[0])} to {points(ends[1])}"
+    if n == 1:
+        interval = "no interval from one seed"
+    corrected = f"Holm-corrected over {comparisons} arms, " if comparisons > 1 else ""
+    evidence = f"{interval}, {seeds}, {corrected}{p_value(numbers['p_holm'])}"
+    signed = f"{points(difference['mean'], sign=True)} points of test accuracy"
+    time = _time_sentence(arm, numbers["time_to_target"], target, n)
+    match verdict:
+        case "identical":
+            return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
+        case "better" | "worse" as word:
+            size = points(abs(difference["mean"]))
+            return (
+                f"{arm} is {word} than {base} by {size} points of test accuracy ({evidence}).{time}"
+            )
+        case "equivalent":
+            return (
+                f"{arm} and {base} are equivalent within {points(margin)} points of test accuracy:"
+                f" difference {points(difference['mean'], sign=True)} ({interval}, {seeds}).{time}"
+            )
+        case "too_few_seeds":
+            fewest = stats.seeds_for_test(comparisons)
+            least = min(1.0, 2 * comparisons / 2**n)
+            many = f" for {comparisons} comparisons" if comparisons > 1 else ""
+            return (
+                f"Too few seeds to tell {arm} from {base}: with {seeds} no two-sided sign-flip test"
+                f"{many} can succeed at 5 % (the smallest p is {least:.2g}), at least {fewest} are"
+                f" needed; so far {signed} ({interval}).{time}"
+            )
+    said, missing = "No detectable difference between", ""
+    if numbers["p_holm"] <= stats.ALPHA or difference["low"] > 0 or difference["high"] < 0:
+        said = "Not enough to claim a difference between"
+        missing = (
+            "; a claim needs both p of at most 0.05 and a"
+            f" {100 * stats.CLAIM_LEVEL:.0f} % interval without zero"
+        )
+    needed = numbers["seeds_needed"]
+    more = "no feasible number of seeds would show so small a difference"
+    if needed is not None:
+        count = about(max(needed, n + 1))
+        more = f"about {count} seeds would be needed to show a difference this large"
+    return f"{said} {arm} and {base}: {signed} ({evidence}){missing}; {more}.{time}"
+
+
+def _time_sentence(arm: str, ratios: Mapping[str, Any], target: float, n: int) -> str:
+    reached, ratio = ratios["reached"], ratios["ratio"]
+    goal = f"{percent(target)} validation accuracy"
+    counts = f"{reached['arm']} of {n} runs, the baseline's in {reached['baseline']}"
+    # Two misses make a ratio of 1, which may not pass for a time.
+    mostly_missed = 2 * reached["arm"] <= n
+    if mostly_missed or not math.isfinite(ratio) or ratio == 0:
+        return f" {goal} was held in {counts}."
+    rest = "" if min(reached.values()) == n else f" (held in {counts})"
+    return f" {arm} reached {goal} in {ratio:.2f} times the iterations{rest}."
+
+
+def scope(context: Mapping[str, Any]) -> str:
+    epochs = context.get("epochs")
+    budget = f" ({epochs} epochs)" if epochs is not None else ""
+    return (
+        f"One data set ({context.get('dataset', 'unnamed')}), one model"
+        f" ({context.get('model', 'unnamed')}), one budget{budget}: the interval covers the seeds,"
+        " not other data, models or budgets."
+    )
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def points(fraction: float, *, sign: bool = False) -> str:
+    """A difference of accuracies in points, two decimals, never "-0.00"."""
+    points = round(100 * fraction, 2) + 0.0
+    return f"{points:+.2f}" if sign and points else f"{points:.2f}"
+
+
+def p_value(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def about(count: int) -> str:
+    """A number of seeds to two significant digits: it is an estimate."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return f"{math.ceil(count / step) * step:,}"

@@ -1,0 +1,153 @@
+"""Result files that somebody or something has changed: a page or one clear line, no traceback."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from clr_cli.errors import InputError
+from clr_cli.records import RangeTestResult, RunResult, read
+from clr_cli.report import comparison as report
+from clr_cli.report import range_test, write
+
+REFERENCE = Path(__file__).parents[2] / "outputs" / "reference" / "svhn-9.6k"
+MUTATIONS = int(os.environ.get("CLR_TEST_FUZZ", "150"))
+VALUES = [
+    None, True, False, 0, 1, -1, 0.5, -0.5, 1e308, -1e308, 10**400, float("nan"), float("inf"),
+    "", "0.5", "nan", "<script>alert(1)</script>", "a\nb\x1b[2J", "x" * 100_000, [], {}, [1],
+    {"a": 1}, [[[[]]]], {"values": {}}, 2**63, 1e-320,
+]  # fmt: skip
+
+
+def places(tree, path=()):
+    """The path of every value in a tree."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, value in items:
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*path, key))
+
+
+def mutated(tree, random_: random.Random):
+    """The tree with one to three values changed, removed, added or swapped."""
+    tree = copy.deepcopy(tree)
+    for _ in range(random_.randint(1, 3)):
+        *parents, last = random_.choice(list(places(tree)))
+        node = tree
+        for key in parents:
+            node = node[key]
+        action = random_.randrange(4)
+        if action == 0 and isinstance(node, dict):
+            del node[last]
+        elif action == 1 and isinstance(node, dict):
+            node[random_.choice(["extra", "", "\x00", "<b>", last * 2])] = random_.choice(VALUES)
+        elif action == 2:
+            node[last] = [node[last]]
+        else:
+            node[last] = random_.choice(VALUES)
+    return tree
+
+
+def one_line(error: InputError, path: Path) -> None:
+    line = str(error)
+    assert "\n" not in line
+    assert len(line) < 1000
+    assert str(path.parent) in line
+
+
+@pytest.fixture(scope="module")
+def summary():
+    return json.loads((REFERENCE / "compare" / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("first", range(0, MUTATIONS, 50))
+def test_a_mutated_summary_gives_a_page_or_a_line(summary, first, tmp_path):
+    shutil.copy(REFERENCE / "compare" / "runs.csv", tmp_path)
+    path = tmp_path / "summary.json"
+    pages = 0
+    for seed in range(first, first + 50):
+        path.write_text(json.dumps(mutated(summary, random.Random(seed))))
+        try:
+            loaded, records = report.load(tmp_path)
+            # Drawing is slow: every tenth page has its figures.
+            drawn = report.figures(loaded, records) if pages % 10 == 0 else {}
+            page = report.render(loaded, records, drawn, **loaded["reproduce"])
+            assert "<script" not in page
+            assert report.markdown(loaded)
+            pages += 1
+        except InputError as error:
+            one_line(error, path)
+    assert 0 < pages < 50
+
+
+def test_a_mutated_range_test_gives_a_figure_or_a_line(tmp_path):
+    for name in ("result.json", "range_test.csv"):
+        shutil.copy(REFERENCE / "range-test" / name, tmp_path)
+    path = tmp_path / "result.json"
+    tree = json.loads(path.read_text())
+    figures = 0
+    for seed in range(MUTATIONS):
+        path.write_text(json.dumps(mutated(tree, random.Random(seed))))
+        try:
+            if seed % 10:
+                read(RangeTestResult, path, remedy=range_test.REMEDY)
+            else:
+                range_test.read_figure(tmp_path)
+            figures += 1
+        except InputError as error:
+            one_line(error, path)
+    assert 0 < figures < MUTATIONS
+
+
+def test_a_mutated_run_is_read_or_refused_in_a_line(tmp_path):
+    names = [f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")]
+    tree = {
+        "schema": 1, "seed": 0, "status": "finished", "arm": "clr", "diverged": None, "epochs": 8,
+        "final": dict.fromkeys(names, 0.5), "schedule": {"kind": "constant", "lr": 0.1},
+        "train_seconds": 4.5, "images_per_second": 1000.0, "iterations_per_epoch": 140,
+        "num_classes": 10, "device": "cpu", "precision": "bf16", "threads": 1,
+        "versions": {"clr": "0.1.0"},
+    }  # fmt: skip
+    path = tmp_path / "result.json"
+    reads = 0
+    for seed in range(MUTATIONS):
+        path.write_text(json.dumps(mutated(tree, random.Random(seed))))
+        try:
+            assert read(RunResult, path, remedy="delete it").status in ("finished", "diverged")
+            reads += 1
+        except InputError as error:
+            one_line(error, path)
+    assert 0 < reads < MUTATIONS
+
+
+def test_mutated_runs_give_a_page_or_a_line(summary, tmp_path):
+    text = (REFERENCE / "compare" / "runs.csv").read_text()
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    path = tmp_path / "runs.csv"
+    for seed in range(MUTATIONS // 10):
+        random_ = random.Random(seed)
+        rows = [line.split(",") for line in text.splitlines()]
+        row = random_.choice(rows)
+        row[random_.randrange(len(row))] = random_.choice(
+            ["", "nan", "inf", "1e308", "x" * 1000, "<script>", "-1", "9" * 5000, '"', "\x00"]
+        )
+        path.write_text("\n".join(",".join(row) for row in rows))
+        try:
+            loaded, records = report.load(tmp_path)
+            assert "<script" not in report.render(loaded, records, report.figures(loaded, records))
+        except InputError as error:
+            one_line(error, path)
+
+
+def test_clr_report_writes_nothing_for_a_damaged_summary(tmp_path):
+    (tmp_path / "summary.json").write_text('{"schema": 1, "experiment": 3}')
+    (tmp_path / "runs.csv").write_text(report.write_runs_csv([]))
+    with pytest.raises(InputError, match="experiment: 3 does not fit"):
+        write.remake(tmp_path, ["png"], None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs.csv", "summary.json"]
