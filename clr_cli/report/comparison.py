@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -46,6 +47,7 @@ COLUMNS = (
     "eval_seconds",
 )
 MOST_EPOCHS = 1_000_000  # more cannot be drawn
+LARGEST = 1e30  # beyond, a figure cannot be drawn
 REMEDY = "run the same clr compare again to write it anew (finished runs are kept)"
 
 # --- files -----------------------------------------------------------------------------------
@@ -87,7 +89,10 @@ def read_runs_csv(text: str) -> list[RunRecord]:
 
 
 def _number(text: str) -> float:
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+    number = int(text) if text.lstrip("-").isdigit() else float(text)
+    if math.isfinite(number) and abs(number) > LARGEST:
+        raise ValueError(f"{text} is too large")
+    return number
 
 
 def load(folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
