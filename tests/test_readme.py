@@ -1,36 +1,57 @@
-"""The README's numbers are those of the files under outputs/reference."""
+"""The READMEs' numbers are those of the files under outputs/reference, and their links lead on."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from clr_cli import schedules
 from clr_cli.cli.results import print_summary
 from clr_cli.report import comparison as report
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "outputs" / "reference"
+PAGES = ["", "clr_cli", "configs", "outputs/reference", "tests", "tests/benchmarks"]
 
 
-@pytest.mark.parametrize("folder", ["quickstart", "svhn-9.6k/compare-tuned"])
-def test_the_tables_are_as_the_tool_prints_them(folder, capsys):
+def readme(folder: str) -> str:
+    return (ROOT / folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("folder", "pages"),
+    [("quickstart", [""]), ("svhn-9.6k/compare-tuned", ["", "outputs/reference"])],
+)
+def test_the_tables_are_as_the_tool_prints_them(folder, pages, capsys):
     summary, records = report.load(REFERENCE / folder)
     assert len(records) == sum(arm["n"] for arm in summary["arms"])
     print_summary(summary)
     table = capsys.readouterr().out.strip().split("\n\n")[0]
     assert len(table.splitlines()) == 2 + len(summary["arms"])
-    assert table in README
-    assert any(comparison["sentence"] in README for comparison in summary["comparisons"])
+    for page in pages:
+        assert table in readme(page)
+    assert any(comparison["sentence"] in readme("") for comparison in summary["comparisons"])
 
 
 def test_the_annealing_controls_are_quoted_as_printed():
     summary, _ = report.load(REFERENCE / "svhn-9.6k" / "compare")
     sentence = next(c["sentence"] for c in summary["comparisons"] if c["arm"] == "clr")
     quoted = sentence.partition(", 8 paired seeds")[0]
-    assert f'"{quoted})"' in README
+    assert f'"{quoted})"' in readme("outputs/reference")
+
+
+def test_the_post_is_compared_as_the_program_prints_it(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    monkeypatch.setattr("sys.argv", ["", str(REFERENCE / "svhn-9.6k" / "compare-tuned")])
+    import post_figures
+
+    post_figures.main()
+    rows = capsys.readouterr().out.strip().splitlines()[2:]
+    assert len(rows) > 10
+    assert "\n".join(rows) in readme("outputs/reference")
 
 
 def test_the_finders_table_is_as_the_benchmark_prints_it(monkeypatch):
@@ -39,11 +60,22 @@ def test_the_finders_table_is_as_the_benchmark_prints_it(monkeypatch):
 
     files = [REFERENCE / "finders" / f"{name}-550.json" for name in ("svhn", "synthetic")]
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    assert "\n".join(finders.table(results)) in README
+    assert "\n".join(finders.table(results)) in readme("tests/benchmarks")
 
 
-def test_every_figure_is_there():
-    paths = [part.partition(")")[0] for part in README.split("](")[1:]]
-    figures = [path for path in paths if path.endswith(".png")]
-    assert len(figures) >= 4
-    assert all((ROOT / path).is_file() for path in figures)
+@pytest.mark.parametrize("folder", PAGES)
+def test_every_link_and_figure_is_there(folder):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", readme(folder))
+    local = [link for link in links if "://" not in link]
+    assert all((ROOT / folder / link).exists() for link in local), local
+
+
+def test_every_promise_names_a_test_that_is_there():
+    named = set(re.findall(r"`([a-z_/]+\.py)`", readme("tests")))
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []
+
+
+def test_the_front_page_is_one_page_and_names_every_schedule():
+    assert len(readme("").splitlines()) <= 150
+    assert [kind for kind in schedules.KINDS if f"`{kind}`" not in readme("")] == []

@@ -1,6 +1,6 @@
 """The numbers in the original post's figures beside the same numbers of a comparison of ours.
 
-    python tests/benchmarks/seed_figures.py outputs/reference/svhn-9.6k
+    python tests/benchmarks/post_figures.py outputs/reference/svhn-9.6k
 
 Reads runs.csv alone. A number is the mean over seeds, with the least and the greatest; the post
 has one run of each arm, read off its figures. A cycle of the post is 10 epochs: it ends at epoch
@@ -38,18 +38,18 @@ def worst(key: str, *, after: int = CYCLE) -> Read:
 
 # (what, arm, the post's number, how to read ours)
 POINTS: list[tuple[str, str, str, Read]] = [
-    ("train loss, epoch 1", "clr_seed", "2.1", at("train_loss", 1)),
+    ("train loss, epoch 1", "clr_post", "2.1", at("train_loss", 1)),
     ("train loss, epoch 1", "constant", "1.35", at("train_loss", 1)),
-    ("train loss, epoch 80", "clr_seed", "0.10", at("train_loss", 80)),
+    ("train loss, epoch 80", "clr_post", "0.10", at("train_loss", 80)),
     ("train loss, epoch 80", "constant", "0.21", at("train_loss", 80)),
-    ("test loss at cycle ends", "clr_seed", "0.26", ends("test_loss")),
-    ("test loss, epoch 80", "clr_seed", "", at("test_loss", 80)),
+    ("test loss at cycle ends", "clr_post", "0.26", ends("test_loss")),
+    ("test loss, epoch 80", "clr_post", "", at("test_loss", 80)),
     ("test loss, epoch 80", "constant", "0.42", at("test_loss", 80)),
-    ("highest test loss within cycles", "clr_seed", "1.0", worst("test_loss")),
-    ("test accuracy at cycle ends", "clr_seed", "95 %", ends("test_accuracy")),
-    ("test accuracy, epoch 80", "clr_seed", "95 %", at("test_accuracy", 80)),
+    ("highest test loss within cycles", "clr_post", "1.0", worst("test_loss")),
+    ("test accuracy at cycle ends", "clr_post", "95 %", ends("test_accuracy")),
+    ("test accuracy, epoch 80", "clr_post", "95 %", at("test_accuracy", 80)),
     ("test accuracy, epoch 80", "constant", "91 %", at("test_accuracy", 80)),
-    ("lowest test accuracy within cycles", "clr_seed", "76 %", worst("test_accuracy")),
+    ("lowest test accuracy within cycles", "clr_post", "76 %", worst("test_accuracy")),
     ("lowest test accuracy after epoch 10", "constant", "", worst("test_accuracy")),
 ]
 
