@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 class InputError(Exception):
@@ -34,3 +36,15 @@ class InputError(Exception):
 
 class EnvironmentFailure(Exception):
     """The machine failed us: a full disk, a lost worker, a held lock (exit code 1)."""
+
+
+def reason(error: Mapping[str, Any]) -> str:
+    """What one of pydantic's errors says, after its key: ``-1 must be greater than 0``."""
+    message: str = error["msg"]
+    if error["type"] == "value_error":  # raised by a model of ours
+        return message.removeprefix("Value error, ")
+    text = repr(error["input"])
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
+    if message.startswith("Input should be "):
+        return f"{shown} must be {message.removeprefix('Input should be ')}"
+    return f"{shown}: {message[:1].lower()}{message[1:]}"

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 import random
 import subprocess
 import sys
-from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
+from typing import Annotated
 
 import pytest
 import torch
+from pydantic import Field
 from torch.optim import lr_scheduler
 
-from clr_cli import schedules
-from clr_cli.schedules import KINDS, make, parameters, resolved
+from clr_cli.schedules import (
+    KINDS,
+    Schedule,
+    base,
+    cycles,
+    decays,
+    entry,
+    kind,
+    make,
+    parameters,
+    resolved,
+)
 
 ITERATIONS = 2500
 DRAWS = range(4)
@@ -120,6 +133,22 @@ def test_sgdr_equals_cosine_annealing_warm_restarts(t_mult, draw):
     assert_same(make("sgdr", params, **RUN), rates)
 
 
+# Hägele et al. 2024, section 3: the rate over the peak's, after a part u of the fall.
+WSD_FALLS = {
+    "linear": lambda u: 1 - u,
+    "cosine": lambda u: (1 + math.cos(math.pi * u)) / 2,
+    "sqrt": lambda u: 1 - math.sqrt(u),
+}
+
+
+def wsd_height(decay, total, share, iteration):
+    fall = share * total
+    begin = total - fall
+    if iteration <= begin:
+        return 1.0
+    return WSD_FALLS[decay](min(1.0, (iteration - begin) / fall))
+
+
 def drawn(kind, rng):
     """(parameters, the torch scheduler's constructor) of a random decaying schedule."""
     params, build = {
@@ -148,6 +177,18 @@ def drawn(kind, rng):
             {"min_lr": (e := rng.choice([0.0, 0.001])), "total": (t := rng.randint(2500, 4000))},
             lambda o: lr_scheduler.CosineAnnealingLR(o, t, e),
         ),
+        "linear": lambda: (
+            {"total": (t := rng.randint(1500, 2400))},
+            lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, t),
+        ),
+        "wsd": lambda: (
+            {
+                "total": (t := rng.randint(2000, 2400)),
+                "decay_share": (s := rng.uniform(0.05, 1)),
+                "decay": (d := rng.choice([*WSD_FALLS])),
+            },
+            lambda o: lr_scheduler.LambdaLR(o, lambda i: wsd_height(d, t, s, i)),
+        ),
         "inverse": lambda: (
             {"gamma": (g := 10 ** rng.uniform(-5, -1)), "power": (p := rng.uniform(0.3, 2))},
             lambda o: lr_scheduler.LambdaLR(o, lambda i: (1 + g * i) ** -p),  # Caffe's formula
@@ -156,7 +197,10 @@ def drawn(kind, rng):
     return params, build
 
 
-DECAYS = ["constant", "step", "multistep", "exponential", "polynomial", "cosine", "inverse"]
+DECAYS = [
+    *("constant", "step", "multistep", "exponential", "polynomial", "cosine", "inverse"),
+    *("linear", "wsd"),
+]
 
 
 @pytest.mark.parametrize("draw", DRAWS)
@@ -196,6 +240,21 @@ def test_warmup_equals_sequential_lr():
     params = {"lr": 0.2, "warmup": 300, "warmup_start_factor": 0.05}
     schedule = make("cosine", params, iterations_per_epoch=10, total_iterations=2500)
     assert_same(schedule, rates)
+
+
+@pytest.mark.parametrize("decay", WSD_FALLS)
+def test_wsd_warms_up_stays_and_falls(decay):
+    params = {"lr": 0.2, "min_lr": 0.02, "warmup": 500, "decay": decay, "decay_share": 0.2}
+    schedule = make("wsd", params, **RUN)
+    assert schedule.lr(250) == pytest.approx((0.002 + 0.2) / 2)
+    assert [schedule.lr(i) for i in (500, 3000, 6500)] == [0.2] * 3
+    middle = 0.02 + 0.18 * WSD_FALLS[decay](0.5)
+    assert [schedule.lr(i) for i in (7250, 8000, 9000)] == pytest.approx([middle, 0.02, 0.02])
+
+
+def test_linear_goes_to_zero_and_never_reaches_it_in_a_run():
+    schedule = make("linear", {"lr": 0.2, "warmup": 4000}, **RUN)
+    assert [schedule.lr(i) for i in (4000, 6000, 7999)] == pytest.approx([0.2, 0.1, 0.2 / 4000])
 
 
 @pytest.mark.parametrize("shape", ["triangle", "sine", "cosine", "sawtooth"])
@@ -320,9 +379,9 @@ def test_the_warmup_shortens_what_lasts_the_whole_run():
 
 
 def test_decays_hold_their_last_rate_after_their_end():
-    for kind, last in {"cosine": 0.01, "polynomial": 0.01, "one_cycle": 0.14 / 25 / 1e4}.items():
-        params = {"total": 100} | ({} if kind == "one_cycle" else {"min_lr": 0.01})
-        schedule = make(kind, params, **RUN)
+    for name, last in {"cosine": 0.01, "polynomial": 0.01, "one_cycle": 0.14 / 25 / 1e4}.items():
+        params = {"total": 100} | ({} if name == "one_cycle" else {"min_lr": 0.01})
+        schedule = make(name, params, **RUN)
         assert [schedule.lr(i) for i in (100, 101, 7999)] == pytest.approx([last] * 3)
 
 
@@ -373,51 +432,59 @@ def test_parameters_describe_what_make_takes(kind):
     [
         ("clr", {"max_lr": 0.01, "base_lr": 0.1}, "max_lr: 0.01 is below base_lr 0.1"),
         ("cosine", {"lr": 0.01, "min_lr": 0.1}, "lr: 0.01 is below min_lr 0.1"),
-        ("constant", {"lr": 0}, "lr: 0 must be above 0"),
-        ("constant", {"lr": -1.0}, "lr: -1.0 must be above 0"),
-        ("constant", {"lr": math.nan}, "lr: nan is not finite"),
-        ("clr", {"max_lr": math.inf}, "max_lr: inf is not finite"),
-        ("constant", {"lr": True}, "lr: True is not a number"),
-        ("constant", {"lr": "0.1"}, "lr: '0.1' is not a number"),
-        ("clr", {"step_size": 0}, "step_size: 0 must be at least 1"),
-        ("clr", {"step_size": 2.5}, "step_size: 2.5 is not a whole number"),
-        ("clr", {"step_size": True}, "step_size: True is not a whole number"),
+        ("constant", {"lr": 0}, "lr: 0 must be greater than 0"),
+        ("constant", {"lr": -1.0}, "lr: -1.0 must be greater than 0"),
+        ("constant", {"lr": math.nan}, "lr: nan must be a finite number"),
+        ("clr", {"max_lr": math.inf}, "max_lr: inf must be a finite number"),
+        ("constant", {"lr": True}, "lr: True must be a valid number"),
+        ("constant", {"lr": "0.1"}, "lr: '0.1' must be a valid number"),
+        ("clr", {"step_size": 0}, "step_size: 0 must be greater than or equal to 1"),
+        ("clr", {"step_size": 2.5}, "step_size: 2.5 must be a valid integer"),
+        ("clr", {"step_size": True}, "step_size: True must be a valid integer"),
         ("clr", {"step_size_down": 0}, "step_size_down: 0 must be"),
         ("clr", {"step_size": 9, "step_size_epochs": 1}, "step_size: give step_size or"),
         ("clr", {"step_size_epochs": 0.001}, "step_size_epochs: 0.001 is less than one iteration"),
-        ("clr", {"step_size_epochs": -1}, "step_size_epochs: -1 must be at least 0"),
-        ("clr", {"step_size_epochs": math.nan}, "step_size_epochs: nan is not finite"),
+        (
+            "clr",
+            {"step_size_epochs": -1},
+            "step_size_epochs: -1 must be greater than",
+        ),
+        ("clr", {"step_size_epochs": math.nan}, "step_size_epochs: nan must be a finite number"),
         ("clr", {"gamma": 0.9}, "gamma: the schedule kind clr has no such key"),
         ("clr", {"shape": "sine"}, "shape: the schedule kind clr has no such key"),
         ("clr", {"base_lr_epochs": 1}, "base_lr_epochs: the schedule kind clr has no"),
-        ("cyclic", {"shape": "square"}, "shape: 'square' is not one of triangle, sine"),
+        ("cyclic", {"shape": "square"}, "shape: 'square' must be 'triangle', 'sine'"),
         ("cyclic", {"gamma": 0.9}, "gamma: only for amplitude exponential, not constant"),
-        ("exp_range", {"gamma": 0.0}, "gamma: 0.0 must be above 0"),
-        ("exp_range", {"gamma": 1.1}, "gamma: 1.1 must be at most 1"),
-        ("step", {"gamma": -0.5}, "gamma: -0.5 must be above 0"),
+        ("exp_range", {"gamma": 0.0}, "gamma: 0.0 must be greater than 0"),
+        ("exp_range", {"gamma": 1.1}, "gamma: 1.1 must be less than or equal to 1"),
+        ("step", {"gamma": -0.5}, "gamma: -0.5 must be greater than 0"),
         ("multistep", {"milestones": [20, 10]}, "milestones: [20, 10] must increase"),
-        ("multistep", {"milestones": [0, 10]}, "milestones: 0 must be at least 1"),
-        ("multistep", {"milestones": 10}, "milestones: 10 is not a list"),
-        ("sgdr", {"t_mult": 0}, "t_mult: 0 must be at least 1"),
-        ("sgdr", {"t_mult": 1.5}, "t_mult: 1.5 is not a whole number"),
-        ("one_cycle", {"pct_start": 1.5}, "pct_start: 1.5 must be at most 1"),
+        ("multistep", {"milestones": [0, 10]}, "milestones: 0 must be greater than or equal to 1"),
+        ("multistep", {"milestones": 10}, "milestones: 10 must be a valid tuple"),
+        ("sgdr", {"t_mult": 0}, "t_mult: 0 must be greater"),
+        ("sgdr", {"t_mult": 1.5}, "t_mult: 1.5 must be a valid integer"),
+        ("one_cycle", {"pct_start": 1.5}, "pct_start: 1.5 must be less than"),
         (
             "one_cycle",
             {"three_phase": True, "pct_start": 0.6},
             "pct_start: 0.6 must be at most 0.5",
         ),
-        ("one_cycle", {"three_phase": 1}, "three_phase: 1 is not one of True, False"),
-        ("one_cycle", {"anneal": "exp"}, "anneal: 'exp' is not one of cos, linear"),
-        ("one_cycle", {"div_factor": 0.5}, "div_factor: 0.5 must be at least 1"),
+        ("one_cycle", {"three_phase": 1}, "three_phase: 1 must be a valid boolean"),
+        ("one_cycle", {"anneal": "exp"}, "anneal: 'exp' must be 'cos' or 'linear'"),
+        ("one_cycle", {"div_factor": 0.5}, "div_factor: 0.5 must be greater"),
         ("clr", {"base_momentum": 0.8}, "base_momentum: give base_momentum and max_momentum"),
         ("clr", {"base_momentum": 0.9, "max_momentum": 0.8}, "max_momentum: 0.8 is below"),
-        ("clr", {"base_momentum": 0.9, "max_momentum": 1.0}, "max_momentum: 1.0 must be below 1"),
+        (
+            "clr",
+            {"base_momentum": 0.9, "max_momentum": 1.0},
+            "max_momentum: 1.0 must be less",
+        ),
         ("constant", {"base_momentum": 0.9}, "base_momentum: the schedule kind constant has no"),
         ("constant", {"warmup": 8000}, "warmup: 8000 leaves nothing of the run's 8000"),
-        ("constant", {"warmup": -1}, "warmup: -1 must be at least 0"),
+        ("constant", {"warmup": -1}, "warmup: -1 must be greater than or equal to 0"),
         ("constant", {"warmup": 9, "warmup_start_factor": 0}, "warmup_start_factor: 0 must be"),
         ("triangle", {}, "kind: 'triangle' is not a schedule; did you mean triangular?"),
-        ("zzz", {}, "kind: 'zzz' is not a schedule; known: constant, clr"),
+        ("zzz", {}, "kind: 'zzz' is not a schedule; known: clr, triangular"),
     ],
 )
 def test_errors_begin_with_the_key(kind, params, message):
@@ -426,24 +493,125 @@ def test_errors_begin_with_the_key(kind, params, message):
     assert str(caught.value).startswith(message)
 
 
-def test_a_schedule_is_added_by_a_class_and_a_line(monkeypatch):
-    @dataclass(frozen=True, kw_only=True)
-    class Drop(schedules.Schedule):
-        high: float = schedules._param("rate before the drop", 0.1, gt=0)
-        after: int = schedules._duration("when it drops", lambda epoch, run: run // 2)
+def test_a_schedule_is_added_by_one_class(monkeypatch):
+    monkeypatch.setattr(base, "KINDS", KINDS)  # both are put back at the end
+    for name in ("KINDS", "FIXED"):
+        monkeypatch.setitem(getattr(base, name), "drop", None)
+
+    @kind("drop")
+    class Drop(Schedule):
+        high: base.Rate = Field(0.1, description="rate before the drop")
+        after: Annotated[base.Iterations, base.Lasts(run=Fraction(1, 2))] = Field(
+            description="when it drops (default run / 2)"
+        )
 
         def lr(self, iteration):
             return self.high if iteration < self.after else self.high / 10
 
-    monkeypatch.setitem(KINDS, "drop", Drop)
     assert [p.name for p in parameters("drop") if p.duration] == ["after", "warmup"]
     schedule = make("drop", {"high": 1, "after_epochs": 3, "warmup_epochs": 1}, **RUN)
     assert [schedule.lr(i) for i in (50, 399, 400)] == pytest.approx([0.505, 1.0, 0.1])
-    with pytest.raises(ValueError, match=r"^high: -1 must be above 0$"):
+    assert make("drop", **RUN).after == 4000
+    with pytest.raises(ValueError, match=r"^high: -1 must be greater than 0$"):
         make("drop", {"high": -1}, **RUN)
 
 
 def test_schedules_need_neither_torch_nor_numpy():
-    code = "import sys, clr_cli.schedules; print({'torch', 'numpy'} & set(sys.modules))"
+    code = (
+        "import sys; from clr_cli import schedules; schedules.make('clr', step_size=9).lr(5);"
+        "print({'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "message"),
+    [
+        ("clr", {}, "step_size: give it in iterations, or give iterations_per_epoch"),
+        ("cosine", {}, "total: give it in iterations, or give total_iterations"),
+        ("clr", {"step_size_epochs": 1}, "step_size_epochs: give it in iterations, or"),
+    ],
+)
+def test_outside_a_run_durations_are_asked_for(kind, params, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        make(kind, params)
+
+
+def test_keys_can_be_keywords():
+    assert make("clr", base_lr=0.01, step_size=100) == make(
+        "clr", {"base_lr": 0.01, "step_size": 100}
+    )
+
+
+# ---- as torch's schedulers -----------------------------------------------------------------------
+
+CLR = {"base_lr": 0.01, "max_lr": 0.2, "step_size": 7}
+MOMENTA = {"base_momentum": 0.8, "max_momentum": 0.95}
+
+
+def trained(steps, make_scheduler, interrupted_at=None):
+    """The weights after ``steps`` updates of a small model whose bias has a tenth of the rate."""
+
+    def fresh():
+        torch.manual_seed(3)
+        model = torch.nn.Linear(4, 2)
+        groups = [{"params": [model.weight]}, {"params": [model.bias], "lr": 0.1}]
+        optimizer = torch.optim.SGD(groups, lr=1.0, momentum=0.9)
+        return model, optimizer, make_scheduler(optimizer)
+
+    model, optimizer, scheduler = fresh()
+    data = torch.randn(steps, 8, 4, generator=torch.Generator().manual_seed(1))
+    for step, batch in enumerate(data):
+        if step == interrupted_at:
+            saved = [item.state_dict() for item in (model, optimizer, scheduler)]
+            model, optimizer, scheduler = fresh()
+            for item, state in zip((model, optimizer, scheduler), saved, strict=True):
+                item.load_state_dict(state)
+        optimizer.zero_grad()
+        model(batch).square().mean().backward()
+        optimizer.step()
+        scheduler.step()
+    return torch.cat([parameter.flatten() for parameter in model.parameters()])
+
+
+def test_a_torch_scheduler_trains_as_torchs_own():
+    ours = trained(40, make("clr", **CLR, **MOMENTA).torch)
+    theirs = trained(
+        40,
+        lambda optimizer: lr_scheduler.CyclicLR(
+            optimizer,
+            base_lr=[0.01, 0.001],
+            max_lr=[0.2, 0.02],
+            step_size_up=7,
+            base_momentum=0.8,
+            max_momentum=0.95,
+        ),
+    )
+    torch.testing.assert_close(ours, theirs)
+    assert not torch.allclose(ours, trained(40, make("constant", lr=0.01).torch))
+
+
+def test_a_torch_scheduler_goes_on_from_its_state_dict(tmp_path):
+    schedule = make("clr", **CLR, **MOMENTA)
+    assert torch.equal(trained(40, schedule.torch, interrupted_at=23), trained(40, schedule.torch))
+    scheduler = schedule.torch(torch.optim.SGD([torch.zeros(1)], lr=1.0))
+    torch.save(scheduler.state_dict(), tmp_path / "state.pt")
+    assert torch.load(tmp_path / "state.pt", weights_only=True) == scheduler.state_dict()
+
+
+def test_a_torch_scheduler_moves_beta1_where_there_are_betas():
+    optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    scheduler = make("clr", **CLR, **MOMENTA).torch(optimizer)
+    betas = []
+    for _ in range(8):
+        betas.append(optimizer.param_groups[0]["betas"])
+        optimizer.step()
+        scheduler.step()
+    assert [betas[0], betas[7]] == [(0.95, 0.999), (pytest.approx(0.8), 0.999)]
+
+
+def test_the_examples_in_the_docstrings_hold():
+    results = [doctest.testmod(module) for module in (base, cycles, decays, entry)]
+    assert sum(result.failed for result in results) == 0
+    assert sum(result.attempted for result in results) > 15

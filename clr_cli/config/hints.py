@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from clr_cli.errors import reason
+
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
@@ -25,6 +27,7 @@ def explain(
     loc = [str(part) for part in error["loc"]]
     if loc[:1] == ["schedules"] and len(loc) > 2 and loc[2] in kinds:
         del loc[2]  # the union's tag
+        del loc[3:]  # the kinds of value that a key could have had
     if loc[:1] == ["compare"]:
         del loc[2:]  # the kinds of value that seeds and target could have had
     key = ".".join(loc) or "config"
@@ -42,7 +45,7 @@ def explain(
     if kind == "string_pattern_mismatch":
         rule = "may hold only letters, digits and . _ + -, at most 100, a letter or digit first"
         return f"{key}: {_shown(error['input'])} {rule}"
-    return f"{key}: {_shown(error['input'])}: {message[:1].lower()}{message[1:]}"
+    return f"{key}: {reason(error)}"
 
 
 def _keys_at(

@@ -1,0 +1,22 @@
+"""Learning-rate schedules as pure functions of the iteration; torch only where asked for.
+
+A schedule is a frozen model of its parameters; `lr(i)` is the rate of the i-th update (from 0 on),
+so resuming, previews, plots and training share one definition and there is no state to save.
+To add one: a class with ``@kind("its_name")``, in decays.py or cycles.py.
+"""
+
+from clr_cli.schedules import cycles, decays
+from clr_cli.schedules.base import KINDS, Schedule, kind
+from clr_cli.schedules.entry import Parameter, make, parameters, resolved
+
+__all__ = [
+    "KINDS",
+    "Parameter",
+    "Schedule",
+    "cycles",
+    "decays",
+    "kind",
+    "make",
+    "parameters",
+    "resolved",
+]

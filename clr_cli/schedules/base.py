@@ -1,0 +1,160 @@
+"""What every schedule is: a frozen model of its parameters and a pure function of the iteration.
+
+The fields of a class are its config keys. Type, limits, default and help stand there once; the
+config, its JSON Schema, the help and the checks follow from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, pi, sin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from clr_cli.schedules.as_torch import ScheduleLR
+
+Rate = Annotated[float, Field(gt=0)]
+FinalRate = Annotated[float, Field(ge=0)]
+Factor = Annotated[float, Field(gt=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)] | None
+Iterations = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Lasts:
+    """Marks a field as a duration, and says what it is by default in ``make``.
+
+    ``epochs`` is a number of epochs; ``run`` is a share of the run after the warm-up, or several.
+    With neither, the duration has no default that depends on the run.
+    """
+
+    epochs: int | None = None
+    run: Fraction | tuple[Fraction, ...] | None = None
+
+    def iterations(self, key: str, per_epoch: int | None, run: int | None) -> Any:
+        """The default in iterations. Raises ValueError where the run is not known."""
+        if self.epochs is not None:
+            if per_epoch is None:
+                raise ValueError(f"{key}: give it in iterations, or give iterations_per_epoch")
+            return self.epochs * per_epoch
+        if run is None:
+            raise ValueError(f"{key}: give it in iterations, or give total_iterations")
+        if isinstance(self.run, tuple):
+            return tuple(ceil(run * share) for share in self.run)
+        return ceil(run * self.run) if self.run is not None else None
+
+
+WHOLE_RUN = Lasts(run=Fraction(1))
+
+_ORDERED = (("min_lr", "initial_lr"), ("base_lr", "max_lr"), ("base_momentum", "max_momentum"))
+
+
+class Schedule(BaseModel):
+    """What every schedule offers. Constructing one checks its fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Schedule:
+        for low, high in _ORDERED:
+            if {low, high} <= type(self).model_fields.keys():
+                bottom, top = getattr(self, low), getattr(self, high)
+                if (bottom is None) != (top is None):
+                    raise ValueError(f"{low}: give {low} and {high}, both or neither")
+                if bottom is not None and bottom > top:
+                    high = high.removeprefix("initial_")
+                    raise ValueError(f"{high}: {top} is below {low} {bottom}")
+        return self
+
+    def lr(self, iteration: int) -> float:
+        """The learning rate of one update.
+
+        Args:
+          iteration: the number of the update, from 0 on.
+
+        Returns:
+          The rate; the same whatever was asked before.
+        """
+        raise NotImplementedError
+
+    def momentum(self, iteration: int) -> float | None:
+        """The momentum of one update.
+
+        Args:
+          iteration: the number of the update, from 0 on.
+
+        Returns:
+          The momentum (beta1 for optimizers like Adam), or None to leave the optimizer's alone.
+        """
+        return None
+
+    def cycles(self, total_iterations: int) -> float | None:
+        """How many cycles a run has.
+
+        Args:
+          total_iterations: the length of the run.
+
+        Returns:
+          The number, whole where the last cycle completes; None if the schedule has no cycles.
+        """
+        return None
+
+    def torch(self, optimizer: Optimizer) -> ScheduleLR:
+        """This schedule as a PyTorch scheduler, for a training loop of one's own.
+
+        Call its ``step()`` after every update, not after every epoch. Parameter groups keep their
+        ratio to the optimizer's own rate. It has ``state_dict`` as PyTorch's schedulers have.
+
+        Args:
+          optimizer: its rates, and its momentum if this schedule cycles it, are set here.
+
+        Returns:
+          A ``torch.optim.lr_scheduler.LRScheduler``.
+
+        >>> import torch
+        >>> from clr_cli import schedules
+        >>> optimizer = torch.optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=1.0)
+        >>> cyclic = schedules.make("clr", base_lr=0.1, max_lr=0.5, step_size=2)
+        >>> scheduler = cyclic.torch(optimizer)
+        >>> for iteration in range(3):
+        ...     print(f"{scheduler.get_last_lr()[0]:.1f}")
+        ...     optimizer.step()
+        ...     scheduler.step()
+        0.1
+        0.3
+        0.5
+        """
+        from clr_cli.schedules.as_torch import ScheduleLR
+
+        return ScheduleLR(optimizer, self)
+
+
+KINDS: dict[str, type[Schedule]] = {}
+FIXED: dict[str, dict[str, Any]] = {}  # what the name of a kind says about its fields
+AnyClass = TypeVar("AnyClass", bound=type[Schedule])
+
+
+def kind(name: str, **fixed: Any) -> Callable[[AnyClass], AnyClass]:
+    """Make a class known as a schedule kind; ``fixed`` fields are no keys of this kind."""
+
+    def add(schedule: AnyClass) -> AnyClass:
+        KINDS[name], FIXED[name] = schedule, fixed
+        return schedule
+
+    return add
+
+
+def half_cosine(left: float) -> float:
+    """0 at left = 0 and 1 at left = 1: (1 - cos(pi left)) / 2, without its cancellation near 0."""
+    return sin(pi * left / 2) ** 2
+
+
+def against(base: float | None, top: float | None, height: float) -> float | None:
+    """Momentum against the rate (Smith 2018, section 4.3); ``height`` is the rate's, 0..1."""
+    return None if base is None or top is None else top - (top - base) * height
