@@ -102,7 +102,7 @@ def test_order_depends_on_seed_and_epoch_alone(resident):
 
 @pytest.mark.parametrize(
     ("optimizer", "max_lr"),  # where rounding does not grow from step to step
-    [({"nesterov": True}, 0.1), ({"name": "adamw", "weight_decay": 0.01}, 0.01)],
+    [({"nesterov": True}, 0.02), ({"name": "adamw", "weight_decay": 0.01}, 0.01)],
 )
 def test_training_equals_a_plain_loop(resident, loaded, optimizer, max_lr):
     """The oracle: textbook normalisation, torch's CyclicLR, unfused optimizer, NCHW, fp32."""
@@ -130,7 +130,7 @@ def test_training_equals_a_plain_loop(resident, loaded, optimizer, max_lr):
             plain.step()
             cyclic.step()
             losses.append(loss.item())
-        assert metrics["train_loss"] == pytest.approx(sum(losses) / 10, rel=2e-3)
+        assert metrics["train_loss"] == pytest.approx(sum(losses) / 10, rel=2e-4)
         model.eval()
         with torch.no_grad():
             x = (loaded.test.images.permute(0, 3, 1, 2).float().div(255) - mean) / std
