@@ -1,4 +1,4 @@
-"""Plain numbers -> matplotlib figures: those of the original post, the paired difference and time-to-target.
+"""Plain numbers -> matplotlib figures: those of the original post, differences, times to target.
 
 Figures are made with `Figure()`, never through pyplot; nothing is shown or saved here.
 """
