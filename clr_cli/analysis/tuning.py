@@ -44,7 +44,7 @@ def trial(schedule: ScheduleConfig, rate: float) -> ScheduleConfig:
         if parameter.name == "base_lr":
             params["base_lr"] = min(params.get("base_lr", parameter.default), rate)
     try:
-        return type(schedule).model_validate({"kind": schedule.kind, **params})
+        return schedule.with_params(params)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise InputError(f"--tune: {schedule.kind} at {rate:g}: {reason}") from None

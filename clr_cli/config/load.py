@@ -10,21 +10,18 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from clr_cli.config.arms import SCHEDULE_MODELS
 from clr_cli.config.hints import did_you_mean, explain, printable
 from clr_cli.config.model import Config
-from clr_cli.config.program import ProgramConfig
-from clr_cli.config.sections import Section
 from clr_cli.config.yaml_text import parse_yaml
 from clr_cli.errors import InputError
 
 DEFAULT_CONFIG = "svhn.yaml"
 MAX_CONFIG_BYTES = 1_000_000
-Model = TypeVar("Model", bound=Section)
 
 
 def shipped_configs() -> Path:
@@ -47,18 +44,9 @@ def find_config(name: str) -> Path:
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Config:
-    """Read a config of clr's own trainings; see ``load_any``."""
-    config = load_any(name, overrides)
-    if isinstance(config, ProgramConfig):
-        raise InputError(f"{find_config(name)}: command: this config is for clr compare only")
-    return config
-
-
-def load_any(name: str, overrides: Sequence[str] = ()) -> Config | ProgramConfig:
     """Read a config by path or shipped name and apply ``section.key=value`` overrides.
 
-    A config with a ``command`` is one of a program. Raises InputError naming file, key and value
-    for anything that is wrong.
+    Raises InputError naming file, key and value for anything that is wrong.
     """
     path = find_config(name)
     try:
@@ -78,8 +66,6 @@ def load_any(name: str, overrides: Sequence[str] = ()) -> Config | ProgramConfig
         tree["name"] = re.sub(r"[^A-Za-z0-9._+-]", "-", path.stem)
     for override in overrides:
         _override(tree, override)
-    if "command" in tree:
-        return _validated(ProgramConfig, tree, str(path))
     return validate(tree, str(path))
 
 
@@ -100,16 +86,12 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 def validate(tree: Any, source: str) -> Config:
     """Build the Config. Raises InputError naming ``source``, the key and the value."""
-    return _validated(Config, tree, source)
-
-
-def _validated(model: type[Model], tree: Any, source: str) -> Model:
     try:
-        return model.model_validate(tree)
+        return Config.model_validate(tree)
     except ValidationError as error:
         errors = error.errors()
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        said = printable(explain(errors[0], model, SCHEDULE_MODELS))
+        said = printable(explain(errors[0], Config, SCHEDULE_MODELS))
         raise InputError(f"{source}: {said}{more}") from None
     except RecursionError:
         raise InputError(f"{source}: nested too deeply") from None
@@ -138,4 +120,4 @@ def _filled(
 
 def json_schema() -> str:
     """The JSON Schema of a config file, for editors (yaml-language-server)."""
-    return json.dumps(TypeAdapter(Config | ProgramConfig).json_schema(), indent=2)
+    return json.dumps(Config.model_json_schema(), indent=2)

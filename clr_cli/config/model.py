@@ -28,7 +28,10 @@ from clr_cli.config.yaml_text import read_bounds
 from clr_cli.errors import InputError
 from clr_cli.paths import BOUNDS, Experiment
 
-SETTABLE = re.compile(r"^(model|optimizer|training|dataset\.augment)(\.|$)")
+# Epochs and batch size stay equal: times to the target are compared in iterations.
+SETTABLE = re.compile(
+    r"^(model|optimizer|dataset\.augment)(\.|$)|^training\.(label_smoothing|precision)$"
+)
 ADAPTIVE = ("adamw", "adam", "nadam", "radam", "rmsprop")
 
 
@@ -73,8 +76,9 @@ class Config(Section):
         for key in given:
             if not SETTABLE.match(key):
                 raise ValueError(
-                    f"schedules.{name}.set.{key}: an arm may set keys of model, optimizer, "
-                    "training and dataset.augment; the data are the same for all"
+                    f"schedules.{name}.set.{key}: an arm may set keys of model, optimizer and "
+                    "dataset.augment, training.label_smoothing and training.precision; "
+                    "the rest is the same for all arms"
                 )
         try:
             return Config.model_validate(overridden({**tree, "schedules": schedules}, given))
@@ -136,7 +140,7 @@ class Config(Section):
     def for_sweep(self) -> dict[str, Any]:
         """What determines a sweep of the range test, whatever their number."""
         kept = {"name", "dataset", "model", "optimizer", "training", "range_test"}
-        excluded: dict[str, Any] = {"training": {"epochs"}, "range_test": {"sweeps", "probes"}}
+        excluded: dict[str, Any] = {"training": {"epochs"}, "range_test": {"sweeps"}}
         return self.model_dump(mode="json", include=kept, exclude=excluded)
 
     def for_run(self, arm: str, schedule: ScheduleConfig) -> dict[str, Any]:

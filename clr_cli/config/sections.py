@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-AUTO_CAP = 30  # seeds, unless auto:CAP says otherwise
 # Experiment and arm names become folders, so they must not be able to leave the output folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
 
@@ -83,8 +82,7 @@ class RangeTestConfig(Section):
     shape: Literal["linear", "exponential"] = "linear"
     epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     iterations: Count | None = None
-    sweeps: Annotated[int, Field(ge=1, le=100)] = 1
-    probes: bool = Field(True, description="search on from the sweep with short trainings")
+    sweeps: Annotated[int, Field(ge=1, le=100)] = 3
 
     @model_validator(mode="after")
     def _check(self) -> RangeTestConfig:
@@ -95,49 +93,15 @@ class RangeTestConfig(Section):
         return self
 
 
-class SeedsConfig(Section):
-    """What any comparison has, of our runs or of a program's."""
-
-    baseline: str | None = Field(None, description="default: the first arm")
-    seeds: (
-        Annotated[int, Field(ge=1, le=10_000)]
-        | Annotated[list[Seed], Field(min_length=1)]
-        | Annotated[str, Field(pattern=r"^auto(:[1-9][0-9]{0,3})?$")]
-    ) = Field(6, description="how many, a list, or auto (auto:CAP): as many as a verdict needs")
-    margin: float | None = None
-    detect: float | None = None
-
-    @property
-    def seed_cap(self) -> int | None:
-        """The most seeds that ``seeds: auto`` may use; None where the seeds are fixed."""
-        if not isinstance(self.seeds, str):
-            return None
-        return int(self.seeds.partition(":")[2] or AUTO_CAP)
+class CompareConfig(Section):
+    schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
+    baseline: str | None = Field(None, description="default: the first of schedules")
+    seeds: Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Seed], Field(min_length=1)] = 6
+    margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
+    target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
 
     @property
     def seed_list(self) -> list[int]:
-        """The seeds in the order of their use; ``auto`` may stop before the end."""
-        if isinstance(self.seeds, list):
-            return list(dict.fromkeys(self.seeds))
-        return list(range(self.seed_cap or int(self.seeds)))
-
-
-class CompareConfig(SeedsConfig):
-    schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
-    margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
-    detect: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="the difference to plan the seeds for, as a fraction; default: margin"
-    )
-    target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
-    vary: Annotated[list[Literal["seed", "split"]], Field(min_length=1)] = Field(
-        ["seed"], description="split: each seed also has its own validation images"
-    )
-    tune_seeds: Annotated[int, Field(ge=1, le=100)] = Field(
-        3, description="seeds of each rate that --tune tries"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> CompareConfig:
-        if "seed" not in self.vary:
-            raise ValueError(f"vary: {self.vary} must hold seed")
-        return self
+        if isinstance(self.seeds, int):
+            return list(range(self.seeds))
+        return list(dict.fromkeys(self.seeds))

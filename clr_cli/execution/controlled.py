@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from clr_cli.config.model import differences
 from clr_cli.execution.plan import Plan
 from clr_cli.execution.setup import Setup
 from clr_cli.execution.training_task import resolve_schedule
@@ -14,10 +15,14 @@ from clr_cli.records import RunRecord
 
 def controlled_variables(plan: Plan, setup: Setup, records: Sequence[RunRecord]) -> dict[str, Any]:
     """What the report says was compared: sizes, hyperparameters and run metadata."""
-    config, steps = plan.config, setup.steps_per_epoch
+    config, steps = plan.config.for_arm(plan.config.baseline), setup.steps_per_epoch
     epochs = config.training.epochs
     ran = next(r.result for r in records if r.result)
-    also = []
+    own = differences({arm: plan.config.for_arm(arm) for arm in plan.arms})
+    also = [
+        f"{key}: {', '.join(f'{arm} {value}' for arm, value in values.items())}"
+        for key, values in own.items()
+    ]
     for key in ("device", "precision", "threads", "versions"):
         seen = {json.dumps(r.result[key]) for r in records if r.result}
         if len(seen) > 1:
@@ -27,7 +32,7 @@ def controlled_variables(plan: Plan, setup: Setup, records: Sequence[RunRecord])
     if cycled:
         also.append(f"momentum is cycled in {', '.join(cycled)}")
     return {
-        "varied": "the learning-rate schedule",
+        "varied": "the arm, see what differs" if own else "the learning-rate schedule",
         "also_differs": also,
         "dataset": config.dataset.name,
         "train_size": setup.train_size,

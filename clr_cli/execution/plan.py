@@ -63,7 +63,7 @@ class Plan:
         if arm in self.chosen:
             path = places.tuned_run(tuning.trial_name(arm, self.chosen[arm]), seed)
         return Run(
-            config=self.config,
+            config=self.config.for_arm(arm),
             arm=arm,
             schedule=self.arms[arm],
             seed=seed,

@@ -161,17 +161,17 @@ ADAMW = "schedules.clr.set={optimizer.name: adamw, optimizer.weight_decay: 0.05}
 
 
 def test_an_arm_sets_keys_for_itself_alone(minimal):
-    config = configs.load(str(minimal), [ADAMW, "schedules.clr.set.training.batch_size=64"])
+    config = configs.load(str(minimal), [ADAMW, "schedules.clr.set.model.width=64"])
     own = config.for_arm("clr")
     assert (own.optimizer.name, own.optimizer.weight_decay) == ("adamw", 0.05)
-    assert own.training.batch_size == 64
+    assert own.model.width == 64
     assert own.training.epochs == config.training.epochs
     assert config.for_arm("one_cycle") == config
     assert own.for_run("clr", own.schedule("clr"))["optimizer"]["name"] == "adamw"
     assert differences({"clr": own, "one_cycle": config}) == {
+        "model.width": {"clr": 64, "one_cycle": None},
         "optimizer.name": {"clr": "adamw", "one_cycle": "sgd"},
         "optimizer.weight_decay": {"clr": 0.05, "one_cycle": 5e-4},
-        "training.batch_size": {"clr": 64, "one_cycle": 128},
     }
 
 
@@ -182,7 +182,8 @@ def test_an_arm_sets_keys_for_itself_alone(minimal):
         ("{optimizer.momentum: 2}", "schedules.clr.set.optimizer.momentum: 2"),
         ("{dataset.name: svhn}", "schedules.clr.set.dataset.name: an arm may set keys of model"),
         ("{dataset.augment.crop_padding: -1}", "schedules.clr.set.dataset.augment.crop_padding"),
-        ("{training.epochs.x: 1}", "schedules.clr.set.epochs.x: 'epochs' has no keys of its own"),
+        ("{optimizer.name.x: 1}", "schedules.clr.set.name.x: 'name' has no keys of its own"),
+        ("{training.batch_size: 64}", "set.training.batch_size: an arm may set keys of model"),
         ("{schedules.clr.lr: 1}", "schedules.clr.set.schedules.clr.lr: an arm may set keys"),
         ("3", "schedules.clr.set: 3"),
     ],
@@ -200,68 +201,6 @@ def test_the_default_range_follows_the_optimizer(minimal):
         (1e-5, 0.1),
         (1e-5, 1.0),
     ]
-
-
-@pytest.mark.parametrize(
-    ("seeds", "cap", "count"), [("3", None, 3), ("[4, 4, 7]", None, 2), ("auto", 30, 30)]
-)
-def test_seeds_are_a_number_a_list_or_auto(minimal, seeds, cap, count):
-    compare = configs.load(str(minimal), [f"compare.seeds={seeds}"]).compare
-    assert (compare.seed_cap, len(compare.seed_list)) == (cap, count)
-    assert configs.load(str(minimal), ["compare.seeds=auto:12"]).compare.seed_cap == 12
-
-
-PROGRAM = """\
-command: python train.py --lr {lr} --tag '{tag}' --seed {seed} --out {out} {{}}
-arms: {a: {lr: 3e-4, tag: one two}, b: {lr: 0.01, tag: "; rm"}}
-metric: {name: val_loss, mode: min}
-compare: {baseline: b, seeds: auto}
-"""
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    path = tmp_path / "program.yaml"
-    path.write_text(PROGRAM)
-    return path
-
-
-def test_a_program_gets_its_values_as_whole_arguments(program):
-    config = configs.load_any(str(program))
-    assert (config.name, config.baseline, config.compare.seed_cap) == ("program", "b", 30)
-    given = {**config.arms["b"], "seed": 2, "out": "a b"}
-    assert config.arguments(given) == [
-        *("python", "train.py", "--lr", "0.01", "--tag", "; rm"),
-        *("--seed", "2", "--out", "a b", "{{}}"),
-    ]
-    assert config.arguments({**config.arms["a"], "seed": 0, "out": "o"})[3:6] == [
-        *("3e-4", "--tag", "one two")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("override", "expected"),
-    [
-        ("arms.a={lr: 1}", "arms.a.tag: missing; the command has {tag}"),
-        ("arms.a.bs=64", "arms.a.bs: not a place in the command"),
-        ("compare.baseline=c", "compare.baseline: 'c' is no arm"),
-        ("metric.mode=least", "metric.mode: 'least'"),
-        ("command=python train.py", "command: it has no {seed}"),
-        ("command='python \"train.py {seed}'", "command: no closing quotation"),
-        ("training.epochs=3", "training: unknown key"),
-        ("compare.seeds=auto:x", "compare.seeds"),
-    ],
-)
-def test_a_wrong_program_config_is_refused(program, override, expected):
-    with pytest.raises(InputError) as caught:
-        configs.load_any(str(program), [override])
-    assert expected in str(caught.value)
-    assert str(program) in str(caught.value)
-
-
-def test_a_program_is_not_trained(program):
-    with pytest.raises(InputError, match="for clr compare only"):
-        configs.load(str(program))
 
 
 JUNK = st.recursive(

@@ -1,0 +1,37 @@
+"""Arms that set keys of the config for themselves."""
+
+from __future__ import annotations
+
+import json
+
+from clr_cli.config.load import load
+from clr_cli.execution.plan import RunOptions, plan
+from clr_cli.paths import Experiment
+
+
+def test_a_run_has_its_arms_own_config(tiny, tmp_path):
+    config = load(str(tiny), ["schedules.clr.set={optimizer.weight_decay: 0.01}"])
+    options = RunOptions(Experiment(tmp_path, config.name))
+    made = plan(config, options, config.arms(tmp_path), [0], trials=2)
+    decays = {run.arm: run.tree()["optimizer"]["weight_decay"] for run in made.runs(1)}
+    assert decays == {"constant": 5e-4, "clr": 0.01}
+    trials = {run.arm.partition("@")[0]: run.config.optimizer for run in made.trials(1)}
+    assert {arm: given.weight_decay for arm, given in trials.items()} == decays
+    tuned = made.at({"clr": 0.02})
+    assert tuned.as_run()["schedules"]["clr"]["set"] == {"optimizer.weight_decay": 0.01}
+
+
+def test_the_report_names_what_differs(clr, tiny, tmp_path):
+    clr(
+        *("compare", "--config", tiny, "--seeds", "1", "--set", "training.epochs=1"),
+        *("--set", "schedules.clr.set={optimizer.weight_decay: 0.01, optimizer.name: adamw}"),
+    )
+    said = json.loads((tmp_path / "outputs/tiny/compare/summary.json").read_text())["contract"]
+    assert said["also_differs"] == [
+        "optimizer.name: constant sgd, clr adamw",
+        "optimizer.weight_decay: constant 0.0005, clr 0.01",
+    ]
+    assert (
+        "optimizer.name: constant sgd, clr adamw"
+        in (tmp_path / "outputs/tiny/compare/report.html").read_text()
+    )
