@@ -95,7 +95,7 @@ def test_only_one_run_of_the_plan(clr, tiny, tmp_path):
     given = ["--config", tiny, "--device", "cpu", "--set", "training.epochs=1"]
     refused = clr("compare", *given, "--only", "clr:2", check=False)
     assert refused.returncode == 2
-    assert "--only clr:2: no run of this plan; did you mean 'clr:1'?" in refused.stderr
+    assert "--only clr:2: not a run of this plan; did you mean 'clr:1'?" in refused.stderr
     for runs in (("constant:0",), ("constant:1", "clr:0", "clr:1")):
         done = clr("compare", *given, *(word for run in runs for word in ("--only", run)))
         assert f"= 4, of which {len(runs)} now" in done.stderr

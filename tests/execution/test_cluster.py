@@ -125,7 +125,7 @@ def test_a_lost_node_costs_no_result(tiny, tmp_path, nodes, engine, monkeypatch)
     assert lost
     (note,) = [e for e in events if e.kind == "note"]
     assert note.value.startswith(f"{runs[note.index].name}: its worker died (")
-    assert note.value.endswith("; going on from its checkpoint")
+    assert note.value.endswith("; resuming from its checkpoint")
     starts = [e.value for e in events if e.kind == "start" and e.index == note.index]
     assert starts[0] == 0
     assert starts[1] >= 2  # not from the beginning
@@ -144,7 +144,7 @@ def test_a_run_whose_worker_dies_again_is_given_up(tiny, tmp_path, nodes, engine
                 os.kill(pid, signal.SIGKILL)
     notes = [e.value.partition(": ")[2] for e in events if e.kind == "note"]
     assert notes == [
-        "its worker died (WorkerCrashedError); going on from its checkpoint",
+        "its worker died (WorkerCrashedError); resuming from its checkpoint",
         "its worker died (WorkerCrashedError) again; given up",
     ]
     assert (events[-1].kind, events[-1].value) == ("end", "failed")

@@ -103,7 +103,7 @@ def test_all_ranks_stop_on_sigterm_and_the_same_command_goes_on(command, tmp_pat
     os.kill(rank_one_of(child.pid), signal.SIGTERM)  # the others hear of it from this one
     _, stderr = child.communicate(timeout=60)
     assert child.returncode != 0
-    assert "clr: interrupted: what was done is saved" in stderr
+    assert "clr: interrupted: all progress is saved" in stderr
     assert not stopped.finished
     state, notes = stopped.load_checkpoint()
     assert notes == []
