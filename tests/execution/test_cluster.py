@@ -275,7 +275,7 @@ def test_a_signal_ends_the_plan_and_what_the_nodes_do_for_it(tiny, tmp_path, nod
     ("options", "message"),
     [
         (("--engine", "rya"), "--engine 'rya' is unknown; did you mean 'ray'?"),
-        (("--ray-address", "auto"), "--ray-address: say with --engine ray"),
+        (("--ray-address", "auto"), "--ray-address works only with --engine ray"),
         (("--engine", "ray", "--ray-address", "127.0.0.1:1"), "--ray-address 127.0.0.1:1: no Ray"),
     ],
 )
