@@ -318,7 +318,7 @@ def test_a_bare_kind_gives_positive_rates_in_any_run(kind, per_epoch, epochs):
     assert all(schedule.momentum(i) is None for i in range(total))
 
 
-def test_the_seed_experiment_by_default():
+def test_the_original_post_by_default():
     schedule = make("clr", {}, **RUN)
     assert [schedule.lr(i) for i in (0, 500, 1000, 1500)] == pytest.approx([0.001, 0.14] * 2)
     assert schedule.cycles(8000) == 8

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from clr_cli.config.sections import DatasetConfig
-from clr_cli.data import sources
+from clr_cli.data import arrays, sources
 from clr_cli.data.batches import Resident, to_device
 from clr_cli.execution import metadata
 
@@ -24,7 +24,7 @@ class Packed:
     dataset: DatasetConfig
     git_commit: str | None
     facts: dict[str, Any]
-    splits: dict[str, tuple[sources.Images, sources.Labels]]
+    splits: dict[str, tuple[arrays.Images, arrays.Labels]]
 
     def use(self) -> None:
         """Let the tasks of this process use it."""

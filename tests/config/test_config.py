@@ -143,6 +143,19 @@ def test_auto_bounds_come_from_the_range_test_or_name_the_command(minimal, tmp_p
     assert (arm.params["base_lr"], arm.params["max_lr"]) == (0.002, 0.3)
 
 
+def test_any_rate_can_be_auto(minimal, tmp_path):
+    arms = [
+        "schedules.one={kind: constant, lr: auto}",
+        "schedules.two={kind: cosine, min_lr: auto}",
+    ]
+    config = configs.load(str(minimal), arms)
+    bounds = tmp_path / "mine" / "range-test" / "bounds.yaml"
+    bounds.parent.mkdir(parents=True)
+    bounds.write_text("base_lr: 0.002\nmax_lr: 0.3\n")
+    assert config.arm("one", tmp_path).params == {"lr": 0.3}
+    assert config.arm("two", tmp_path).params == {"min_lr": 0.002}
+
+
 def test_the_schema_is_json_and_knows_every_kind():
     schema = json.loads(configs.json_schema())
     assert set(SCHEDULE_MODELS) <= {

@@ -25,6 +25,8 @@ from PIL import Image
 from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import digits
 from clr_cli.data import sources as data
+from clr_cli.data.arrays import ARRAY_NAMES
+from clr_cli.data.split import validation_mask
 from clr_cli.errors import InputError
 
 Arrays = dict[str, np.ndarray]
@@ -146,16 +148,16 @@ def runs(chosen: np.ndarray) -> list[tuple[int, int]]:
 
 def test_validation_is_ten_blocks_spread_over_the_training_images() -> None:
     labels = np.tile(np.arange(10), 2000)
-    chosen = data.validation_mask(labels, 10, None)
+    chosen = validation_mask(labels, 10, None)
     blocks = runs(chosen)
     assert [stop - start for start, stop in blocks] == [200] * 10
     assert {b[0] - a[0] for a, b in itertools.pairwise(blocks)} == {2000}
-    assert np.array_equal(chosen, data.validation_mask(labels, 10, None))
+    assert np.array_equal(chosen, validation_mask(labels, 10, None))
 
 
 def test_validation_of_images_sorted_by_class_is_a_block_of_each_class() -> None:
     labels = np.repeat([0, 1, 2], [300, 100, 200])
-    chosen = data.validation_mask(labels, 3, 60)
+    chosen = validation_mask(labels, 3, 60)
     assert np.array_equal(np.bincount(labels[chosen]), [30, 10, 20])
     assert len(runs(chosen)) == 3
 
@@ -171,7 +173,7 @@ def test_validation_has_the_size_asked_for_and_every_class_on_both_sides(
     every = np.array([*labels, *[0, 1, 2, 3] * 2])
     every = np.sort(every) if sort else every
     size = min(max(size, 4), len(every) - 4)
-    chosen = data.validation_mask(every, 4, size)
+    chosen = validation_mask(every, 4, size)
     assert chosen.sum() == size
     assert set(every[chosen]) == set(every[~chosen]) == {0, 1, 2, 3}
 
@@ -228,7 +230,7 @@ def test_the_fingerprint_follows_every_image_and_label(tmp_path: Path) -> None:
 
     seen = [fingerprint(small_arrays())]
     assert fingerprint(small_arrays()) == seen[0]
-    for name in data.ARRAY_NAMES:
+    for name in ARRAY_NAMES:
         arrays = small_arrays()
         changed = arrays[name].reshape(-1)
         changed[5] = (changed[5] + 1) % 3

@@ -1,0 +1,68 @@
+"""Which training images become validation: contiguous blocks, the same for every seed.
+
+Neighbouring images often show the same object (in SVHN, the same house plate), so single images
+drawn at random would leak into validation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from clr_cli.data.arrays import Labels
+from clr_cli.errors import InputError
+
+_MAX_BLOCKS = 10
+_MIN_BLOCK = 50  # images; smaller sets are carved in fewer blocks
+
+
+def validation_mask(
+    labels: Labels, num_classes: int, val_size: int | None
+) -> npt.NDArray[np.bool_]:
+    """Which training images become validation: True for exactly val_size of them, (N,).
+
+    Ten (in small sets fewer) equal blocks of neighbours, spread evenly over the training images.
+    If these would leave a class out of validation or of training, as where images are sorted by
+    class: one block of neighbours from the middle of each class, as large as the class's share.
+    Default size: a tenth of the training images, at most 5000.
+    """
+    total = len(labels)
+    counts = np.bincount(labels, minlength=num_classes)
+    if counts.min() < 2:
+        raise InputError(
+            f"training images: class {counts.argmin()} has one image only; two are needed, "
+            "one to train on and one for validation"
+        )
+    size = min(5000, max(total // 10, num_classes)) if val_size is None else val_size
+    if not num_classes <= size <= total - num_classes:
+        raise InputError(
+            f"{size} does not fit {total} training images of {num_classes} classes; "
+            f"choose {num_classes}..{total - num_classes} (validation is carved from them)",
+            key="dataset.val_size",
+        )
+    chosen = np.zeros(total, np.bool_)
+    blocks = max(1, min(_MAX_BLOCKS, size // _MIN_BLOCK))
+    for block in range(blocks):
+        length = (block + 1) * size // blocks - block * size // blocks
+        start, stop = block * total // blocks, (block + 1) * total // blocks
+        first = start + (stop - start - length) // 2
+        chosen[first : first + length] = True
+    held = np.bincount(labels[chosen], minlength=num_classes)
+    if chosen.sum() == size and held.min() > 0 and (counts - held).min() > 0:
+        return chosen
+    chosen[:] = False
+    for label, share in enumerate(_shares(counts, size)):
+        members = np.flatnonzero(labels == label)
+        first = (len(members) - share) // 2
+        chosen[members[first : first + share]] = True
+    return chosen
+
+
+def _shares(counts: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """size divided over the classes in proportion to counts: at least 1, and at least 1 left."""
+    shares: npt.NDArray[np.int64] = (counts * size // counts.sum()).clip(1, counts - 1)
+    while shares.sum() < size:
+        shares[(counts - shares).argmax()] += 1
+    while shares.sum() > size:
+        shares[shares.argmax()] -= 1
+    return shares
