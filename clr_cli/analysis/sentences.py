@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clr_cli.analysis import stats
+from clr_cli.format import about, brief_percent, p_equals, points
 
 
 def sentence(
@@ -26,7 +27,7 @@ def sentence(
     if n == 1:
         interval = "no interval from one seed"
     corrected = f"Holm-corrected over {comparisons} arms, " if comparisons > 1 else ""
-    evidence = f"{interval}, {seeds}, {corrected}{p_value(numbers['p_holm'])}"
+    evidence = f"{interval}, {seeds}, {corrected}{p_equals(numbers['p_holm'])}"
     signed = f"{points(difference['mean'], sign=True)} points of test accuracy"
     time = _time_sentence(arm, numbers["time_to_target"], target, n)
     match verdict:
@@ -68,7 +69,7 @@ def sentence(
 
 def _time_sentence(arm: str, ratios: Mapping[str, Any], target: float, n: int) -> str:
     reached, ratio = ratios["reached"], ratios["ratio"]
-    goal = f"{percent(target)} validation accuracy"
+    goal = f"{brief_percent(target)} validation accuracy"
     counts = f"{reached['arm']} of {n} runs, the baseline's in {reached['baseline']}"
     # Two misses make a ratio of 1, which may not pass for a time.
     mostly_missed = 2 * reached["arm"] <= n
@@ -86,23 +87,3 @@ def scope(context: Mapping[str, Any]) -> str:
         f" ({context.get('model', 'unnamed')}), one budget{budget}: the interval covers the seeds,"
         " not other data, models or budgets."
     )
-
-
-def percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
-
-
-def points(fraction: float, *, sign: bool = False) -> str:
-    """A difference of accuracies in points, two decimals, never "-0.00"."""
-    points = round(100 * fraction, 2) + 0.0
-    return f"{points:+.2f}" if sign and points else f"{points:.2f}"
-
-
-def p_value(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
-def about(count: int) -> str:
-    """A number of seeds to two significant digits: it is an estimate."""
-    step = 10 ** max(0, len(str(count)) - 2)
-    return f"{math.ceil(count / step) * step:,}"

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +26,6 @@ MIN_SEEDS = 6  # 2 / 2**5 > 0.05: below it the exact sign-flip test cannot succe
 MAX_SEEDS = 10_000
 EXACT_SEEDS = 14  # up to here all 2**n sign patterns are enumerated
 RESAMPLES = 9_999
-HOLD = 3  # epochs for which a target must be held
 _RNG_SEED = 0
 
 
@@ -63,6 +61,10 @@ def mean_intervals(
 
     Returns:
         low and high, shape (L, ...). Unbounded (-inf, inf) for n = 1.
+
+    >>> low, high = mean_intervals([1.0, 1.2, 0.9, 1.1, 1.0, 1.3], (0.95,))
+    >>> round(float(low[0]), 2), round(float(high[0]), 2)
+    (0.93, 1.29)
     """
     values = np.asarray(differences, dtype=np.float64)
     n = values.shape[-1]
@@ -96,6 +98,9 @@ def sign_flip_p(differences: ArrayLike, resamples: int = 2**EXACT_SEEDS) -> Arra
 
     Exact where 2**n <= resamples (all sign patterns), otherwise scipy's Monte-Carlo version, which
     keeps its level too. It is exact when the differences are symmetric about 0 under the null.
+
+    >>> float(sign_flip_p([1.0, 1.2, 0.9, 1.1, 1.0, 1.3]))  # 2 of 2**6 sign patterns
+    0.03125
     """
     values = np.asarray(differences, dtype=np.float64)
     if values.shape[-1] < 2:
@@ -116,7 +121,11 @@ def sign_flip_p(differences: ArrayLike, resamples: int = 2**EXACT_SEEDS) -> Arra
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) step-down adjusted p values, in the order given."""
+    """Holm's (1979) step-down adjusted p values, in the order given.
+
+    >>> holm([0.01, 0.04])
+    [0.02, 0.04]
+    """
     adjusted = [0.0] * len(p_values)
     largest = 0.0
     for rank, index in enumerate(np.argsort(p_values, kind="stable")):
@@ -126,7 +135,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def seeds_for_test(comparisons: int = 1) -> int:
-    """The fewest seeds with which a Holm-corrected sign-flip test can reach p <= 0.05."""
+    """The fewest seeds with which a Holm-corrected sign-flip test can reach p <= 0.05.
+
+    >>> seeds_for_test(), seeds_for_test(3)
+    (6, 7)
+    """
     return math.ceil(1 + math.log2(comparisons / ALPHA))
 
 
@@ -135,6 +148,9 @@ def claim(n: int, p: float, low: float, high: float, margin: float, comparisons:
 
     `p` is Holm-adjusted over `comparisons`; `low` and `high` bound the CLAIM_LEVEL interval.
     Equivalence comes first: a difference that is sure but lies within the margin does not matter.
+
+    >>> claim(n=8, p=0.008, low=0.01, high=0.03, margin=0.001)
+    'better'
     """
     if n < MIN_SEEDS:
         return "too_few_seeds"
@@ -155,6 +171,9 @@ def superiority(wins: int, ties: int, losses: int) -> tuple[float, float, float]
     The paired probability of Bouthillier et al. (2021), "Accounting for Variance in Machine
     Learning Benchmarks", a tie counting half. Their percentile bootstrap has width zero at n of n;
     the exact binomial interval does not. The low end takes ties as losses, the high end as wins.
+
+    >>> [round(value, 3) for value in superiority(6, 0, 0)]
+    [1.0, 0.541, 1.0]
     """
     n = wins + ties + losses
     low = stats.binomtest(wins, n).proportion_ci(LEVEL, method="exact").low
@@ -169,6 +188,9 @@ def power(effect: float, n: int, comparisons: int = 1) -> float:
     and the largest that n sign flips can attain at 0.05 / comparisons. The rule's interval is wider
     than Student's t, which costs power in small samples: the effect is divided by 1 + 0.9 / (n -
     3.5), fitted to simulated normal differences (the calibration's power column is the check).
+
+    >>> round(power(effect=2.0, n=8), 2)
+    0.95
     """
     level = ALPHA / comparisons
     if n <= EXACT_SEEDS:
@@ -185,6 +207,9 @@ def smallest_detectable(sd: float, n: int, comparisons: int = 1) -> float | None
     """The true mean difference found with 80 % power by n pairs; None when nothing can be found.
 
     `sd` is that of the differences; the answer has its unit.
+
+    >>> round(smallest_detectable(sd=0.005, n=8), 4)
+    0.0077
     """
     if power(10.0, n, comparisons) < POWER:
         return None
@@ -196,7 +221,11 @@ def smallest_detectable(sd: float, n: int, comparisons: int = 1) -> float | None
 
 
 def seeds_needed(mean: float, sd: float, comparisons: int = 1) -> int | None:
-    """Seeds that would show a true difference of `mean` with 80 % power; None above MAX_SEEDS."""
+    """Seeds that would show a true difference of `mean` with 80 % power; None above MAX_SEEDS.
+
+    >>> seeds_needed(mean=0.005, sd=0.005)
+    14
+    """
     fewest = max(MIN_SEEDS, seeds_for_test(comparisons))
     if mean == 0:
         return None
@@ -208,68 +237,3 @@ def seeds_needed(mean: float, sd: float, comparisons: int = 1) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if power(effect, middle, comparisons) >= POWER else (middle, high)
     return high
-
-
-@dataclass(frozen=True)
-class MedianRatio:
-    """Median of paired ratios and the order-statistic interval; NaN where there is none."""
-
-    median: float
-    low: float
-    high: float
-
-
-def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> MedianRatio:
-    """The median over pairs of numerator / denominator, misses being infinite.
-
-    A pair in which both missed is a tie (1). When that is more than half of the pairs there is no
-    ratio. Of two middle ratios it is the mean; where one of those is 0 or infinite, the value
-    between them that is nearest to 1, so that a miss never makes the claim larger. The interval is
-    the distribution-free one of the median (scipy.stats.quantile_test): it needs 6 pairs, and an
-    end may be 0 (only the numerator arrived) or infinite.
-    """
-    pairs = list(zip(numerator, denominator, strict=True))
-    both_missed = sum(math.isinf(a) and math.isinf(b) for a, b in pairs)
-    if not pairs or 2 * both_missed > len(pairs):
-        return MedianRatio(math.nan, math.nan, math.nan)
-    ratios = sorted(1.0 if math.isinf(a) and math.isinf(b) else a / b for a, b in pairs)
-    test = stats.quantile_test(ratios, q=1.0, p=0.5)
-    interval = test.confidence_interval(LEVEL)
-    low, high = ratios[(len(ratios) - 1) // 2], ratios[len(ratios) // 2]
-    usual = low > 0 and math.isfinite(high)
-    median = (low + high) / 2 if usual else min(max(1.0, low), high)
-    return MedianRatio(median, float(interval.low), float(interval.high))
-
-
-def time_to_target(rows: Sequence[dict[str, Any]], target: float) -> int | None:
-    """The index of the epoch at which validation accuracy reaches the target and holds it.
-
-    It is the first epoch e with val_accuracy >= target for which either
-    - the next two epochs hold it as well, so that one lucky epoch does not count; or
-    - e is a cycle's end and the next cycle's end holds it as well, so that the dip that a rising
-      learning rate causes in mid-cycle does not count against a cyclic schedule.
-    Epochs and cycles that the run no longer has are not asked for: the last epoch is the result
-    declared in advance, so reaching the target there is reaching it. A cycle's end is an epoch at
-    which the learning rate has fallen and after which it rises, or the last epoch of such a run.
-    None when the target is never held.
-    """
-    reached = [row["val_accuracy"] >= target for row in rows]
-    ends = cycle_ends([row["lr"] for row in rows])
-    for e, here in enumerate(reached):
-        if not here:
-            continue
-        if all(reached[e : e + HOLD]):
-            return e
-        if e in ends and all(reached[end] for end in ends[ends.index(e) :][:2]):
-            return e
-    return None
-
-
-def cycle_ends(rates: Sequence[float]) -> list[int]:
-    """The epochs at which cycles end, from the learning rate at each epoch's end."""
-    ends = [
-        e
-        for e in range(1, len(rates) - 1)
-        if rates[e - 1] * (1 + 1e-9) >= rates[e] and rates[e + 1] > rates[e] * (1 + 1e-9)
-    ]
-    return [*ends, len(rates) - 1] if ends else []

@@ -7,12 +7,12 @@ cannot.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from clr_cli.analysis.finders import Estimate, estimate, median, minimum, steepest, valley
 from clr_cli.analysis.sweeps import LOCAL_WIDTH, Array, smooth, smooth_loss
 from clr_cli.records import Sweep
 
@@ -25,20 +25,6 @@ EDGE = 0.05  # of the ramp: an answer this close to its start is not an answer
 TAIL = 0.4  # of the ramp, at its end: where accuracy must have stopped rising
 DISAGREE = 3.0  # largest over smallest max_lr of single sweeps
 BASE_SHARE = 100.0  # base_lr is at most max_lr over this
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A learning rate, its range over single sweeps, those sweeps' values, and why.
-
-    ``per_sweep`` is in the order of the seeds, without sweeps that have no value.
-    """
-
-    value: float
-    low: float
-    high: float
-    per_sweep: tuple[float, ...]
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -112,7 +98,7 @@ def _max_lr(pooled: _Consensus) -> tuple[float, str]:
         f"less its raggedness comes to the best (accuracy {pooled.level.max():.1%})"
     )
     if last == len(score) - 1 and shortfall[-1] <= 1:
-        reason += "; it does not fall before the range ends: how higher rates do is not known"
+        reason += "; it does not fall before the range ends: higher rates may be as good"
     return centre, reason
 
 
@@ -128,39 +114,6 @@ def _onset(pooled: _Consensus, min_lr: float) -> float:
     at = int(np.flatnonzero(curve < threshold)[-1])
     part = (threshold - curve[at]) / (curve[at + 1] - curve[at])
     return math.exp(log_lr[at] * (1 - part) + log_lr[at + 1] * part)
-
-
-def _steepest(lr: Sequence[float], loss: Sequence[float]) -> float | None:
-    """Lightning's default (`_LRFinder.suggestion`: 10 points skipped before, 1 behind), but with
-    the gradient against log LR, as fastai's `steep` has it; against LR it favours the start."""
-    x, y = np.log(lr[10:-1]), np.asarray(loss[10:-1])
-    return float(lr[10 + int(np.gradient(y, x).argmin())]) if len(y) >= 2 else None
-
-
-def _trimmed(lr: Sequence[float], loss: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-    skip = len(loss) // 10  # as fastai's `lr_find`: a tenth before, 5 points behind
-    return lr[skip:-5], loss[skip:-5]
-
-
-def _valley(lr: Sequence[float], loss: Sequence[float]) -> float | None:
-    """fastai's `valley`: the middle of the longest decreasing run of losses, which it finds as
-    the longest decreasing subsequence and takes as contiguous. O(n log n) where fastai's is n²."""
-    lr, loss = _trimmed(lr, loss)
-    tails: list[float] = []
-    longest = end = 0
-    for i, value in enumerate(loss):
-        at = bisect_left(tails, -value)
-        tails[at : at + 1] = [-value]
-        if at + 1 > longest:
-            longest, end = at + 1, i
-    third = longest / 3
-    return float(lr[end - longest + int(third) + int(third / 2)]) if loss else None
-
-
-def _minimum(lr: Sequence[float], loss: Sequence[float]) -> float | None:
-    """fastai's `minimum`: a tenth of the rate at the lowest loss."""
-    lr, loss = _trimmed(lr, loss)
-    return float(lr[int(np.argmin(loss))]) / 10 if loss else None
 
 
 def suggest(
@@ -200,9 +153,9 @@ def suggest(
     chance = 1 / num_classes if chance is None else chance
     losses = [(sweep.lr, smooth_loss(sweep.train_loss)) for sweep in sweeps]
     others = {
-        "steepest": _median(_steepest, losses, "steepest fall of the training loss per log LR"),
-        "valley": _median(_valley, losses, "middle of the training loss's longest fall"),
-        "minimum": _median(_minimum, losses, "a tenth of the LR at the lowest training loss"),
+        "steepest": median(steepest, losses, "steepest fall of the training loss per log LR"),
+        "valley": median(valley, losses, "middle of the training loss's longest fall"),
+        "minimum": median(minimum, losses, "a tenth of the LR at the lowest training loss"),
     }
     low, high = sweeps[0].lr[0], max(sweep.lr[-1] for sweep in sweeps)
     failure = _nothing_learned(sweeps, lr, raw, chance, (low, high))
@@ -237,20 +190,6 @@ def _aligned(sweeps: Sequence[Sweep], chance: float) -> tuple[Array, Array]:
     return lr, raw
 
 
-def _estimate(value: float, per_sweep: tuple[float, ...], reason: str) -> Estimate:
-    low, high = min((value, *per_sweep)), max((value, *per_sweep))
-    return Estimate(value, low, high, per_sweep, reason)
-
-
-def _median(
-    rule: Callable[[Sequence[float], Sequence[float]], float | None],
-    losses: Iterable[tuple[Sequence[float], Sequence[float]]],
-    reason: str,
-) -> Estimate | None:
-    values = tuple(v for v in (rule(lr[: len(loss)], loss) for lr, loss in losses) if v is not None)
-    return _estimate(float(np.median(values)), values, reason) if values else None
-
-
 def _learned_singles(pooled: _Consensus) -> list[_Consensus]:
     singles = [_pool(pooled.lr, row[None], pooled.chance) for row in pooled.raw]
     return [single for single in singles if single.learned]
@@ -266,8 +205,8 @@ def _bounds(pooled: _Consensus, min_lr: float) -> tuple[Estimate, Estimate]:
         else f"max_lr / {BASE_SHARE:g}, below where accuracy starts rising ({onset:.3g})"
     )
     starts = tuple(min(start, top / BASE_SHARE) for top, start in singles)
-    max_lr = _estimate(centre, tuple(top for top, _ in singles), why_max)
-    return max_lr, _estimate(min(onset, cap), starts, why_base)
+    max_lr = estimate(centre, tuple(top for top, _ in singles), why_max)
+    return max_lr, estimate(min(onset, cap), starts, why_base)
 
 
 def _nothing_learned(

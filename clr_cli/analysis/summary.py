@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from clr_cli.analysis import stats
-from clr_cli.analysis.sentences import percent, scope, sentence
+from clr_cli.analysis import stats, times
+from clr_cli.analysis.outcomes import Outcome, choose_target, describe_arm
+from clr_cli.analysis.sentences import scope, sentence
 from clr_cli.records import RunRecord, Summary
 
-AUTO_TARGET_SEEDS = 6
-METRICS = ("test_accuracy", "test_loss", "train_loss", "val_accuracy")
 METHOD = "hull of Student's t and the studentised bootstrap"
 METHOD_FEW = "Student's t (too few seeds to resample)"
 
@@ -43,7 +41,7 @@ def summarize(
         records: the runs; arms appear in the summary in the order of their first record, the
             baseline first.
         context: what the arms share, passed through as "contract".
-        target: a validation accuracy, or "auto": see `_target`.
+        target: a validation accuracy, or "auto": see `outcomes.choose_target`.
         margin: the difference of test accuracy (a fraction) that does not matter.
         costs: seconds per arm besides training, such as {"clr": {"range_test_seconds": 60.0}}.
         tuning: how the arms' learning rates were chosen, passed through.
@@ -61,10 +59,10 @@ def summarize(
     if not arms[baseline]:
         raise ValueError(f"the baseline {baseline!r} has no run")
     arms = {arm: dict(sorted(runs.items())) for arm, runs in arms.items()}
-    goal, source = _target(arms[baseline], target, num_classes)
+    goal, source = choose_target(arms[baseline], target, num_classes)
     outcomes = {
         arm: {
-            seed: _Outcome.of(run, goal, num_classes)
+            seed: Outcome.of(run, goal, num_classes)
             for seed, run in runs.items()
             if run.status != "failed"
         }
@@ -82,7 +80,7 @@ def summarize(
         "contract": dict(context),
         "target": {"metric": "val_accuracy", "value": goal, "source": source},
         "arms": [
-            _describe_arm(arm, arms[arm], outcomes[arm], (costs or {}).get(arm, {})) for arm in arms
+            describe_arm(arm, arms[arm], outcomes[arm], (costs or {}).get(arm, {})) for arm in arms
         ],
         "comparisons": comparisons,
         "tuning": None if tuning is None else dict(tuning),
@@ -93,105 +91,8 @@ def summarize(
     return Summary.model_validate(_plain(summary)).plain()
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """One run's numbers, a diverged run's included."""
-
-    final: dict[str, float]
-    iterations: float  # to the target; infinite when it was never held
-    seconds: float
-
-    @staticmethod
-    def of(run: RunRecord, target: float, num_classes: int) -> _Outcome:
-        if run.status == "diverged":
-            final = {m: 1 / num_classes if "accuracy" in m else math.inf for m in METRICS}
-            return _Outcome(final, math.inf, math.inf)
-        final = {metric: float(run.result["final"][metric]) for metric in METRICS}
-        reached = stats.time_to_target(run.epochs, target)
-        if reached is None:
-            return _Outcome(final, math.inf, math.inf)
-        seconds = sum(row["train_seconds"] for row in run.epochs[: reached + 1])
-        return _Outcome(final, run.epochs[reached]["iteration"], seconds)
-
-
-def _target(
-    runs: Mapping[int, RunRecord], target: float | Literal["auto"], num_classes: int
-) -> tuple[float, str]:
-    """The target, and how it was fixed.
-
-    "auto" takes the baseline's first AUTO_TARGET_SEEDS runs in the order of their seeds, so that
-    seeds added later do not move it.
-    """
-    if target != "auto":
-        return target, f"{percent(target)} validation accuracy, given before the comparison"
-    first = [run for run in runs.values() if run.status != "failed"][:AUTO_TARGET_SEEDS]
-    if not first:
-        raise ValueError("no run of the baseline finished, so there is no automatic target")
-    value = statistics.median(
-        1 / num_classes if run.status == "diverged" else float(run.result["final"]["val_accuracy"])
-        for run in first
-    )
-    who = f"first {len(first)} runs" if len(first) > 1 else "first run"
-    return value, (
-        f"the median final validation accuracy of {first[0].arm}'s {who}"
-        f" (seeds {', '.join(str(run.seed) for run in first)}): {percent(value)}"
-    )
-
-
-def _describe_arm(
-    arm: str,
-    runs: Mapping[int, RunRecord],
-    outcomes: Mapping[int, _Outcome],
-    cost: Mapping[str, float],
-) -> dict[str, Any]:
-    any_run = next(iter(runs.values()), None)
-    times = {
-        "iterations": {seed: outcome.iterations for seed, outcome in outcomes.items()},
-        "seconds": {seed: outcome.seconds for seed, outcome in outcomes.items()},
-    }
-    return {
-        "name": arm,
-        "schedule": any_run.result.get("schedule", {}) if any_run else {},
-        "n": len(outcomes),
-        "diverged": sum(run.status == "diverged" for run in runs.values()),
-        "failed": sum(run.status == "failed" for run in runs.values()),
-        "diverged_seeds": [seed for seed, run in runs.items() if run.status == "diverged"],
-        "failed_seeds": [seed for seed, run in runs.items() if run.status == "failed"],
-        **{
-            metric: _spread({seed: outcome.final[metric] for seed, outcome in outcomes.items()})
-            for metric in METRICS
-        },
-        "time_to_target": {
-            **{
-                unit: {
-                    "values": values,
-                    "median": statistics.median(values.values()) if values else None,
-                }
-                for unit, values in times.items()
-            },
-            "reached": sum(map(math.isfinite, times["iterations"].values())),
-        },
-        "cost": {
-            "train_seconds": sum(run.result.get("train_seconds", 0.0) for run in runs.values()),
-            "tuning_seconds": cost.get("tuning_seconds", 0.0),
-            "range_test_seconds": cost.get("range_test_seconds", 0.0),
-            "runs": len(runs),
-        },
-    }
-
-
-def _spread(values: Mapping[int, float]) -> dict[str, Any]:
-    numbers = list(values.values())
-    finite = bool(numbers) and all(map(math.isfinite, numbers))
-    return {
-        "mean": statistics.fmean(numbers) if finite else None,
-        "sd": statistics.stdev(numbers) if finite and len(numbers) > 1 else None,
-        "values": dict(values),
-    }
-
-
 def _comparisons(
-    outcomes: Mapping[str, Mapping[int, _Outcome]], baseline: str, target: float, margin: float
+    outcomes: Mapping[str, Mapping[int, Outcome]], baseline: str, target: float, margin: float
 ) -> list[dict[str, Any]]:
     others = [arm for arm in outcomes if arm != baseline]
     pairs = {arm: sorted(outcomes[arm].keys() & outcomes[baseline].keys()) for arm in others}
@@ -232,7 +133,7 @@ def _comparisons(
 
 def _compare(
     names: tuple[str, str],
-    pairs: Sequence[tuple[_Outcome, _Outcome]],
+    pairs: Sequence[tuple[Outcome, Outcome]],
     by_seed: Mapping[int, float],
     *,
     p: float,
@@ -288,14 +189,14 @@ def _compare(
     return {**numbers, "sentence": sentence(names, numbers, target, margin, comparisons)}
 
 
-def _ratios(pairs: Sequence[tuple[_Outcome, _Outcome]]) -> dict[str, Any]:
+def _ratios(pairs: Sequence[tuple[Outcome, Outcome]]) -> dict[str, Any]:
     """Median of time to target over the baseline's, in iterations and (under "seconds") seconds.
 
     An infinite end of an interval is None in the file, so "reached" tells who missed.
     """
     units = []
     for unit in ("iterations", "seconds"):
-        ratio = stats.median_ratio(
+        ratio = times.median_ratio(
             [getattr(arm, unit) for arm, _ in pairs], [getattr(base, unit) for _, base in pairs]
         )
         units.append({"ratio": ratio.median, "low": ratio.low, "high": ratio.high})

@@ -21,7 +21,11 @@ LOCAL_WIDTH = 0.12  # of the ramp, to each side: the local line's reach
 
 
 def smooth_loss(losses: Sequence[float]) -> list[float]:
-    """Bias-corrected exponential average per iteration, up to the first non-finite loss."""
+    """Bias-corrected exponential average per iteration, up to the first non-finite loss.
+
+    >>> [round(x, 2) for x in smooth_loss([2.0, 1.0, float('inf'), 1.0])]
+    [2.0, 1.49]
+    """
     weighted, out = 0.0, []
     for count, loss in enumerate(takewhile(math.isfinite, losses), start=1):
         weighted = BETA * weighted + (1 - BETA) * loss
@@ -30,7 +34,11 @@ def smooth_loss(losses: Sequence[float]) -> list[float]:
 
 
 def smooth_accuracy(values: Sequence[float]) -> list[float]:
-    """``smooth`` as a list."""
+    """``smooth`` as a list.
+
+    >>> [round(x, 2) for x in smooth_accuracy([0.1, 0.1, 0.9, 0.1, 0.1])]
+    [0.1, 0.1, 0.1, 0.1, 0.1]
+    """
     out: list[float] = smooth(np.asarray(values, dtype=np.float64)).tolist()
     return out
 
@@ -40,6 +48,9 @@ def smooth(values: Array) -> Array:
 
     The median removes single lucky or unlucky points whatever their size; the line (LOESS of
     degree 1, Cleveland 1979) removes its steps without flattening the rise at the ends.
+
+    >>> smooth(np.array([0.1, 0.1, 0.9, 0.1, 0.1])).round(2).tolist()
+    [0.1, 0.1, 0.1, 0.1, 0.1]
     """
     n = len(values)
     if n < 3:

@@ -78,6 +78,11 @@ def choose(
 
 
 def trial_name(arm: str, rate: float) -> str:
+    """The name of a trial, and of its folder.
+
+    >>> trial_name('clr', 0.14)
+    'clr@0.14'
+    """
     return f"{arm}@{rate:g}"
 
 

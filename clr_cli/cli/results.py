@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from clr_cli.cli import terminal
-from clr_cli.report.range_test import ESTIMATES, rounded_lr
+from clr_cli.format import difference_with_interval, mean_sd, reached_at, rounded_lr
+from clr_cli.report.range_test import ESTIMATES
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -19,12 +20,12 @@ def print_summary(summary: Mapping[str, Any]) -> None:
             [
                 arm["name"],
                 str(arm["n"]),
-                _mean_sd(arm["test_accuracy"], percent=True),
-                _mean_sd(arm["test_loss"], percent=False),
-                _mean_sd(arm["train_loss"], percent=False),
-                "baseline" if against is None else _difference(against["difference"]),
+                mean_sd(arm["test_accuracy"], percent=True),
+                mean_sd(arm["test_loss"], percent=False),
+                mean_sd(arm["train_loss"], percent=False),
+                "baseline" if against is None else difference_with_interval(against["difference"]),
                 "" if against is None else f"{against['p_holm']:.3f}",
-                _time(arm["time_to_target"]["iterations"]["median"]),
+                reached_at(arm["time_to_target"]["iterations"]["median"]),
             ]
         )
     headers = [
@@ -41,27 +42,6 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     sentences = [comparison["sentence"] for comparison in summary["comparisons"]]
     print(*(sentences or [summary["verdict"]]), summary["scope"], sep="\n")
     print()
-
-
-def _mean_sd(spread: Mapping[str, Any], *, percent: bool) -> str:
-    mean, sd = spread["mean"], spread["sd"]
-    if not isinstance(mean, int | float):
-        return "diverged"
-    scale, digits = (100, 2) if percent else (1, 3)
-    tail = f" ± {scale * sd:.{digits}f}" if isinstance(sd, int | float) else ""
-    return f"{scale * mean:.{digits}f}{tail}"
-
-
-def _difference(difference: Mapping[str, Any]) -> str:
-    mean, low, high = (difference[key] for key in ("mean", "low", "high"))
-    if mean is None:
-        return "-"
-    spread = "" if low is None or high is None else f" ({100 * low:+.2f} to {100 * high:+.2f})"
-    return f"{100 * mean:+.2f}{spread}"
-
-
-def _time(value: Any) -> str:
-    return f"{value:,.0f}" if isinstance(value, int | float) else "not reached"
 
 
 def print_range_test(result: Mapping[str, Any]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from clr_cli.format import rough_duration
+
 if TYPE_CHECKING:
     from clr_cli.execution.task import Event, Task
 
@@ -61,13 +63,6 @@ def paths(written: Iterable[Path]) -> None:
         ]
         for line in textwrap.wrap("  ".join(names), 92, break_on_hyphens=False):
             print(f"  {line}")
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: ``45 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterable[Event]) -> None:
@@ -157,7 +152,7 @@ class Progress:
         if self.fresh == 1 and not self.live:
             per_epoch = row["train_seconds"] + row["eval_seconds"]
             left = (len(self.names) * self.epochs - sum(self.done)) * per_epoch / self.jobs
-            note(f"about {duration(left)} to go")
+            note(f"about {rough_duration(left)} to go")
 
     def _end(self, index: int, status: str) -> None:
         self.ended += 1

@@ -77,7 +77,7 @@ def _train(plan: Plan, options: Options) -> None:
     from clr_cli.execution.training_task import follow, resolve_schedule
     from clr_cli.report import write
     from clr_cli.training import ranks
-    from clr_cli.training.loop import resolve_device
+    from clr_cli.training.device import resolve_device
 
     config: Config = plan.config
     epochs = config.training.epochs

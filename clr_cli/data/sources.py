@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clr_cli.data import digits, files, torchvision_sets
+from clr_cli.data import digits, digits_file, files, torchvision_sets
 from clr_cli.data.arrays import ARRAY_NAMES, Arrays, Images, shape_text
 from clr_cli.data.split import validation_mask
 from clr_cli.errors import InputError
@@ -162,7 +162,7 @@ def _synthetic_digits(config: DatasetConfig) -> Arrays:
     ):
         if not least <= size <= _MAX_RENDERED:
             raise InputError(f"dataset.{key}: {size} must be within {least}..{_MAX_RENDERED}")
-    return digits.load(config.root, config.train_size, config.test_size)
+    return digits_file.load(config.root, config.train_size, config.test_size)
 
 
 DATASETS: dict[str, Callable[[DatasetConfig], Arrays]] = {

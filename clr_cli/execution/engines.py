@@ -21,7 +21,7 @@ from typing import Protocol
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.task import RETRIES, Event, Task, execute
-from clr_cli.training.loop import resolve_device
+from clr_cli.training.device import resolve_device
 from clr_cli.training.ranks import SINGLE, Ranks, on_this_machine
 
 MOST_AUTO_JOBS = 8  # more workers than this want a decision about memory

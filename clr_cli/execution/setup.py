@@ -8,7 +8,7 @@ import torch
 
 from clr_cli.execution.metadata import describe_device
 from clr_cli.execution.training_task import TrainingTask
-from clr_cli.training.loop import resolve_precision
+from clr_cli.training.device import resolve_precision
 from clr_cli.training.models import build_model
 
 

@@ -21,14 +21,9 @@ from clr_cli.execution.task import Event, Row, Task
 from clr_cli.files import write_json
 from clr_cli.schedules import Schedule, make, resolved
 from clr_cli.training import sweep as sweeps
-from clr_cli.training.loop import (
-    Diverged,
-    TrainState,
-    build,
-    resolve_device,
-    resolve_precision,
-    train,
-)
+from clr_cli.training.build import build
+from clr_cli.training.device import resolve_device, resolve_precision
+from clr_cli.training.loop import Diverged, TrainState, train
 from clr_cli.training.ranks import SINGLE, Ranks
 
 WAYS_OUT = "start over with --overwrite, or keep both with another --name"

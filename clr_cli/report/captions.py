@@ -1,4 +1,4 @@
-"""Numbers as words: how the report writes a number, and what each figure of it shows."""
+"""What each figure of the report shows, in words and numbers."""
 
 from __future__ import annotations
 
@@ -8,86 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clr_cli.format import accuracy, count, loss, number, value
 from clr_cli.report.figures.epochs import matrices, mean_interval
-from clr_cli.report.figures.style import Curve, number, percent, points
+from clr_cli.report.figures.style import Curve
 
 if TYPE_CHECKING:
     from clr_cli.records import RunRecord
-
-NONE = "–"
-
-
-def value(raw: Any) -> float | None:
-    """A number as summary.json holds it: null is None, "inf" is infinity."""
-    number_or_none = None if raw is None else float(raw)
-    return None if number_or_none is None or math.isnan(number_or_none) else number_or_none
-
-
-def loss(raw: Any) -> str:
-    number_ = value(raw)
-    return NONE if number_ is None else "∞" if math.isinf(number_) else f"{number_:.3f}"
-
-
-def accuracy(raw: Any) -> str:
-    number_ = value(raw)
-    return NONE if number_ is None else percent(number_)
-
-
-def spread(measure: Mapping[str, Any]) -> str:
-    """Mean and standard deviation of an accuracy over seeds: "95.08 ± 0.21 %"."""
-    mean, sd = value(measure.get("mean")), value(measure.get("sd"))
-    if mean is None or sd is None:
-        return accuracy(mean)
-    return f"{100 * mean:.2f} ± {100 * sd:.2f}\N{NO-BREAK SPACE}%"
-
-
-def difference(measure: Mapping[str, Any]) -> str:
-    """Mean difference and its interval in points: "+3.81 [+3.50, +4.12]"."""
-    mean, low, high = (value(measure.get(key)) for key in ("mean", "low", "high"))
-    if mean is None:
-        return NONE
-    if low is None or high is None:
-        return points(mean)
-    return f"{points(mean)} [{points(low)}, {points(high)}]"
-
-
-def count(raw: Any) -> str:
-    number_ = value(raw)
-    return NONE if number_ is None else "∞" if math.isinf(number_) else f"{number_:,.0f}"
-
-
-def p_value(raw: Any) -> str:
-    p = value(raw)
-    return NONE if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def ratio(measure: Mapping[str, Any] | None) -> str:
-    """Median ratio of times and its interval: "0.42 [0.37, 0.55]".
-
-    Beside a ratio, a null high end stands for infinity (misses of the arm); without a low end
-    there were too few seeds for an interval.
-    """
-    middle, *ends = (value((measure or {}).get(key)) for key in ("ratio", "low", "high"))
-    if middle is None or math.isinf(middle):
-        return NONE
-    if middle == 0:
-        return "baseline missed"
-    if ends[0] is None:
-        return number(middle)
-    high = "∞" if ends[1] is None or math.isinf(ends[1]) else number(ends[1])
-    return f"{number(middle)} [{number(ends[0])}, {high}]"
-
-
-def duration(raw: Any) -> str:
-    """Seconds as people read them: 75 -> "1 min 15 s"."""
-    seconds = value(raw)
-    if seconds is None:
-        return NONE
-    if seconds < 59.95:
-        return f"{seconds:.3g} s" if seconds else "0 s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def captions(
@@ -103,7 +29,7 @@ def captions(
         "test_accuracy": _final(records, "test_accuracy", summary),
         "paired_difference": _lines(_paired(c, summary["margin"]) for c in summary["comparisons"]),
         "time_to_target": _lines(_times(arm, summary) for arm in summary["arms"])
-        + f" The target, {accuracy(target['value'])} on validation, was fixed beforehand.",
+        + f" The target is {target['source']}.",
     }
 
 
@@ -171,15 +97,16 @@ def _paired(comparison: Mapping[str, Any], margin: float) -> str:
     text += f", level with {comparison['ties']}" if comparison["ties"] else ""
     if low is None or high is None:
         return f"{text}; there are too few seeds for an interval."
+    band = f"±{number(100 * margin)} points"
     if low > margin or high < -margin:
-        place = "lies wholly outside the margin"
+        place = f"lies wholly outside {band}"
     elif -margin < low and high < margin:
-        place = "lies wholly inside the margin"
+        place = f"lies wholly inside {band}"
     elif low > 0 or high < 0:
-        place = "leaves out zero but not the margin"
+        place = f"leaves out zero but overlaps {band}"
     else:
-        place = "holds zero"
-    return f"{text}; the interval {place} of ±{number(100 * margin)} points."
+        place = "contains zero"
+    return f"{text}; the 95 % interval {place}."
 
 
 def _times(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from clr_cli.report import captions as words
+from clr_cli import format as words
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.style import THEME, arm_colors
 from clr_cli.report.tables import (

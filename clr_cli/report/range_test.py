@@ -11,11 +11,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from clr_cli.analysis.suggest import Estimate, Suggestion
+from clr_cli.analysis.finders import Estimate
+from clr_cli.analysis.suggest import Suggestion
 from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
 from clr_cli.config.yaml_text import dump
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
+from clr_cli.format import rounded_lr
 from clr_cli.paths import BOUNDS, CURVES, RESULT
 from clr_cli.records import RangeTestResult, Sweep, read
 from clr_cli.report.figures import comparison as plots
@@ -131,8 +133,3 @@ def write(
 
 def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
     return None if estimate is None else {**asdict(estimate), "per_sweep": [*estimate.per_sweep]}
-
-
-def rounded_lr(value: float) -> float:
-    """Two significant digits: more would claim a precision that no range test has."""
-    return float(f"{value:.1e}")

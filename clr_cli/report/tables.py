@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clr_cli.report import captions as words
-from clr_cli.report.figures.style import number
+from clr_cli import format as words
+from clr_cli.format import number
 
 VERDICTS = {
     "no_difference": "no detectable difference",

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clr_cli import interrupt
-from clr_cli.config.model import Config
 from clr_cli.data.batches import (
     Resident,
     derive_seed,
@@ -26,10 +25,8 @@ from clr_cli.data.batches import (
     training_batches,
 )
 from clr_cli.data.sources import Split
-from clr_cli.errors import InputError
 from clr_cli.schedules import Schedule
 from clr_cli.training.graph import StepGraph
-from clr_cli.training.models import build_model
 from clr_cli.training.ranks import SINGLE, Ranks
 
 # Images at a time: those a CPU's cache holds, or enough to keep any other device busy.
@@ -130,101 +127,6 @@ def _graph(state: TrainState) -> StepGraph | None:
 
 def _cycles_momentum(state: TrainState) -> bool:
     return state.schedule.momentum(0) is not None
-
-
-def resolve_device(name: str) -> torch.device:
-    """``auto`` is CUDA, then MPS, then the CPU. Raises InputError if the device is not there."""
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    if not available.get(name.partition(":")[0], False):
-        there = ", ".join(kind for kind, there in available.items() if there)
-        raise InputError(f"--device {name}: not available here; available: {there}")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
-    return device
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """``auto`` is bf16 where the hardware computes in it, else fp32."""
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        # Without AVX-512 BF16 or AMX, bf16 is emulated and slower than fp32.
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    else:
-        fast = False
-    return "bf16" if fast else "fp32"
-
-
-def build(
-    config: Config,
-    schedule: Schedule,
-    data: Resident,
-    *,
-    seed: int,
-    precision: str,
-    allow_code: bool = False,
-    ranks: Ranks = SINGLE,
-) -> TrainState:
-    """A fresh model and optimizer. The weights depend on the seed alone, so arms are paired.
-
-    Raises InputError for a model or batch size that does not fit the data.
-    """
-    batch_size = config.training.batch_size
-    data.steps_per_epoch(batch_size)  # raises if there is no full batch
-    device = data.labels.device
-    if batch_size % ranks.world:
-        raise InputError(
-            f"{batch_size} cannot be split over {ranks.world} ranks", key="training.batch_size"
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, 0, "init"))
-        model = build_model(
-            config.model,
-            in_channels=data.channels,
-            image_size=data.height,
-            num_classes=data.num_classes,
-            allow_code=allow_code,
-        )
-    if config.training.sync_batch_norm and ranks.world > 1:
-        if device.type != "cuda":
-            raise InputError("PyTorch has it for CUDA only", key="training.sync_batch_norm")
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainState(
-        model=model,
-        optimizer=_optimizer(config, model, device),
-        schedule=schedule,
-        data=data,
-        batch_size=batch_size,
-        label_smoothing=config.training.label_smoothing,
-        seed=seed,
-        autocast=torch.bfloat16 if precision == "bf16" else None,
-        cuda_graph=config.training.cuda_graph,
-        ranks=ranks,
-    )
-
-
-def _optimizer(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    given = config.optimizer
-    # The schedule sets the rate before every step; this one is never used. A graph reads it from
-    # memory at every step, a number would be frozen into it.
-    graph = config.training.cuda_graph and device.type == "cuda"
-    lr = torch.tensor(1.0, device=device) if graph else 1.0
-    common: dict[str, Any] = {"lr": lr, "weight_decay": given.weight_decay, "fused": True}
-    if given.name == "adamw":
-        return torch.optim.AdamW(model.parameters(), betas=(given.momentum, 0.999), **common)
-    return torch.optim.SGD(
-        model.parameters(), momentum=given.momentum, nesterov=given.nesterov, **common
-    )
 
 
 def set_hyperparameters(state: TrainState) -> float:

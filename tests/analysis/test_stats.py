@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from clr_cli.analysis import stats
+from clr_cli.analysis import stats, times
 
 SIX = [0.012, -0.003, 0.008, 0.011, 0.002, 0.007]
 
@@ -163,18 +163,18 @@ def test_seeds_needed_turns_smallest_detectable_round():
 
 
 def test_median_ratio_holds_misses():
-    six = stats.median_ratio([1, 2, 3, 4, 5, 6], [2] * 6)
+    six = times.median_ratio([1, 2, 3, 4, 5, 6], [2] * 6)
     assert (six.median, six.low, six.high) == (1.75, 0.5, 3.0)
     inf = math.inf
-    late = stats.median_ratio([50, inf, inf, inf, 60, inf], [100] * 6)
+    late = times.median_ratio([50, inf, inf, inf, 60, inf], [100] * 6)
     assert (late.median, late.low, late.high) == (inf, 0.5, inf)
-    assert stats.median_ratio([50] * 3, [inf] * 3).median == 0
-    assert math.isnan(stats.median_ratio([50] * 3, [inf] * 3).low)  # fewer than six pairs
-    assert stats.median_ratio([inf, 5, 5], [inf, 10, 10]).median == 0.5  # a tie and two
-    assert math.isnan(stats.median_ratio([inf, inf, 1], [inf, inf, 2]).median)
-    assert math.isnan(stats.median_ratio([], []).median)
-    assert stats.median_ratio([5, 5, 5, 6], [inf, inf, 10, 10]).median == 0.5  # not (0 + 0.5) / 2
-    assert stats.median_ratio([5, inf], [inf, 5]).median == 1.0
+    assert times.median_ratio([50] * 3, [inf] * 3).median == 0
+    assert math.isnan(times.median_ratio([50] * 3, [inf] * 3).low)  # fewer than six pairs
+    assert times.median_ratio([inf, 5, 5], [inf, 10, 10]).median == 0.5  # a tie and two
+    assert math.isnan(times.median_ratio([inf, inf, 1], [inf, inf, 2]).median)
+    assert math.isnan(times.median_ratio([], []).median)
+    assert times.median_ratio([5, 5, 5, 6], [inf, inf, 10, 10]).median == 0.5  # not (0 + 0.5) / 2
+    assert times.median_ratio([5, inf], [inf, 5]).median == 1.0
 
 
 def rows(accuracies, rates=None):
@@ -195,24 +195,24 @@ def rows(accuracies, rates=None):
     ],
 )
 def test_time_to_target_without_cycles(accuracies, epoch):
-    assert stats.time_to_target(rows(accuracies), 0.9) == epoch
+    assert times.time_to_target(rows(accuracies), 0.9) == epoch
 
 
 def test_dips_in_mid_cycle_do_not_lose_the_target():
     rates = [0.1, 0.2, 0.1, 0.01] * 3
     held = [0.3, 0.4, 0.5, 0.91, 0.5, 0.4, 0.6, 0.92, 0.5, 0.5, 0.8, 0.93]
-    assert stats.time_to_target(rows(held, rates), 0.9) == 3
+    assert times.time_to_target(rows(held, rates), 0.9) == 3
     lucky = [*held[:7], 0.8, *held[8:]]
-    assert stats.time_to_target(rows(lucky, rates), 0.9) == 11
-    assert stats.time_to_target(rows(held), 0.9) == 11  # without the cycles only the last epoch
+    assert times.time_to_target(rows(lucky, rates), 0.9) == 11
+    assert times.time_to_target(rows(held), 0.9) == 11  # without the cycles only the last epoch
 
 
 def test_cycle_ends_are_read_from_the_learning_rate():
-    assert stats.cycle_ends([0.1, 0.2, 0.1, 0.01, 0.1, 0.2, 0.1, 0.01]) == [3, 7]
-    assert stats.cycle_ends([0.2, 0.1, 0.0, 0.2, 0.1, 0.0]) == [2, 5]  # warm restarts
-    assert stats.cycle_ends([0.1] * 5) == []
-    assert stats.cycle_ends([0.1, 0.2, 0.15, 0.1]) == []  # one_cycle, and a warm-up: no next cycle
-    assert stats.cycle_ends([]) == []
+    assert times.cycle_ends([0.1, 0.2, 0.1, 0.01, 0.1, 0.2, 0.1, 0.01]) == [3, 7]
+    assert times.cycle_ends([0.2, 0.1, 0.0, 0.2, 0.1, 0.0]) == [2, 5]  # warm restarts
+    assert times.cycle_ends([0.1] * 5) == []
+    assert times.cycle_ends([0.1, 0.2, 0.15, 0.1]) == []  # one_cycle, and a warm-up: no next cycle
+    assert times.cycle_ends([]) == []
 
 
 @pytest.mark.parametrize("n", [6, 10, 20])

@@ -46,7 +46,9 @@ from clr_cli.data.batches import Resident, derive_seed, normalize, to_device
 from clr_cli.records import Sweep
 from clr_cli.schedules import make
 from clr_cli.training import sweep as range_test
-from clr_cli.training.loop import Diverged, build, resolve_precision, train
+from clr_cli.training.build import build
+from clr_cli.training.device import resolve_precision
+from clr_cli.training.loop import Diverged, train
 from clr_cli.training.models import build_model
 
 RAMP = ("exponential", 1e-4, 10.0)

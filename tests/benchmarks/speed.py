@@ -33,7 +33,7 @@ from clr_cli.data import sources as data
 from clr_cli.execution import engines
 from clr_cli.execution.plan import RunOptions, plan
 from clr_cli.paths import Experiment
-from clr_cli.training.loop import resolve_device, resolve_precision
+from clr_cli.training.device import resolve_device, resolve_precision
 
 SVHN_TRAIN, SVHN_TEST = 73_257, 26_032
 Result = dict[str, Any]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from test_figures import PER_EPOCH, make_records
 
+from clr_cli import format
 from clr_cli.analysis.summary import summarize
 from clr_cli.errors import InputError
 from clr_cli.records import RunRecord
@@ -300,8 +301,8 @@ class TestFigures:
         [
             (0.002, 0.004, "wholly outside"),
             (-0.0005, 0.0005, "wholly inside"),
-            (0.0005, 0.004, "leaves out zero but not the margin"),
-            (-0.002, 0.002, "holds zero"),
+            (0.0005, 0.004, "leaves out zero but overlaps ±"),
+            (-0.002, 0.002, "contains zero"),
             (None, None, "too few seeds"),
         ],
     )
@@ -316,18 +317,18 @@ class TestFigures:
 @pytest.mark.parametrize(
     ("function", "raw", "text"),
     [
-        (captions.loss, None, "–"),
-        (captions.loss, "inf", "∞"),
-        (captions.loss, math.nan, "–"),
-        (captions.count, 12345.0, "12,345"),
-        (captions.p_value, 0.0004, "< 0.001"),
-        (captions.duration, 0, "0 s"),
-        (captions.duration, 59.96, "1 min 00 s"),
-        (captions.duration, 3700, "1 h 01 min"),
-        (captions.ratio, {"ratio": 0.5, "low": 0.25, "high": None}, "0.5 [0.25, ∞]"),
-        (captions.ratio, {"ratio": 0.5, "low": None, "high": None}, "0.5"),
-        (captions.ratio, {"ratio": 0.0, "low": 0.0, "high": 1.0}, "baseline missed"),
-        (captions.ratio, None, "–"),
+        (format.loss, None, "–"),
+        (format.loss, "inf", "∞"),
+        (format.loss, math.nan, "–"),
+        (format.count, 12345.0, "12,345"),
+        (format.p_value, 0.0004, "< 0.001"),
+        (format.duration, 0, "0 s"),
+        (format.duration, 59.96, "1 min 00 s"),
+        (format.duration, 3700, "1 h 01 min"),
+        (format.ratio, {"ratio": 0.5, "low": 0.25, "high": None}, "0.5 [0.25, ∞]"),
+        (format.ratio, {"ratio": 0.5, "low": None, "high": None}, "0.5"),
+        (format.ratio, {"ratio": 0.0, "low": 0.0, "high": 1.0}, "baseline missed"),
+        (format.ratio, None, "–"),
     ],
 )
 def test_numbers_in_words(function: Any, raw: Any, text: str) -> None:

@@ -18,6 +18,8 @@ from clr_cli.data import batches
 from clr_cli.data import sources as data
 from clr_cli.errors import InputError
 from clr_cli.training import loop as training
+from clr_cli.training.build import build
+from clr_cli.training.device import resolve_device
 from clr_cli.training.ranks import Ranks
 
 CPU = torch.device("cpu")
@@ -52,7 +54,7 @@ def make_schedule(kind="triangular", **params):
 
 def make_state(resident, *, precision="fp32", schedule=None, seed=0, **sections):
     schedule = schedule or make_schedule()
-    return training.build(config(**sections), schedule, resident, seed=seed, precision=precision)
+    return build(config(**sections), schedule, resident, seed=seed, precision=precision)
 
 
 def weights(state) -> list[torch.Tensor]:
@@ -319,9 +321,7 @@ def test_a_batch_larger_than_the_data_is_refused(resident):
 def test_what_two_ranks_cannot_do_is_refused(resident, given, message):
     settings = config(training=given)
     with pytest.raises(InputError, match=message):
-        training.build(
-            settings, make_schedule(), resident, seed=0, precision="fp32", ranks=Ranks(0, 2)
-        )
+        build(settings, make_schedule(), resident, seed=0, precision="fp32", ranks=Ranks(0, 2))
 
 
 def test_the_parts_of_two_ranks_are_the_batch(resident):
@@ -334,12 +334,12 @@ def test_the_parts_of_two_ranks_are_the_batch(resident):
 
 def test_an_unavailable_device_is_refused():
     with pytest.raises(InputError, match="--device nonsense: not available here; available: .*cpu"):
-        training.resolve_device("nonsense")
+        resolve_device("nonsense")
 
 
 def test_a_cuda_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert training.resolve_device("cuda:0").index == 0
+    assert resolve_device("cuda:0").index == 0
     with pytest.raises(InputError, match="--device cuda:9: there are 1 CUDA devices"):
-        training.resolve_device("cuda:9")
+        resolve_device("cuda:9")

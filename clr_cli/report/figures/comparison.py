@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from clr_cli.format import percent, signed_points
 from clr_cli.report.figures.epochs import METRICS, epoch_curves, mean_interval
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.style import (
@@ -31,8 +32,6 @@ from clr_cli.report.figures.style import (
     new_figure,
     note_above,
     offset_text,
-    percent,
-    points,
     short,
     to_png,
     to_svg,
@@ -117,7 +116,9 @@ def paired_difference(
             ends = np.clip([100 * low, 100 * high], -100, 100)  # no difference is larger
             ax.plot(ends, [y, y], color=color, lw=2.4, marker="|", ms=9, mew=2, zorder=3)
         ax.plot([100 * mean], [y], marker, color=color, ms=8, mec=PAPER, mew=1, zorder=4)
-        text = points(mean) + (f" [{points(low)}, {points(high)}]" if low is not None else "")
+        text = signed_points(mean) + (
+            f" [{signed_points(low)}, {signed_points(high)}]" if low is not None else ""
+        )
         offset_text(ax, text, (100 * mean, y), (0, -14), color=color, weight="bold")
     gap = 4 * "\N{NO-BREAK SPACE}"
     label = f"Test accuracy minus {short(baseline)}’s (points)"

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy.special import stdtrit
 
+from clr_cli.format import number, percent, percent_tick
 from clr_cli.report.figures.style import (
     PAPER,
     SIZE,
@@ -22,9 +23,6 @@ from clr_cli.report.figures.style import (
     label_ends,
     new_figure,
     note_above,
-    number,
-    percent,
-    percent_tick,
     short,
 )
 

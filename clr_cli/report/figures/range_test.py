@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from clr_cli.format import number, percent_tick
 from clr_cli.report.figures.style import (
     INK,
     MUTED,
@@ -22,9 +23,7 @@ from clr_cli.report.figures.style import (
     dress,
     label_ends,
     new_figure,
-    number,
     offset_text,
-    percent_tick,
 )
 
 if TYPE_CHECKING:

@@ -91,16 +91,6 @@ def arm_colors(arms: Sequence[str], baseline: str | None = None) -> dict[str, st
     return {arm: look.color for arm, look in arm_looks(arms, baseline).items()}
 
 
-def percent(value: float, digits: int = 2) -> str:
-    """A fraction as people read it: 0.9512 -> "95.12 %" (with a no-break space)."""
-    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
-
-
-def points(value: float) -> str:
-    """A difference of fractions in percentage points: -0.0012 -> "−0.12"."""
-    return f"{100 * value:+.2f}".replace("-", "−")
-
-
 def to_svg(figure: Figure) -> str:
     """The figure as SVG text; the same figure gives the same bytes.
 
@@ -218,11 +208,3 @@ def short(name: str, most: int = 18) -> str:
     """Long names keep both ends: names of a family often differ in the tail."""
     half = (most - 1) // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
-
-
-def percent_tick(value: float, _: Any = None) -> str:
-    return f"{100 * value:.6g}\N{NO-BREAK SPACE}%"
-
-
-def number(value: float, _: Any = None) -> str:
-    return f"{value:.3g}"

@@ -1,0 +1,57 @@
+"""The synthetic digits, kept in a file so that the next run need not render them again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from clr_cli.data.digits import VERSION, Arrays, render
+
+
+def load(root: Path, train_size: int, test_size: int) -> Arrays:
+    """render(), kept in a file under root so that the next run need not render again.
+
+    A damaged file is replaced, and a root that cannot be written to is done without.
+    """
+    file = root / f"synthetic_digits-{VERSION}-{train_size}-{test_size}.npz"
+    arrays = _read(file)
+    if arrays is None:
+        arrays = render(train_size, test_size)
+        with contextlib.suppress(OSError):
+            _write(file, arrays)
+    return arrays
+
+
+def _read(file: Path) -> Arrays | None:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = tuple(archive[f"arr_{i}"] for i in range(4))
+            checksum = str(archive["checksum"])
+    except Exception:  # a damaged archive raises whatever zip, zlib or numpy trip over
+        return None
+    return arrays if checksum == _checksum(arrays) else None
+
+
+def _write(file: Path, arrays: Arrays) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with part.open("wb") as stream:
+            np.savez(stream, *arrays, checksum=np.array(_checksum(arrays)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _checksum(arrays: Arrays) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(array.data)
+    return digest.hexdigest()

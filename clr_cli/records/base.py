@@ -1,0 +1,74 @@
+"""What a file of results is made of, and how it is read back.
+
+A file that is damaged, or was made by another version, becomes one line that names file, key and
+value.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clr_cli.errors import InputError
+from clr_cli.files import read_json
+
+# Numbers of a file must be numbers that arithmetic and figures can handle.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e30, le=1e30)]
+Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1e12)]
+Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1)]
+Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
+Text = Annotated[str, Field(strict=True, max_length=10_000)]
+Arm = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
+
+
+class Record(BaseModel):
+    """A part of a file. Keys that a later version has added are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    def plain(self) -> dict[str, Any]:
+        """Plain JSON types, with the keys of the file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read(model: type[R], path: Path, *, remedy: str) -> R:
+    """A file of this model.
+
+    Raises:
+        InputError: the file is missing or damaged; ``remedy`` says how to go on.
+    """
+    tree = read_json(path)
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if not _is_type(part)) or None
+        if first["type"] == "missing":
+            said = "missing"
+        elif key == "schema":
+            said = f"{_shown(first['input'])}: the file of another version of clr"
+        else:
+            said = f"{_shown(first['input'])} does not fit: {first['msg'].lower()}"
+        raise InputError(f"{said}; {remedy}", key=key, source=path) from None
+    except RecursionError:
+        raise InputError(f"nested too deeply; {remedy}", source=path) from None
+
+
+def _is_type(part: int | str) -> bool:
+    """Whether a part of pydantic's location names an alternative of a union, not a key."""
+    return isinstance(part, str) and ("[" in part or part in ("float", "int", "str"))
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: short, on one line, without control codes."""
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        text = type(value).__name__
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,83 @@
+"""A range test: its sweeps, and the result.json that holds its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from clr_cli.records.base import Count, Number, Record, Seconds, Text
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep measured: the loss of every iteration, validation at a steady interval.
+
+    Accuracies are fractions. ``stopped`` is None for a whole sweep, otherwise the ``reason``
+    ("diverged" or "non-finite"), ``iteration`` and ``lr`` at which it ended.
+    """
+
+    seed: int
+    lr: list[float]
+    train_loss: list[float]
+    val_lr: list[float]
+    val_accuracy: list[float]
+    val_loss: list[float]
+    stopped: Mapping[str, Any] | None = None
+
+
+class Bound(Record):
+    """A learning rate, its range over single sweeps, those sweeps' values, and the reason."""
+
+    value: Annotated[float, Field(strict=True, gt=0, le=1e30)]
+    low: Annotated[float, Field(strict=True, gt=0, le=1e30)]
+    high: Annotated[float, Field(strict=True, gt=0, le=1e30)]
+    per_sweep: list[Number]
+    reason: Text
+
+
+class Bounds(Record):
+    """The bounds a range test suggests, and what other finders read off the same sweeps."""
+
+    base_lr: Bound | None
+    max_lr: Bound | None
+    steepest: Bound | None
+    valley: Bound | None
+    minimum: Bound | None
+
+
+class Stopped(Record):
+    """Why and where a sweep ended early."""
+
+    reason: Text
+    iteration: Count
+    lr: Number
+
+
+class SweepEnd(Record):
+    seed: Count
+    stopped: Stopped | None
+
+
+class Ramp(Record):
+    shape: Text
+    min_lr: Number
+    max_lr: Number
+
+
+class RangeTestResult(Record):
+    """result.json of a range test. inconclusive: None, or why there is no answer."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    inconclusive: Text | None
+    next_range: tuple[Number, Number] | None
+    estimates: Bounds
+    sweeps: list[SweepEnd]
+    seconds: Seconds
+    range: Ramp
+    device: Text = ""
+    precision: Text = ""
+    threads: Count | None = None
+    versions: dict[str, Text] = Field(default_factory=dict)

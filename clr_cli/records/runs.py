@@ -1,0 +1,62 @@
+"""A training run: its result.json, and what a comparison sees of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from clr_cli.records.base import Count, Fraction, Number, Record, Seconds, Text
+
+
+class Final(Record):
+    """Losses and accuracies after the last epoch; an infinite loss is None."""
+
+    train_loss: Number | None
+    train_accuracy: Fraction
+    val_loss: Number | None
+    val_accuracy: Fraction
+    test_loss: Number | None
+    test_accuracy: Fraction
+
+
+class Divergence(Record):
+    """Where the loss stopped being finite."""
+
+    epoch: Count
+    iteration: Count
+    lr: Number
+
+
+class RunResult(Record):
+    """result.json of a run."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    status: Literal["finished", "diverged"]
+    epochs: Count = 0
+    final: Final | None
+    diverged: Divergence | None = None
+    schedule: dict[str, Any] = Field(default_factory=dict)
+    train_seconds: Seconds = 0.0
+    images_per_second: Number | None = None
+    iterations_per_epoch: Count = 1
+    num_classes: Annotated[int, Field(strict=True, ge=2)]
+    device: Text = ""
+    precision: Text = ""
+    threads: Count | None = None
+    versions: dict[str, Text] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a comparison sees of one run: its metrics rows (one an epoch) and its result.json.
+
+    ``result`` is empty for a run that failed, and where only runs.csv is at hand.
+    """
+
+    arm: str
+    seed: int
+    status: Literal["finished", "diverged", "failed"]
+    epochs: list[dict[str, float]]
+    result: dict[str, Any]

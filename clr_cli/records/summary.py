@@ -1,0 +1,204 @@
+"""summary.json: the comparison of every arm with the baseline."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, Text
+
+Verdict = Literal["better", "worse", "equivalent", "no_difference", "too_few_seeds", "identical"]
+
+
+class Spread(Record):
+    """A metric over an arm's seeds; mean and sd are None where a value is not finite."""
+
+    mean: Number | None
+    sd: Number | None
+    values: dict[str, Number | None]
+
+
+class Times(Record):
+    """Time to target by seed; None is a miss."""
+
+    values: dict[str, Number | None]
+    median: Number | None
+
+
+class ArmTimes(Record):
+    iterations: Times
+    seconds: Times
+    reached: Count
+
+
+class Cost(Record):
+    train_seconds: Seconds
+    tuning_seconds: Seconds
+    range_test_seconds: Seconds
+    runs: Count
+
+
+class ArmSummary(Record):
+    """One arm. n: runs with an answer; diverged and failed runs are counted and named."""
+
+    name: Arm
+    schedule: dict[str, Any]
+    n: Count
+    diverged: Count
+    failed: Count
+    diverged_seeds: list[int]
+    failed_seeds: list[int]
+    test_accuracy: Spread
+    test_loss: Spread
+    train_loss: Spread
+    val_accuracy: Spread
+    time_to_target: ArmTimes
+    cost: Cost
+
+
+class Interval(Record):
+    level: Fraction
+    low: Number | None
+    high: Number | None
+
+
+class Difference(Record):
+    """Mean paired difference of test accuracy, its interval, and the interval of the claim."""
+
+    mean: Number | None
+    low: Number | None
+    high: Number | None
+    level: Fraction
+    method: Text
+    values: dict[str, Number | None]
+    claim: Interval | None = None
+
+
+class Ratio(Record):
+    """Median ratio of times to target; None stands for infinite or undefined."""
+
+    ratio: Number | None
+    low: Number | None
+    high: Number | None
+
+
+class Reached(Record):
+    arm: Count
+    baseline: Count
+
+
+class TimeRatio(Ratio):
+    seconds: Ratio
+    reached: Reached
+
+
+class Superiority(Record):
+    """P(arm beats baseline) over seeds."""
+
+    estimate: Fraction
+    low: Fraction
+    high: Fraction
+
+
+class Comparison(Record):
+    """One arm against the baseline."""
+
+    arm: Arm
+    baseline: Arm
+    n: Count
+    p: Fraction | None
+    p_holm: Fraction | None
+    unpaired_seeds: list[int]
+    difference: Difference
+    time_to_target: TimeRatio
+    superiority: Superiority | None
+    wins: Count
+    ties: Count
+    losses: Count
+    smallest_detectable: Number | None
+    seeds_needed: Count | None
+    verdict: Verdict
+    sentence: Text
+
+
+class ControlledVariables(Record):
+    """What is equal in all arms, what differs, and run metadata."""
+
+    varied: Text = ""
+    also_differs: list[Text] = Field(default_factory=list)
+    dataset: Text | None = None
+    train_size: Count | None = None
+    val_size: Count | None = None
+    test_size: Count | None = None
+    num_classes: Count | None = None
+    model: Text | None = None
+    parameters: Count | None = None
+    optimizer: Text | None = None
+    momentum: Number | None = None
+    weight_decay: Number | None = None
+    epochs: Annotated[int, Field(strict=True, ge=1, le=10**9)] | None = None
+    batch_size: Count | None = None
+    iterations_per_epoch: Count | None = None
+    iterations: Annotated[int, Field(strict=True, ge=1, le=10**12)] | None = None
+    precision: Text | None = None
+    device: Text | None = None
+    threads: Count | None = None
+    versions: dict[str, Text] = Field(default_factory=dict)
+    determinism: Text | None = None
+
+
+class Target(Record):
+    """The target of time to target, and how it was chosen."""
+
+    metric: Text
+    value: Fraction
+    source: Text
+
+
+class Trial(Record):
+    value: Number
+    val_accuracy: Fraction
+
+
+class TunedArm(Record):
+    """The trials of one arm; edge: the best is the first or last rate that was tried."""
+
+    key: Text
+    value: Number
+    val_accuracy: Fraction
+    edge: bool
+    trials: list[Trial]
+
+
+class Tuning(Record):
+    """How the rates of the tuned arms were chosen, on seeds that the comparison does not use."""
+
+    grid: list[Number]
+    arms: dict[str, TunedArm]
+    seconds: dict[str, Seconds]
+
+
+class Reproduce(Record):
+    command: Text = ""
+    config: Annotated[str, Field(strict=True, max_length=1_000_000)] = ""
+
+
+class Summary(Record):
+    """summary.json: the comparison of every arm with the baseline."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    experiment: Text
+    baseline: Arm
+    level: Fraction
+    claim_level: Fraction
+    margin: Annotated[float, Field(strict=True, gt=0, lt=1)]
+    num_seeds: Count
+    controlled: ControlledVariables = Field(alias="contract")
+    target: Target
+    arms: Annotated[list[ArmSummary], Field(min_length=1)]
+    comparisons: list[Comparison]
+    tuning: Tuning | None = None
+    verdict: Text
+    scope: Text
+    reproduce: Reproduce = Reproduce()

@@ -1,0 +1,79 @@
+"""A config -> a fresh training state: model, optimizer, schedule, data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from clr_cli.config.model import Config
+from clr_cli.data.batches import Resident, derive_seed
+from clr_cli.errors import InputError
+from clr_cli.schedules import Schedule
+from clr_cli.training.loop import TrainState
+from clr_cli.training.models import build_model
+from clr_cli.training.ranks import SINGLE, Ranks
+
+
+def build(
+    config: Config,
+    schedule: Schedule,
+    data: Resident,
+    *,
+    seed: int,
+    precision: str,
+    allow_code: bool = False,
+    ranks: Ranks = SINGLE,
+) -> TrainState:
+    """A fresh model and optimizer. The weights depend on the seed alone, so arms are paired.
+
+    Raises InputError for a model or batch size that does not fit the data.
+    """
+    batch_size = config.training.batch_size
+    data.steps_per_epoch(batch_size)  # raises if there is no full batch
+    device = data.labels.device
+    if batch_size % ranks.world:
+        raise InputError(
+            f"{batch_size} cannot be split over {ranks.world} ranks", key="training.batch_size"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, 0, "init"))
+        model = build_model(
+            config.model,
+            in_channels=data.channels,
+            image_size=data.height,
+            num_classes=data.num_classes,
+            allow_code=allow_code,
+        )
+    if config.training.sync_batch_norm and ranks.world > 1:
+        if device.type != "cuda":
+            raise InputError("PyTorch has it for CUDA only", key="training.sync_batch_norm")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TrainState(
+        model=model,
+        optimizer=_optimizer(config, model, device),
+        schedule=schedule,
+        data=data,
+        batch_size=batch_size,
+        label_smoothing=config.training.label_smoothing,
+        seed=seed,
+        autocast=torch.bfloat16 if precision == "bf16" else None,
+        cuda_graph=config.training.cuda_graph,
+        ranks=ranks,
+    )
+
+
+def _optimizer(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    given = config.optimizer
+    # The schedule sets the rate before every step; this one is never used. A graph reads it from
+    # memory at every step, a number would be frozen into it.
+    graph = config.training.cuda_graph and device.type == "cuda"
+    lr = torch.tensor(1.0, device=device) if graph else 1.0
+    common: dict[str, Any] = {"lr": lr, "weight_decay": given.weight_decay, "fused": True}
+    if given.name == "adamw":
+        return torch.optim.AdamW(model.parameters(), betas=(given.momentum, 0.999), **common)
+    return torch.optim.SGD(
+        model.parameters(), momentum=given.momentum, nesterov=given.nesterov, **common
+    )
