@@ -1,0 +1,60 @@
+"""What a person sees on a real terminal: a pseudo-terminal of 80 columns."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+COLUMNS = 80
+
+
+def on_a_terminal(*arguments: str, cwd: Path) -> tuple[str, str]:
+    """(stdout, what the terminal got) of clr with stderr on a pseudo-terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clr_cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        cwd=cwd,
+        text=True,
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(ours, 65536):
+            seen += part
+    except OSError:  # Linux ends a pseudo-terminal so
+        pass
+    os.close(ours)
+    out, _ = process.communicate()
+    assert process.returncode == 0, seen.decode()
+    return out, seen.decode()
+
+
+def test_bars_are_live_fit_the_terminal_and_count_every_run(tiny: Path, tmp_path: Path) -> None:
+    out, seen = on_a_terminal("compare", "--config", str(tiny), "--jobs", "1", cwd=tmp_path)
+    assert "\r" in seen  # drawn again in place
+    frames = [frame for frame in re.split(r"[\r\n]+|\x1b\[[0-9;]*[A-Za-z]", seen) if frame.strip()]
+    bars = [frame for frame in frames if "epoch" in frame and "|" in frame]
+    assert any("run 0/4" in bar for bar in bars)
+    assert any("run 4/4" in bar and "12/12" in bar for bar in bars)
+    assert any(bar.strip().startswith("clr, seed 1") for bar in bars)
+    assert max(len(bar) for bar in bars) <= COLUMNS
+    assert "\x1b" not in out  # results are plain text
+    assert "\r" not in out
+    # The plan and the notes are not torn by the bars.
+    assert "4, 1 at a time" in seen
+
+
+def test_a_second_call_shows_full_bars_at_once(tiny: Path, tmp_path: Path) -> None:
+    on_a_terminal("train", "--config", str(tiny), "--schedule", "clr", cwd=tmp_path)
+    _, seen = on_a_terminal("train", "--config", str(tiny), "--schedule", "clr", cwd=tmp_path)
+    assert re.search(r"100%.*3/3", seen)
