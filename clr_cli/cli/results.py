@@ -40,7 +40,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     ]
     terminal.table(headers, rows)
     sentences = [comparison["sentence"] for comparison in summary["comparisons"]]
-    print(*(sentences or [summary["verdict"]]), summary["scope"], sep="\n")
+    terminal.sentences([*(sentences or [summary["verdict"]]), summary["scope"]])
     print()
 
 

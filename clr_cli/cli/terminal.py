@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -38,16 +39,34 @@ def plan(title: str, rows: Iterable[tuple[str, str]]) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print an aligned table to stdout; the first column left, the others right."""
+    """Print an aligned table to stdout; the first column left, the others right.
+
+    On a terminal that is too narrow the columns come in blocks, each behind the first column.
+    """
     widths = [max(len(row[i]) for row in [headers, *rows]) for i in range(len(headers))]
+    blocks: list[list[int]] = [[0]]
+    for column in range(1, len(headers)):
+        together = sum(widths[i] + 2 for i in blocks[-1]) + widths[column]
+        if together > _columns() and len(blocks[-1]) > 1:
+            blocks.append([0])
+        blocks[-1].append(column)
     print()
-    for row in [headers, ["─" * width for width in widths], *rows]:
-        cells = [
-            f"{cell:>{width}}" if i else f"{cell:<{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
-    print()
+    for block in blocks:
+        for row in [headers, ["─" * width for width in widths], *rows]:
+            cells = [f"{row[i]:>{widths[i]}}" if i else f"{row[i]:<{widths[i]}}" for i in block]
+            print("  ".join(cells).rstrip())
+        print()
+
+
+def sentences(texts: Iterable[str]) -> None:
+    """Print sentences to stdout, a paragraph each, broken between words on a terminal."""
+    for text in texts:
+        print(textwrap.fill(text, _columns(), break_on_hyphens=False))
+
+
+def _columns() -> int:
+    """The width of the terminal; a file or a pipe has no end."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1_000_000
 
 
 def paths(written: Iterable[Path]) -> None:
@@ -61,7 +80,9 @@ def paths(written: Iterable[Path]) -> None:
             f"{stem}.{{{','.join(kinds)}}}" if len(kinds) > 1 else f"{stem}.{kinds[0]}".rstrip(".")
             for stem, kinds in stems.items()
         ]
-        for line in textwrap.wrap("  ".join(names), 92, break_on_hyphens=False):
+        for line in textwrap.wrap(
+            "  ".join(names), min(92, _columns() - 2), break_on_hyphens=False
+        ):
             print(f"  {line}")
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 COLUMNS = 80
 
 
-def on_a_terminal(*arguments: str, cwd: Path) -> tuple[str, str]:
-    """(stdout, what the terminal got) of clr with stderr on a pseudo-terminal."""
+def on_a_terminal(*arguments: str, cwd: Path, results: bool = False) -> tuple[str, str]:
+    """(stdout, what the terminal got) of clr with stderr, and results too, on a pseudo-terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     process = subprocess.Popen(
         [sys.executable, "-m", "clr_cli", *arguments],
-        stdout=subprocess.PIPE,
+        stdout=theirs if results else subprocess.PIPE,
         stderr=theirs,
         cwd=cwd,
         text=True,
@@ -36,7 +36,7 @@ def on_a_terminal(*arguments: str, cwd: Path) -> tuple[str, str]:
     os.close(ours)
     out, _ = process.communicate()
     assert process.returncode == 0, seen.decode()
-    return out, seen.decode()
+    return out or "", seen.decode()
 
 
 def test_bars_are_live_fit_the_terminal_and_count_every_run(tiny: Path, tmp_path: Path) -> None:
@@ -52,6 +52,15 @@ def test_bars_are_live_fit_the_terminal_and_count_every_run(tiny: Path, tmp_path
     assert "\r" not in out
     # The plan and the notes are not torn by the bars.
     assert "4, 1 at a time" in seen
+
+    _, shown = on_a_terminal("report", "outputs/tiny", cwd=tmp_path, results=True)
+    lines = shown.splitlines()
+    assert max(len(line) for line in lines) <= COLUMNS
+    # Every column of the wide table is there, in blocks that each name the arms.
+    assert "wrote outputs/tiny/compare/" in lines
+    for column in out.strip().splitlines()[0].split("  "):
+        assert column.strip() in shown
+    assert sum(line.startswith("constant ") for line in lines) > 1
 
 
 def test_a_second_call_shows_full_bars_at_once(tiny: Path, tmp_path: Path) -> None:
