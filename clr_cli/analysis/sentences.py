@@ -27,7 +27,9 @@ def sentence(
     if n == 1:
         interval = "no interval from one seed"
     corrected = f"Holm-corrected over {comparisons} arms, " if comparisons > 1 else ""
-    evidence = f"{interval}, {seeds}, {corrected}{p_equals(numbers['p_holm'])}"
+    sequential = "decided_at" in numbers
+    test = "sequential test" if sequential else p_equals(numbers["p_holm"])
+    evidence = f"{interval}, {seeds}, {corrected}{test}"
     signed = f"{points(difference['mean'], sign=True)} points of test accuracy"
     time = _time_sentence(arm, numbers["time_to_target"], target, n)
     match verdict:
@@ -52,6 +54,12 @@ def sentence(
                 f"{many} can succeed at 5 % (the smallest p is {least:.2g}), at least {fewest} are"
                 f" needed; so far {signed} ({interval}).{time}"
             )
+    if sequential:
+        end = "the seeds that were allowed are used up"
+        if numbers["futile"]:
+            end = "ended early, because more seeds would hardly have shown one"
+        said = f"No detectable difference between {arm} and {base}"
+        return f"{said}: {signed} ({evidence}); {end}.{time}"
     said, missing = "No detectable difference between", ""
     if numbers["p_holm"] <= stats.ALPHA or difference["low"] > 0 or difference["high"] < 0:
         said = "Not enough to claim a difference between"

@@ -11,9 +11,10 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from clr_cli.analysis import stats, times
+from clr_cli.analysis import sequential, stats, times
 from clr_cli.analysis.outcomes import Outcome, choose_target, describe_arm
 from clr_cli.analysis.sentences import scope, sentence
+from clr_cli.analysis.sequential import Decision
 from clr_cli.records import RunRecord, Summary
 
 METHOD = "hull of Student's t and the studentised bootstrap"
@@ -29,6 +30,8 @@ def summarize(
     baseline: str,
     target: float | Literal["auto"] = "auto",
     margin: float = 0.001,
+    looks: Sequence[int] = (),
+    cap: int | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
     tuning: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -43,6 +46,9 @@ def summarize(
         context: what the arms share, passed through as "contract".
         target: a validation accuracy, or "auto": see `outcomes.choose_target`.
         margin: the difference of test accuracy (a fraction) that does not matter.
+        looks: numbers of seeds at which the comparison was looked at. With several of them, or
+            with a cap, `sequential` decides instead of the rule for seeds fixed in advance.
+        cap: the most seeds, where they are added until it is decided.
         costs: seconds per arm besides training, such as {"clr": {"range_test_seconds": 60.0}}.
         tuning: how the arms' learning rates were chosen, passed through.
 
@@ -52,6 +58,7 @@ def summarize(
     Raises:
         ValueError: the baseline has no run, or a seed occurs twice in one arm.
     """
+    records = list(records)
     arms: dict[str, dict[int, RunRecord]] = {baseline: {}}
     for record in records:
         if arms.setdefault(record.arm, {}).setdefault(record.seed, record) is not record:
@@ -68,7 +75,10 @@ def summarize(
         }
         for arm, runs in arms.items()
     }
-    comparisons = _comparisons(outcomes, baseline, goal, margin)
+    decisions = None
+    if len(looks) > 1 or cap is not None:
+        decisions = decide(records, baseline=baseline, looks=looks, margin=margin, cap=cap)
+    comparisons = _comparisons(outcomes, baseline, goal, margin, decisions)
     summary = {
         "schema": 1,
         "experiment": experiment,
@@ -77,6 +87,8 @@ def summarize(
         "claim_level": stats.CLAIM_LEVEL,
         "margin": margin,
         "num_seeds": max(len(runs) for runs in outcomes.values()),
+        "looks": list(looks),
+        "rule": "fixed" if decisions is None else "sequential",
         "contract": dict(context),
         "target": {"metric": "val_accuracy", "value": goal, "source": source},
         "arms": [
@@ -91,8 +103,48 @@ def summarize(
     return Summary.model_validate(_plain(summary)).plain()
 
 
+def decide(
+    records: Iterable[RunRecord],
+    *,
+    baseline: str,
+    looks: Sequence[int],
+    margin: float,
+    cap: int | None,
+) -> dict[str, Decision]:
+    """The sequential decision on every arm, from runs of the first seeds; see `sequential.decide`.
+
+    Args:
+        records: the runs; seeds count in rising order.
+        looks: numbers of seeds at which it was looked at; those with more seeds than there are
+            do not count yet.
+    """
+    accuracy: dict[str, dict[int, float]] = {}
+    seeds: set[int] = set()
+    for run in records:
+        seeds.add(run.seed)
+        if run.status == "finished":
+            value = float(run.result["final"]["test_accuracy"])
+        elif run.status == "diverged":
+            value = 1 / run.result["num_classes"]
+        else:
+            continue
+        accuracy.setdefault(run.arm, {})[run.seed] = value
+    base = accuracy.pop(baseline, {})
+    order = sorted(seeds)
+    differences, at = {}, {}
+    for arm, values in accuracy.items():
+        pairs = [seed for seed in order if seed in values and seed in base]
+        differences[arm] = [values[seed] - base[seed] for seed in pairs]
+        at[arm] = [sum(seed in set(order[:n]) for seed in pairs) for n in looks if n <= len(order)]
+    return sequential.decide(differences, at, margin=margin, cap=cap)
+
+
 def _comparisons(
-    outcomes: Mapping[str, Mapping[int, Outcome]], baseline: str, target: float, margin: float
+    outcomes: Mapping[str, Mapping[int, Outcome]],
+    baseline: str,
+    target: float,
+    margin: float,
+    decisions: Mapping[str, Decision] | None,
 ) -> list[dict[str, Any]]:
     others = [arm for arm in outcomes if arm != baseline]
     pairs = {arm: sorted(outcomes[arm].keys() & outcomes[baseline].keys()) for arm in others}
@@ -116,7 +168,7 @@ def _comparisons(
             "unpaired_seeds": sorted(
                 (outcomes[arm].keys() | outcomes[baseline].keys()) - set(pairs[arm])
             ),
-            "p": p[arm] if pairs[arm] else None,
+            "p": p[arm] if pairs[arm] and decisions is None else None,
             **_compare(
                 (arm, baseline),
                 [(outcomes[arm][seed], outcomes[baseline][seed]) for seed in pairs[arm]],
@@ -125,6 +177,7 @@ def _comparisons(
                 target=target,
                 margin=margin,
                 comparisons=len(others),
+                decision=None if decisions is None else decisions[arm],
             ),
         }
         for arm in others
@@ -140,6 +193,7 @@ def _compare(
     target: float,
     margin: float,
     comparisons: int,
+    decision: Decision | None,
 ) -> dict[str, Any]:
     """The numbers and the sentence of one arm against the baseline."""
     differences, n = list(by_seed.values()), len(pairs)
@@ -156,14 +210,19 @@ def _compare(
             "verdict": "too_few_seeds",
             "sentence": f"No seed has an answer in both {names[0]} and {names[1]}.",
         }
-    low, high = stats.mean_intervals(differences, (stats.LEVEL, stats.CLAIM_LEVEL))
+    # The claim's interval: with seeds that were added after looking it is a wider one.
+    claim_level = stats.CLAIM_LEVEL
+    if decision is not None:
+        claim_level = sequential.guard_level(comparisons)
+        numbers |= {"p_holm": None, "decided_at": decision.seeds, "futile": decision.futile}
+    low, high = stats.mean_intervals(differences, (stats.LEVEL, claim_level))
     if n > 1:  # one seed has no interval; no two accuracies differ by more than 1
         low, high = low.clip(-1, 1), high.clip(-1, 1)
     mean = statistics.fmean(differences)
     sd = statistics.stdev(differences) if n > 1 else None
     difference |= {"mean": mean, "low": float(low[0]), "high": float(high[0])}
     difference["claim"] = {
-        "level": stats.CLAIM_LEVEL,
+        "level": claim_level,
         "low": float(low[1]),
         "high": float(high[1]),
     }
@@ -171,6 +230,8 @@ def _compare(
     ties = n - wins - losses
     probability = stats.superiority(wins, ties, losses)
     verdict: str = stats.claim(n, p, float(low[1]), float(high[1]), margin, comparisons)
+    if decision is not None and n >= stats.MIN_SEEDS:
+        verdict = decision.verdict
     if n > 1 and all(
         arm.final == base.final and math.isfinite(arm.final["test_loss"]) for arm, base in pairs
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ def command(
         str | None, typer.Option(help="The arms, e.g. constant,clr,one_cycle,cosine.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="How many paired seeds, or a list such as 0,1,7.")
+        str | None, typer.Option(help="How many paired seeds, a list such as 0,1,7, or auto[:CAP].")
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="The arm to compare with.")] = None,
     target: Annotated[
@@ -83,7 +84,7 @@ def command(
     """Is one schedule better than another here? By how much, how surely, how much sooner?"""
     keys = {
         "schedules": listed(schedules),
-        "seeds": seeds if seeds is None or seeds.isdigit() else listed(seeds),
+        "seeds": seeds if seeds is None or re.match(r"\d+$|auto", seeds) else listed(seeds),
         "baseline": baseline,
         "target": target,
         "margin": margin,
@@ -135,13 +136,66 @@ def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
         if plan.rates:
             tuned = _tune(plan, engine)
             plan = plan.at({arm: best["value"] for arm, best in tuned["arms"].items()})
-        runs = plan.runs(threads)
-        terminal.follow(runs, jobs, config.training.epochs, engine.execute(runs))
+        looks = _looks(plan)
+        runs: list[Run] = []
+        for n in looks if plan.adds_seeds else [len(plan.seeds)]:
+            batch = plan.first(n)
+            new = batch.runs(threads)[len(runs) :]
+            terminal.follow(new, jobs, config.training.epochs, engine.execute(new))
+            runs += new
+            if plan.adds_seeds and _decided(batch, runs, [k for k in looks if k <= n]):
+                break
+        plan, looks = batch, [k for k in looks if k <= n]
     if plan.only:
         check_finished(runs)
         terminal.note("\nonce all runs are finished, the same command without --only compares them")
         return
-    _conclude(plan, options, setup, runs, _costs(plan, tuned, bounds), tuned)
+    _conclude(plan, options, setup, runs, _costs(plan, tuned, bounds), tuned, looks)
+
+
+def _looks(plan: Plan) -> list[int]:
+    """The numbers of seeds at which this comparison has been, and will be, looked at.
+
+    An earlier result of the same arms counts: more seeds after it are seeds added after a look.
+    """
+    from clr_cli.analysis import sequential, stats
+    from clr_cli.paths import SUMMARY
+    from clr_cli.records import Summary, read
+
+    cap, n = plan.config.compare.cap, len(plan.seeds)
+    now = [n] if cap is None else sequential.looks(cap)
+    file = plan.options.experiment.comparison(tuned=bool(plan.chosen)) / SUMMARY
+    if not file.exists() or plan.options.overwrite:
+        return now
+    before = read(Summary, file, remedy="give --overwrite to compare anew")
+    if {arm.name for arm in before.arms} != set(plan.arms):
+        return now
+    seen = before.looks or [before.num_seeds]
+    return sorted({*now, *(k for k in seen if stats.MIN_SEEDS <= k < n)})
+
+
+def _decided(plan: Plan, runs: Sequence[Run], looks: Sequence[int]) -> bool:
+    """Whether every arm is decided at this look; says which are not."""
+    from clr_cli.analysis.summary import decide
+    from clr_cli.execution.records import read_record
+
+    config = plan.config
+    decisions = decide(
+        [read_record(run) for run in runs],
+        baseline=config.baseline,
+        looks=looks,
+        margin=config.compare.margin,
+        cap=config.compare.cap,
+    )
+    still = [arm for arm, decision in decisions.items() if decision.seeds is None]
+    where = f"look {len(looks)}, {looks[-1]} seeds"
+    if not still:
+        terminal.note(f"{where}: decided")
+    elif looks[-1] == config.compare.cap:
+        terminal.note(f"{where}: these are all that are allowed")
+    else:
+        terminal.note(f"{where}: {', '.join(still)} not decided, more seeds are added")
+    return not still
 
 
 def _print_plan(plan: Plan, engine: Engine, setup: Setup, jobs: int, threads: int | None) -> None:
@@ -150,6 +204,7 @@ def _print_plan(plan: Plan, engine: Engine, setup: Setup, jobs: int, threads: in
 
     arms, seeds, runs, now = plan.arms, len(plan.seeds), len(plan.all_runs), len(plan.wanted)
     few = "" if now == runs else f", of which {now} now"
+    most = "at most " if plan.adds_seeds else ""
     terminal.plan(
         f"clr compare: {plan.config.name}, {' vs '.join(arms)}",
         [
@@ -157,7 +212,7 @@ def _print_plan(plan: Plan, engine: Engine, setup: Setup, jobs: int, threads: in
             *describe.schedule_rows(arms, plan.config, setup),
             (
                 "runs",
-                f"{len(arms)} schedules x {seeds} seeds = {runs}{few}, "
+                f"{len(arms)} schedules x {most}{seeds} seeds = {most}{runs}{few}, "
                 f"{jobs} at a time{engine.where}",
             ),
         ],
@@ -220,6 +275,7 @@ def _conclude(
     runs: Sequence[Run],
     costs: Mapping[str, Mapping[str, float]],
     tuned: dict[str, Any] | None,
+    looks: Sequence[int],
 ) -> None:
     """The comparison of runs that are there: written, and printed."""
     from clr_cli.analysis.summary import summarize
@@ -243,6 +299,8 @@ def _conclude(
         baseline=config.baseline,
         target=config.compare.target,
         margin=config.compare.margin,
+        looks=looks,
+        cap=config.compare.cap,
         costs=costs,
         tuning=tuned,
     )

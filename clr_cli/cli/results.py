@@ -7,6 +7,7 @@ from typing import Any
 
 from clr_cli.cli import terminal
 from clr_cli.format import difference_with_interval, mean_sd, reached_at, rounded_lr
+from clr_cli.format import p_value as p_cell
 from clr_cli.report.range_test import ESTIMATES
 
 
@@ -24,7 +25,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
                 mean_sd(arm["test_loss"], percent=False),
                 mean_sd(arm["train_loss"], percent=False),
                 "baseline" if against is None else difference_with_interval(against["difference"]),
-                "" if against is None else f"{against['p_holm']:.3f}",
+                "" if against is None else p_cell(against["p_holm"]),
                 reached_at(arm["time_to_target"]["iterations"]["median"]),
             ]
         )

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AUTO_CAP = 30  # seeds of ``seeds: auto`` at most, where no cap is given
+LEAST_CAP = 8  # seeds of its first look
 # Experiment and arm names become folders, so they must not be able to leave the output folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
 
@@ -96,12 +98,33 @@ class RangeTestConfig(Section):
 class CompareConfig(Section):
     schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
     baseline: str | None = Field(None, description="default: the first of schedules")
-    seeds: Annotated[int, Field(ge=1, le=10_000)] | Annotated[list[Seed], Field(min_length=1)] = 6
+    seeds: (
+        Annotated[int, Field(ge=1, le=10_000)]
+        | Annotated[list[Seed], Field(min_length=1)]
+        | Annotated[str, Field(pattern=r"^auto(:[0-9]{1,3})?$")]
+    ) = Field(6, description="a number, a list, or auto: add seeds until it is decided")
     margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
     target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
 
+    @model_validator(mode="after")
+    def _check(self) -> CompareConfig:
+        if self.cap is not None and self.cap < LEAST_CAP:
+            raise ValueError(f"seeds: {self.seeds}: the cap must be at least {LEAST_CAP}")
+        return self
+
+    @property
+    def cap(self) -> int | None:
+        """The most seeds of ``seeds: auto``; None where the seeds are given."""
+        if not isinstance(self.seeds, str):
+            return None
+        return int(self.seeds.partition(":")[2] or AUTO_CAP)
+
     @property
     def seed_list(self) -> list[int]:
+        """The seeds; with ``auto`` those that there are at most."""
+        if self.cap is not None:
+            return list(range(self.cap))
+        assert not isinstance(self.seeds, str)
         if isinstance(self.seeds, int):
             return list(range(self.seeds))
         return list(dict.fromkeys(self.seeds))

@@ -75,6 +75,15 @@ class Plan:
         )
 
     @property
+    def adds_seeds(self) -> bool:
+        """Whether seeds are added, up to those here, until every arm is decided."""
+        return self.config.compare.cap is not None and not self.only
+
+    def first(self, count: int) -> Plan:
+        """The plan with the first seeds alone."""
+        return replace(self, seeds=self.seeds[:count])
+
+    @property
     def num_trials(self) -> int:
         return len(self.tuned_arms) * len(self.rates)
 

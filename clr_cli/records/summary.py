@@ -102,7 +102,10 @@ class Superiority(Record):
 
 
 class Comparison(Record):
-    """One arm against the baseline."""
+    """One arm against the baseline.
+
+    decided_at: seeds at the look that decided; futile: given up, as more seeds would hardly help.
+    """
 
     arm: Arm
     baseline: Arm
@@ -117,6 +120,8 @@ class Comparison(Record):
     ties: Count
     losses: Count
     smallest_detectable: Number | None
+    decided_at: Count | None = None
+    futile: bool = False
     seeds_needed: Count | None
     verdict: Verdict
     sentence: Text
@@ -194,6 +199,8 @@ class Summary(Record):
     claim_level: Fraction
     margin: Annotated[float, Field(strict=True, gt=0, lt=1)]
     num_seeds: Count
+    looks: list[Count] = Field(default_factory=list)
+    rule: Literal["fixed", "sequential"] = "fixed"
     controlled: ControlledVariables = Field(alias="contract")
     target: Target
     arms: Annotated[list[ArmSummary], Field(min_length=1)]

@@ -151,11 +151,25 @@ def contract_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         if contract.get(key) is not None:
             raw = contract[key]
             rows.append((label, f"{raw:,}" if isinstance(raw, int) else str(raw)))
+    rows.append(("Seeds", _seeds(summary)))
     rows.append(("Target", str(summary["target"]["source"])))
     rows.append(("Margin", f"±{number(100 * summary['margin'])} points count as equal"))
     versions = contract.get("versions") or {}
     rows.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return [(label, text) for label, text in rows if text]
+
+
+def _seeds(summary: Mapping[str, Any]) -> str:
+    """How the seeds were chosen, and which rule therefore spoke."""
+    seeds = [int(seed) for seed in summary["arms"][0]["test_accuracy"]["values"]]
+    counts = ", ".join(str(n) for n in summary["looks"])
+    if summary["rule"] == "sequential":
+        return f"added after looking (at {counts} seeds); 5 % false claims are spent over the looks"
+    if not summary["looks"]:
+        return ""
+    if seeds != list(range(len(seeds))):
+        return f"chosen by hand: {', '.join(map(str, seeds))}"
+    return f"{counts}, not added to after looking"
 
 
 def _schedule(schedule: Mapping[str, Any]) -> str:
