@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clr_cli.analysis import stats
@@ -31,7 +31,7 @@ def sentence(
     test = "sequential test" if sequential else p_equals(numbers["p_holm"])
     evidence = f"{interval}, {seeds}, {corrected}{test}"
     signed = f"{points(difference['mean'], sign=True)} points of test accuracy"
-    time = _time_sentence(arm, numbers["time_to_target"], target, n)
+    time = _time_sentence(arm, numbers["time_to_target"], target, numbers["pairs"])
     match verdict:
         case "identical":
             return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
@@ -65,13 +65,13 @@ def sentence(
         said = "Not enough to claim a difference between"
         missing = (
             "; a claim needs both p of at most 0.05 and a"
-            f" {100 * stats.CLAIM_LEVEL:.0f} % interval without zero"
+            f" {100 * difference['claim']['level']:.3g} % interval without zero"
         )
+    more = f"the difference is at most {points(max(map(abs, ends)))} points (95 %)"
     needed = numbers["seeds_needed"]
-    more = "no feasible number of seeds would show so small a difference"
     if needed is not None:
         count = about(max(needed, n + 1))
-        more = f"about {count} seeds would be needed to show a difference this large"
+        more += f", and about {count} seeds would show one as small as the margin"
     return f"{said} {arm} and {base}: {signed} ({evidence}){missing}; {more}.{time}"
 
 
@@ -83,8 +83,28 @@ def _time_sentence(arm: str, ratios: Mapping[str, Any], target: float, n: int) -
     mostly_missed = 2 * reached["arm"] <= n
     if mostly_missed or not math.isfinite(ratio) or ratio == 0:
         return f" {goal} was held in {counts}."
-    rest = "" if min(reached.values()) == n else f" (held in {counts})"
-    return f" {arm} reached {goal} in {ratio:.2f} times the iterations{rest}."
+    rest = "" if min(reached.values()) == n else f", held in {counts}"
+    low, high = ratios["low"], ratios["high"]
+    if not math.isfinite(low):
+        few = f"too few seeds for an interval{rest}"
+        return f" {arm} reached {goal} in {ratio:.2f} times the iterations ({few})."
+    end = f"{high:.2f}" if math.isfinite(high) else "infinity"
+    found = f"{ratio:.2f} times the iterations (95 % interval {low:.2f} to {end}{rest})"
+    if low <= 1 <= high:
+        return f" Whether {arm} reaches {goal} sooner is undecided: {found}."
+    return f" {arm} reached {goal} in {found}."
+
+
+def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """What is said wherever a run failed to train: how many, and how large the share may be."""
+    if not any(found["count"] for _, found in sides):
+        return ""
+    said = (
+        f"{found['count']} of {found['runs']} runs of {name} (the true share may be up to"
+        f" {100 * found['high']:.0f} %)"
+        for name, found in sides
+    )
+    return f" Failed to train: {', '.join(said)}; the difference is among pairs that both trained."
 
 
 def scope(context: Mapping[str, Any]) -> str:

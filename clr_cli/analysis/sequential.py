@@ -76,8 +76,13 @@ def spent(n: int, alpha: float = stats.ALPHA) -> float:
     return alpha * max(0.0, 1 - 5 / n) if n else 0.0
 
 
+def _signs(n: int) -> Array:
+    """(PATTERNS, n): the same for the first seeds however many there are."""
+    return _more_signs(32 * math.ceil(n / 32))[:, :n]
+
+
 @lru_cache(maxsize=2)
-def _signs(n: int) -> NDArray[np.int8]:
+def _more_signs(n: int) -> Array:
     """(PATTERNS, n) signs of +1 and -1; the first pattern is all +1, the observed one."""
     full = round(math.log2(PATTERNS))
     number = np.arange(PATTERNS)[:, None]
@@ -87,7 +92,7 @@ def _signs(n: int) -> NDArray[np.int8]:
         np.where(np.random.default_rng(column).random(PATTERNS) < 0.5, -1, 1)
         for column in range(full, n)
     ]
-    signs = np.column_stack([first, *later])[:, :n].astype(np.int8)
+    signs: Array = np.column_stack([first, *later]).astype(np.float64)
     signs[0] = 1
     return signs
 

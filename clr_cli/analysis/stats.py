@@ -195,7 +195,7 @@ def power(effect: float, n: int, comparisons: int = 1) -> float:
     level = ALPHA / comparisons
     if n <= EXACT_SEEDS:
         level = math.floor(level * 2 ** (n - 1)) / 2 ** (n - 1)
-    level = min(level, 1 - CLAIM_LEVEL)
+    level = min(level, (1 - CLAIM_LEVEL) / comparisons)
     if n < MIN_SEEDS or level == 0:
         return 0.0
     critical = stats.t.isf(level / 2, n - 1)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from clr_cli.analysis import sequential, stats, times
 from clr_cli.analysis.outcomes import Outcome, choose_target, describe_arm
-from clr_cli.analysis.sentences import scope, sentence
+from clr_cli.analysis.sentences import failing_sentence, scope, sentence
 from clr_cli.analysis.sequential import Decision
 from clr_cli.records import RunRecord, Summary
 
@@ -37,8 +37,9 @@ def summarize(
 ) -> dict[str, Any]:
     """Compare every arm with the baseline, paired by seed.
 
-    A diverged run counts: its accuracy is chance (1 / num_classes), its loss infinite, and it
-    never reaches the target. A failed run (no answer) is listed, and its seed is in no pair.
+    Failing to train is a result of its own: a run that diverged or could not be finished is counted
+    and named, and its seed is in no difference of accuracies. A diverged run never reaches the
+    target.
 
     Args:
         records: the runs; arms appear in the summary in the order of their first record, the
@@ -68,17 +69,20 @@ def summarize(
     arms = {arm: dict(sorted(runs.items())) for arm, runs in arms.items()}
     goal, source = choose_target(arms[baseline], target, num_classes)
     outcomes = {
-        arm: {
-            seed: Outcome.of(run, goal, num_classes)
-            for seed, run in runs.items()
-            if run.status != "failed"
-        }
+        arm: {seed: Outcome.of(run, goal) for seed, run in runs.items() if run.status != "failed"}
         for arm, runs in arms.items()
     }
     decisions = None
     if len(looks) > 1 or cap is not None:
         decisions = decide(records, baseline=baseline, looks=looks, margin=margin, cap=cap)
     comparisons = _comparisons(outcomes, baseline, goal, margin, decisions)
+    described = [
+        describe_arm(arm, arms[arm], outcomes[arm], (costs or {}).get(arm, {})) for arm in arms
+    ]
+    failures = {arm["name"]: arm["failing"] for arm in described}
+    for comparison in comparisons:
+        sides = [(name, failures[name]) for name in (comparison["arm"], baseline)]
+        comparison["sentence"] += failing_sentence(sides)
     summary = {
         "schema": 1,
         "experiment": experiment,
@@ -91,9 +95,7 @@ def summarize(
         "rule": "fixed" if decisions is None else "sequential",
         "contract": dict(context),
         "target": {"metric": "val_accuracy", "value": goal, "source": source},
-        "arms": [
-            describe_arm(arm, arms[arm], outcomes[arm], (costs or {}).get(arm, {})) for arm in arms
-        ],
+        "arms": described,
         "comparisons": comparisons,
         "tuning": None if tuning is None else dict(tuning),
         "verdict": " ".join(comparison["sentence"] for comparison in comparisons)
@@ -122,13 +124,9 @@ def decide(
     seeds: set[int] = set()
     for run in records:
         seeds.add(run.seed)
+        found = accuracy.setdefault(run.arm, {})
         if run.status == "finished":
-            value = float(run.result["final"]["test_accuracy"])
-        elif run.status == "diverged":
-            value = 1 / run.result["num_classes"]
-        else:
-            continue
-        accuracy.setdefault(run.arm, {})[run.seed] = value
+            found[run.seed] = float(run.result["final"]["test_accuracy"])
     base = accuracy.pop(baseline, {})
     order = sorted(seeds)
     differences, at = {}, {}
@@ -148,11 +146,15 @@ def _comparisons(
 ) -> list[dict[str, Any]]:
     others = [arm for arm in outcomes if arm != baseline]
     pairs = {arm: sorted(outcomes[arm].keys() & outcomes[baseline].keys()) for arm in others}
+    both = {
+        arm: [s for s in pairs[arm] if outcomes[arm][s].trained and outcomes[baseline][s].trained]
+        for arm in others
+    }
     differences = {
         arm: [
             outcomes[arm][seed].final["test_accuracy"]
             - outcomes[baseline][seed].final["test_accuracy"]
-            for seed in pairs[arm]
+            for seed in both[arm]
         ]
         for arm in others
     }
@@ -161,24 +163,29 @@ def _comparisons(
         for arm, values in differences.items()
     }
     adjusted = dict(zip(others, stats.holm([p[arm] for arm in others]), strict=True))
+    claimed, compared = 0, {}
+    for arm in sorted(others, key=lambda arm: p[arm]):  # as Holm steps down
+        compared[arm] = _compare(
+            (arm, baseline),
+            [(outcomes[arm][seed], outcomes[baseline][seed]) for seed in pairs[arm]],
+            dict(zip(both[arm], differences[arm], strict=True)),
+            p=adjusted[arm],
+            target=target,
+            margin=margin,
+            comparisons=len(others),
+            open_arms=len(others) - claimed,
+            decision=None if decisions is None else decisions[arm],
+        )
+        claimed += compared[arm]["verdict"] in ("better", "worse")
     return [
         {
             "arm": arm,
             "baseline": baseline,
             "unpaired_seeds": sorted(
-                (outcomes[arm].keys() | outcomes[baseline].keys()) - set(pairs[arm])
+                (outcomes[arm].keys() | outcomes[baseline].keys()) - set(both[arm])
             ),
-            "p": p[arm] if pairs[arm] and decisions is None else None,
-            **_compare(
-                (arm, baseline),
-                [(outcomes[arm][seed], outcomes[baseline][seed]) for seed in pairs[arm]],
-                dict(zip(pairs[arm], differences[arm], strict=True)),
-                p=adjusted[arm],
-                target=target,
-                margin=margin,
-                comparisons=len(others),
-                decision=None if decisions is None else decisions[arm],
-            ),
+            "p": p[arm] if both[arm] and decisions is None else None,
+            **compared[arm],
         }
         for arm in others
     ]
@@ -193,13 +200,14 @@ def _compare(
     target: float,
     margin: float,
     comparisons: int,
+    open_arms: int,
     decision: Decision | None,
 ) -> dict[str, Any]:
     """The numbers and the sentence of one arm against the baseline."""
-    differences, n = list(by_seed.values()), len(pairs)
+    differences, n = list(by_seed.values()), len(by_seed)
     difference: dict[str, Any] = {"mean": None, "low": None, "high": None, "level": stats.LEVEL}
     difference |= {"method": METHOD_FEW if n < stats.MIN_SEEDS else METHOD, "values": dict(by_seed)}
-    numbers: dict[str, Any] = {"n": n, "p_holm": p, "difference": difference}
+    numbers: dict[str, Any] = {"n": n, "pairs": len(pairs), "p_holm": p, "difference": difference}
     numbers["time_to_target"] = _ratios(pairs)
     if n == 0:
         return {
@@ -208,12 +216,12 @@ def _compare(
             **dict.fromkeys(("superiority", "smallest_detectable", "seeds_needed")),
             **dict.fromkeys(("wins", "ties", "losses"), 0),
             "verdict": "too_few_seeds",
-            "sentence": f"No seed has an answer in both {names[0]} and {names[1]}.",
+            "sentence": f"No seed has a run that trained in both {names[0]} and {names[1]}.",
         }
     # The claim's interval: with seeds that were added after looking it is a wider one.
-    claim_level = stats.CLAIM_LEVEL
+    claim_level = 1 - (1 - stats.CLAIM_LEVEL) / open_arms
     if decision is not None:
-        claim_level = sequential.guard_level(comparisons)
+        claim_level = sequential.guard_level(open_arms)
         numbers |= {"p_holm": None, "decided_at": decision.seeds, "futile": decision.futile}
     low, high = stats.mean_intervals(differences, (stats.LEVEL, claim_level))
     if n > 1:  # one seed has no interval; no two accuracies differ by more than 1
@@ -232,8 +240,12 @@ def _compare(
     verdict: str = stats.claim(n, p, float(low[1]), float(high[1]), margin, comparisons)
     if decision is not None and n >= stats.MIN_SEEDS:
         verdict = decision.verdict
-    if n > 1 and all(
-        arm.final == base.final and math.isfinite(arm.final["test_loss"]) for arm, base in pairs
+    if (
+        n > 1
+        and n == len(pairs)
+        and all(
+            arm.final == base.final and math.isfinite(arm.final["test_loss"]) for arm, base in pairs
+        )
     ):
         verdict = "identical"  # the same runs, not the same accuracy by chance or by failing
     numbers |= {
@@ -244,7 +256,7 @@ def _compare(
         "smallest_detectable": (
             None if sd is None else stats.smallest_detectable(sd, n, comparisons)
         ),
-        "seeds_needed": None if sd is None else stats.seeds_needed(mean, sd, comparisons),
+        "seeds_needed": None if sd is None else stats.seeds_needed(margin, sd, comparisons),
         "verdict": verdict,
     }
     return {**numbers, "sentence": sentence(names, numbers, target, margin, comparisons)}

@@ -39,6 +39,14 @@ class Cost(Record):
     runs: Count
 
 
+class Failing(Record):
+    """Runs that failed to train, of how many, and the one-sided 95 % end of the true share."""
+
+    count: Count
+    runs: Count
+    high: Fraction
+
+
 class ArmSummary(Record):
     """One arm. n: runs with an answer; diverged and failed runs are counted and named."""
 
@@ -49,6 +57,7 @@ class ArmSummary(Record):
     failed: Count
     diverged_seeds: list[int]
     failed_seeds: list[int]
+    failing: Failing | None = None
     test_accuracy: Spread
     test_loss: Spread
     train_loss: Spread

@@ -86,7 +86,7 @@ def _final(records: Sequence[RunRecord], key: str, summary: Mapping[str, Any]) -
     for arm in summary["arms"]:
         if arm["diverged"]:
             text += f" {arm['diverged']} of {arm['n']} runs of {arm['name']} diverged: not in this"
-            text += " mean, but counted at chance in the tables."
+            text += " mean, and named in the tables."
     return text
 
 

@@ -40,6 +40,7 @@ def results_table(summary: Mapping[str, Any]) -> Table:
         "p (Holm)" if holm else "p",
         "Wins / ties / losses",
         "Iterations to target",
+        "Failed to train",
         "Verdict",
     ]
     rows = []
@@ -57,15 +58,23 @@ def results_table(summary: Mapping[str, Any]) -> Table:
                 words.p_value(other["p_holm" if holm else "p"]),
             ]
             row += [f"{other['wins']} / {other['ties']} / {other['losses']}"]
-        row += [median_time(arm)]
+        row += [median_time(arm), _failed(arm)]
         row += ["baseline" if other is None else verdict(other)]
         rows.append(row)
     return header, rows
 
 
+def _failed(arm: Mapping[str, Any]) -> str:
+    """How many runs failed to train, and how large the true share may be (one-sided 95 %)."""
+    found = arm["failing"]
+    if found is None:  # written by an earlier version
+        return words.NONE
+    return f"{found['count']} of {found['runs']} (up to {100 * found['high']:.0f} %)"
+
+
 def certainty_table(summary: Mapping[str, Any]) -> Table:
     """Per comparison: how sure the difference is, and what more seeds could show."""
-    header = ["Schedule", "P(better) [95 %]", "Smallest detectable", "Seeds to show it"]
+    header = ["Schedule", "P(better) [95 %]", "Smallest detectable", "Seeds to show the margin"]
     header += ["Time to target, × baseline [95 %]", "The same in seconds"]
     rows = []
     for c in summary["comparisons"]:
@@ -95,7 +104,12 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
     rows = []
     for seed in seeds:
         row = [seed]
-        row += [words.accuracy(arm["test_accuracy"]["values"].get(seed)) for arm in arms]
+        row += [
+            "diverged"
+            if int(seed) in arm["diverged_seeds"]
+            else words.accuracy(arm["test_accuracy"]["values"].get(seed))
+            for arm in arms
+        ]
         for arm in arms:
             times = arm["time_to_target"]["iterations"]["values"]
             missed = "missed" if seed in times else words.NONE

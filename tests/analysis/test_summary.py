@@ -84,7 +84,7 @@ def test_better_in_numbers_and_words():
     )
     assert comparison["sentence"].endswith(
         "6 paired seeds, p = 0.031). clr reached 92.0 % validation accuracy in 0.50 times the"
-        " iterations."
+        " iterations (95 % interval 0.50 to 0.50)."
     )
 
 
@@ -127,7 +127,10 @@ def test_no_difference_names_the_seeds_it_would_take():
     assert comparison["seeds_needed"] > 6
     assert comparison["smallest_detectable"] > abs(comparison["difference"]["mean"])
     assert comparison["sentence"].startswith("No detectable difference between clr and constant")
-    assert "seeds would be needed" in comparison["sentence"]
+    low, high = comparison["difference"]["low"], comparison["difference"]["high"]
+    most = f"{100 * max(-low, high):.2f}"
+    assert f"the difference is at most {most} points (95 %)" in comparison["sentence"]
+    assert "seeds would show one as small as the margin" in comparison["sentence"]
 
 
 def test_a_near_miss_says_what_a_claim_needs():
@@ -171,20 +174,41 @@ def test_more_arms_are_corrected_and_need_more_seeds():
     assert seven["verdict"] == " ".join(c["sentence"] for c in seven["comparisons"])
 
 
-def test_a_diverged_run_counts_as_chance():
-    runs = [*arm("clr", BETTER[:5]), run("clr", 5, 0.99, status="diverged")]
-    summary = compare(arm("constant", BASE), runs, target=0.85)
+def test_a_run_that_diverged_is_a_result_of_its_own():
+    runs = [*arm("clr", BETTER), run("clr", 6, 0.99, status="diverged")]
+    summary = compare(arm("constant", [*BASE, 0.9]), runs, target=0.85)
     clr = summary["arms"][1]
-    assert (clr["n"], clr["diverged"], clr["diverged_seeds"]) == (6, 1, [5])
-    assert clr["test_accuracy"]["values"]["5"] == 0.1
-    assert clr["test_loss"]["values"]["5"] is None
-    assert clr["test_loss"]["mean"] is None
-    assert clr["time_to_target"]["iterations"]["values"]["5"] is None
-    assert clr["time_to_target"]["reached"] == 5
+    assert (clr["n"], clr["diverged"], clr["diverged_seeds"]) == (7, 1, [6])
+    assert clr["failing"] == {"count": 1, "runs": 7, "high": pytest.approx(0.5207, abs=1e-3)}
+    assert clr["test_accuracy"]["values"]["6"] is None
+    assert clr["test_accuracy"]["mean"] == pytest.approx(np.mean(BETTER))
+    assert clr["time_to_target"]["iterations"]["values"]["6"] is None
+    assert clr["time_to_target"]["reached"] == 6
     (comparison,) = summary["comparisons"]
-    assert comparison["n"] == 6
-    assert comparison["difference"]["values"]["5"] == pytest.approx(0.1 - BASE[5])
-    assert comparison["verdict"] == "no_difference"
+    assert (comparison["n"], comparison["unpaired_seeds"]) == (6, [6])
+    assert comparison["difference"]["mean"] == pytest.approx(np.mean(GAIN))
+    # Better among those that trained, and never without the failing being said.
+    assert comparison["verdict"] == "better"
+    assert comparison["sentence"].endswith(
+        "Failed to train: 1 of 7 runs of clr (the true share may be up to 52 %), 0 of 7 runs of"
+        " constant (the true share may be up to 35 %); the difference is among pairs that both"
+        " trained."
+    )
+
+
+def test_arms_that_all_diverged_have_no_difference_and_are_not_identical():
+    never = [run("clr", seed, 0.1, status="diverged") for seed in range(6)]
+    (comparison,) = compare(arm("constant", BASE), never, target=0.85)["comparisons"]
+    assert comparison["verdict"] == "too_few_seeds"
+    assert "6 of 6 runs of clr" in comparison["sentence"]
+
+
+def test_the_interval_of_a_claim_is_corrected_for_the_arms_that_are_open():
+    arms = [arm(name, [*BETTER, 0.91]) for name in ("a", "b", "c")]
+    found = compare(arm("constant", [*BASE, 0.9]), *arms)["comparisons"]
+    assert {c["verdict"] for c in found} == {"better"}
+    levels = sorted(c["difference"]["claim"]["level"] for c in found)
+    assert levels == pytest.approx([0.97, 0.985, 0.99])  # 1 - .03 / open arms
 
 
 def test_a_failed_run_is_listed_and_leaves_its_pair():
@@ -200,7 +224,7 @@ def test_no_common_seed():
     (comparison,) = compare(arm("constant", BASE), [run("clr", 99, 0.9)])["comparisons"]
     assert (comparison["n"], comparison["p"]) == (0, None)
     assert comparison["verdict"] == "too_few_seeds"
-    assert comparison["sentence"] == "No seed has an answer in both clr and constant."
+    assert comparison["sentence"] == "No seed has a run that trained in both clr and constant."
 
 
 def test_automatic_target_does_not_move_when_seeds_are_added():
@@ -242,7 +266,8 @@ def test_a_ratio_made_of_misses_is_not_a_time():
     assert "was held in 2 of 6 runs, the baseline's in 3." in few["sentence"]
     most = compare(group("constant", 6), group("clr", 5), target=0.9)["comparisons"][0]
     assert most["sentence"].endswith(
-        "in 1.00 times the iterations (held in 5 of 6 runs, the baseline's in 6)."
+        "is undecided: 1.00 times the iterations (95 % interval 1.00 to infinity, held in 5 of 6"
+        " runs, the baseline's in 6)."
     )
 
 

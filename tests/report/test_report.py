@@ -292,7 +292,7 @@ class TestFigures:
         summary = make_summary(records, target=0.999)
         texts = captions.captions(summary, records, report.schedule_curves(summary)[0])
         assert "clr moves between 0.001 and 0.14 in 3 cycles" in texts["lr_schedule"]
-        assert "clr is ahead of constant with 5 of 6 seeds" in texts["paired_difference"]
+        assert "clr is ahead of constant with 5 of 5 seeds" in texts["paired_difference"]
         assert "clr never held it (6 of 6 runs missed)" in texts["time_to_target"]
         assert "1 of 6 runs of clr diverged" in texts["test_accuracy"]
 
