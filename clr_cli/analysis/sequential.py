@@ -153,7 +153,8 @@ def decide(
         cap: pairs at which it ends; None never gives up as futile.
 
     Returns:
-        arm -> Decision. Open arms are "no_difference" with seeds None.
+        arm -> Decision. Open arms are "no_difference" with seeds None. An arm all of whose
+        runs failed is futile.
 
     >>> ones = [0.02, 0.03, 0.02, 0.025, 0.03, 0.02, 0.025, 0.03]
     >>> decide({"clr": ones}, {"clr": [8]}, margin=0.001)["clr"]
@@ -177,7 +178,8 @@ def decide(
                     again = True
         for arm, values in differences.items():
             n = at[arm][look]
-            if arm not in decided and cap is not None and _futile(values[:n], cap, margin):
+            hopeless = cap is not None and (n == 0 or _futile(values[:n], cap, margin))
+            if arm not in decided and hopeless:
                 decided[arm] = Decision("no_difference", n, futile=True)
     return {arm: decided.get(arm, Decision("no_difference")) for arm in differences}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clr_cli.cli import terminal
+from clr_cli.cli.looks import decided, looks_of
 from clr_cli.cli.options import (
     AllowCode,
     AsJson,
@@ -136,14 +137,14 @@ def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
         if plan.rates:
             tuned = _tune(plan, engine)
             plan = plan.at({arm: best["value"] for arm, best in tuned["arms"].items()})
-        looks = _looks(plan)
+        looks = looks_of(plan)
         runs: list[Run] = []
         for n in looks if plan.adds_seeds else [len(plan.seeds)]:
             batch = plan.first(n)
             new = batch.runs(threads)[len(runs) :]
             terminal.follow(new, jobs, config.training.epochs, engine.execute(new))
             runs += new
-            if plan.adds_seeds and _decided(batch, runs, [k for k in looks if k <= n]):
+            if plan.adds_seeds and decided(batch, runs, [k for k in looks if k <= n]):
                 break
         plan, looks = batch, [k for k in looks if k <= n]
     if plan.only:
@@ -151,51 +152,6 @@ def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
         terminal.note("\nonce all runs are finished, the same command without --only compares them")
         return
     _conclude(plan, options, setup, runs, _costs(plan, tuned, bounds), tuned, looks)
-
-
-def _looks(plan: Plan) -> list[int]:
-    """The numbers of seeds at which this comparison has been, and will be, looked at.
-
-    An earlier result of the same arms counts: more seeds after it are seeds added after a look.
-    """
-    from clr_cli.analysis import sequential, stats
-    from clr_cli.paths import SUMMARY
-    from clr_cli.records import Summary, read
-
-    cap, n = plan.config.compare.cap, len(plan.seeds)
-    now = [n] if cap is None else sequential.looks(cap)
-    file = plan.options.experiment.comparison(tuned=bool(plan.chosen)) / SUMMARY
-    if not file.exists() or plan.options.overwrite:
-        return now
-    before = read(Summary, file, remedy="give --overwrite to compare anew")
-    if {arm.name for arm in before.arms} != set(plan.arms):
-        return now
-    seen = before.looks or [before.num_seeds]
-    return sorted({*now, *(k for k in seen if stats.MIN_SEEDS <= k < n)})
-
-
-def _decided(plan: Plan, runs: Sequence[Run], looks: Sequence[int]) -> bool:
-    """Whether every arm is decided at this look; says which are not."""
-    from clr_cli.analysis.summary import decide
-    from clr_cli.execution.records import read_record
-
-    config = plan.config
-    decisions = decide(
-        [read_record(run) for run in runs],
-        baseline=config.baseline,
-        looks=looks,
-        margin=config.compare.margin,
-        cap=config.compare.cap,
-    )
-    still = [arm for arm, decision in decisions.items() if decision.seeds is None]
-    where = f"look {len(looks)}, {looks[-1]} seeds"
-    if not still:
-        terminal.note(f"{where}: decided")
-    elif looks[-1] == config.compare.cap:
-        terminal.note(f"{where}: these are all that are allowed")
-    else:
-        terminal.note(f"{where}: {', '.join(still)} not decided, more seeds are added")
-    return not still
 
 
 def _print_plan(plan: Plan, engine: Engine, setup: Setup, jobs: int, threads: int | None) -> None:

@@ -40,7 +40,6 @@ def results_table(summary: Mapping[str, Any]) -> Table:
         "p (Holm)" if holm else "p",
         "Wins / ties / losses",
         "Iterations to target",
-        "Failed to train",
         "Verdict",
     ]
     rows = []
@@ -58,7 +57,7 @@ def results_table(summary: Mapping[str, Any]) -> Table:
                 words.p_value(other["p_holm" if holm else "p"]),
             ]
             row += [f"{other['wins']} / {other['ties']} / {other['losses']}"]
-        row += [median_time(arm), _failed(arm)]
+        row += [median_time(arm)]
         row += ["baseline" if other is None else verdict(other)]
         rows.append(row)
     return header, rows
@@ -73,18 +72,28 @@ def _failed(arm: Mapping[str, Any]) -> str:
 
 
 def certainty_table(summary: Mapping[str, Any]) -> Table:
-    """Per comparison: how sure the difference is, and what more seeds could show."""
-    header = ["Schedule", "P(better) [95 %]", "Smallest detectable", "Seeds to show the margin"]
-    header += ["Time to target, × baseline [95 %]", "The same in seconds"]
+    """Per arm: how often it fails, how sure its difference is, and what more seeds could show."""
+    header = ["Schedule", "Failed to train", "P(better) [95 %]", "Smallest detectable"]
+    header += [
+        "Seeds to show the margin",
+        "Time to target, × baseline [95 %]",
+        "The same in seconds",
+    ]
+    against = {c["arm"]: c for c in summary["comparisons"]}
     rows = []
-    for c in summary["comparisons"]:
+    for arm in summary["arms"]:
+        c = against.get(arm["name"])
+        if c is None:
+            rows.append([arm["name"], _failed(arm), *[words.NONE] * 5])
+            continue
         chance = [words.value((c["superiority"] or {}).get(k)) for k in ("estimate", "low", "high")]
         texts = [words.NONE if x is None else f"{x:.2f}" for x in chance]
         smallest = words.value(c["smallest_detectable"])
         time = c["time_to_target"]
         rows.append(
             [
-                c["arm"],
+                arm["name"],
+                _failed(arm),
                 f"{texts[0]} [{texts[1]}, {texts[2]}]" if chance[0] is not None else words.NONE,
                 words.NONE if smallest is None else f"{100 * smallest:.2f} points",
                 words.count(c["seeds_needed"]),

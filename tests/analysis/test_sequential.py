@@ -87,6 +87,10 @@ def test_small_differences_are_equivalent_and_hopeless_ones_futile():
     assert decide({"a": noise}, at, margin=MARGIN)["a"].seeds is None  # without a cap never
 
 
+def test_an_arm_whose_runs_all_fail_does_not_keep_the_others_waiting():
+    assert decide({"a": []}, {"a": [0]}, margin=MARGIN, cap=30)["a"].futile
+
+
 def test_worse_is_claimed_as_surely_as_better():
     values = gain(0.02, 0.004, 8)
     assert decide({"a": [-v for v in values]}, {"a": [8]}, margin=MARGIN)["a"].verdict == "worse"

@@ -1,0 +1,57 @@
+"""Looking at a comparison while seeds are added: when, and whether it is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clr_cli.cli import terminal
+
+if TYPE_CHECKING:
+    from clr_cli.execution.plan import Plan
+    from clr_cli.execution.training_task import Run
+
+
+def looks_of(plan: Plan) -> list[int]:
+    """The numbers of seeds at which this comparison has been, and will be, looked at.
+
+    An earlier result of the same arms counts: more seeds after it are seeds added after a look.
+    """
+    from clr_cli.analysis import sequential, stats
+    from clr_cli.paths import SUMMARY
+    from clr_cli.records import Summary, read
+
+    cap, n = plan.config.compare.cap, len(plan.seeds)
+    now = [n] if cap is None else sequential.looks(cap)
+    file = plan.options.experiment.comparison(tuned=bool(plan.chosen)) / SUMMARY
+    if not file.exists() or plan.options.overwrite:
+        return now
+    before = read(Summary, file, remedy="give --overwrite to compare anew")
+    if {arm.name for arm in before.arms} != set(plan.arms):
+        return now
+    seen = before.looks or [before.num_seeds]
+    return sorted({*now, *(k for k in seen if stats.MIN_SEEDS <= k < n)})
+
+
+def decided(plan: Plan, runs: Sequence[Run], looks: Sequence[int]) -> bool:
+    """Whether every arm is decided at this look; says which are not."""
+    from clr_cli.analysis.summary import decide
+    from clr_cli.execution.records import read_record
+
+    config = plan.config
+    decisions = decide(
+        [read_record(run) for run in runs],
+        baseline=config.baseline,
+        looks=looks,
+        margin=config.compare.margin,
+        cap=config.compare.cap,
+    )
+    still = [arm for arm, decision in decisions.items() if decision.seeds is None]
+    where = f"look {len(looks)}, {looks[-1]} seeds"
+    if not still:
+        terminal.note(f"{where}: decided")
+    elif looks[-1] == config.compare.cap:
+        terminal.note(f"{where}: these are all that are allowed")
+    else:
+        terminal.note(f"{where}: {', '.join(still)} not decided, more seeds are added")
+    return not still
