@@ -68,7 +68,8 @@ def _failed(arm: Mapping[str, Any]) -> str:
     found = arm["failing"]
     if found is None:  # written by an earlier version
         return words.NONE
-    return f"{found['count']} of {found['runs']} (up to {100 * found['high']:.0f} %)"
+    text = f"{found['count']} of {found['runs']} (up to {100 * found['high']:.0f} %)"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def certainty_table(summary: Mapping[str, Any]) -> Table:
