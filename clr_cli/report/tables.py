@@ -116,7 +116,7 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
         row = [seed]
         row += [
             "diverged"
-            if int(seed) in arm["diverged_seeds"]
+            if seed in map(str, arm["diverged_seeds"])
             else words.accuracy(arm["test_accuracy"]["values"].get(seed))
             for arm in arms
         ]
@@ -185,14 +185,14 @@ def contract_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _seeds(summary: Mapping[str, Any]) -> str:
     """How the seeds were chosen, and which rule therefore spoke."""
-    seeds = [int(seed) for seed in summary["arms"][0]["test_accuracy"]["values"]]
+    seeds = list(summary["arms"][0]["test_accuracy"]["values"])
     counts = ", ".join(str(n) for n in summary["looks"])
     if summary["rule"] == "sequential":
         return f"added after looking (at {counts} seeds); 5 % false claims are spent over the looks"
     if not summary["looks"]:
         return ""
-    if seeds != list(range(len(seeds))):
-        return f"chosen by hand: {', '.join(map(str, seeds))}"
+    if seeds != [str(seed) for seed in range(len(seeds))]:
+        return f"chosen by hand: {', '.join(seeds)}"
     return f"{counts}, not added to after looking"
 
 
