@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from clr_cli.analysis import sequential, stats, times
+from clr_cli.analysis.further import further
 from clr_cli.analysis.outcomes import Outcome, choose_target, describe_arm
 from clr_cli.analysis.sentences import failing_sentence, scope, sentence
 from clr_cli.analysis.sequential import Decision
@@ -83,6 +84,8 @@ def summarize(
     for comparison in comparisons:
         sides = [(name, failures[name]) for name in (comparison["arm"], baseline)]
         comparison["sentence"] += failing_sentence(sides)
+        arm = arms[comparison["arm"]]
+        comparison |= further(arm, arms[baseline], comparison["difference"])
     summary = {
         "schema": 1,
         "experiment": experiment,

@@ -19,11 +19,12 @@ from clr_cli.errors import InputError
 from clr_cli.execution import metadata, preloaded
 from clr_cli.execution.task import Event, Row, Task
 from clr_cli.files import write_json
+from clr_cli.records.answers import pack
 from clr_cli.schedules import Schedule, make, resolved
 from clr_cli.training import sweep as sweeps
 from clr_cli.training.build import build
 from clr_cli.training.device import resolve_device, resolve_precision
-from clr_cli.training.loop import Diverged, TrainState, train
+from clr_cli.training.loop import Diverged, TrainState, answers, train
 from clr_cli.training.ranks import SINGLE, Ranks
 
 WAYS_OUT = "start over with --overwrite, or keep both with another --name"
@@ -159,6 +160,7 @@ class Run(TrainingTask):
             "diverged": diverged,
             "epochs": len(rows),
             "final": None if diverged else {name: rows[-1][name] for name in names},
+            "test_answers": None if diverged else _test_answers(state),
             "schedule": resolved(self.schedule.kind, state.schedule),
         }
 
@@ -210,6 +212,11 @@ def follow(task: TrainingTask, ranks: Ranks) -> None:
     with contextlib.suppress(Diverged), interrupt.deferred():
         for _ in task.rows(state, []):
             pass
+
+
+def _test_answers(state: TrainState) -> Row:
+    right = answers(state, state.data.test).numpy()
+    return {"images": len(right), "bits": pack(right)}
 
 
 def _metadata(state: TrainState, rows: Sequence[Row], seconds: float) -> Row:

@@ -29,6 +29,13 @@ class Divergence(Record):
     lr: Number
 
 
+class Answers(Record):
+    """Which test images were answered rightly: how many there are, one bit each in base64."""
+
+    images: Annotated[int, Field(strict=True, ge=1, le=10**8)]
+    bits: Annotated[str, Field(strict=True, max_length=20_000_000)]
+
+
 class RunResult(Record):
     """result.json of a run."""
 
@@ -36,6 +43,7 @@ class RunResult(Record):
     status: Literal["finished", "diverged"]
     epochs: Count = 0
     final: Final | None
+    test_answers: Answers | None = None
     diverged: Divergence | None = None
     schedule: dict[str, Any] = Field(default_factory=dict)
     train_seconds: Seconds = 0.0

@@ -102,6 +102,29 @@ class TimeRatio(Ratio):
     reached: Reached
 
 
+class BestEpoch(Record):
+    """Mean difference at each run's best validation epoch, and its interval."""
+
+    mean: Number
+    low: Number | None
+    high: Number | None
+
+
+class OverImages(Record):
+    """Interval of the difference over seeds and test images; standard error by source."""
+
+    low: Number
+    high: Number
+    seeds_error: Number
+    images_error: Number
+
+
+class RatioAt(Ratio):
+    """The ratio of times at one target."""
+
+    target: Fraction
+
+
 class Superiority(Record):
     """P(arm beats baseline) over seeds."""
 
@@ -131,6 +154,9 @@ class Comparison(Record):
     smallest_detectable: Number | None
     decided_at: Count | None = None
     futile: bool = False
+    best_epoch: BestEpoch | None = None
+    images: OverImages | None = None
+    ratios: list[RatioAt] = Field(default_factory=list)
     seeds_needed: Count | None
     verdict: Verdict
     sentence: Text

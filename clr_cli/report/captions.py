@@ -30,6 +30,9 @@ def captions(
         "paired_difference": _lines(_paired(c, summary["margin"]) for c in summary["comparisons"]),
         "time_to_target": _lines(_times(arm, summary) for arm in summary["arms"])
         + f" The target is {target['source']}.",
+        "time_ratio": "Below 1 the schedule is sooner than the baseline, above 1 later. A band"
+        " that holds 1 leaves it undecided at that target. The dashed line is the target of the"
+        " verdict; a band needs 6 seeds.",
     }
 
 

@@ -28,6 +28,7 @@ from clr_cli.report.tables import (
     certainty_table,
     contract_rows,
     costs_table,
+    further_table,
     results_table,
     seeds_table,
     tuning_table,
@@ -188,6 +189,10 @@ def figures(
         limit=summary["contract"].get("iterations"),
         size=size,
     )
+    curves = {c["arm"]: c["ratios"] for c in summary["comparisons"] if len(c["ratios"]) > 1}
+    if curves:
+        target = summary["target"]["value"]
+        made["time_ratio"] = plots.time_ratio(curves, target=target, baseline=baseline, size=size)
     return made
 
 
@@ -225,6 +230,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     ]
     if summary["comparisons"]:
         parts.append(_markdown_table(*certainty_table(summary)))
+        parts.append(_markdown_table(*further_table(summary)))
     parts.append("\n".join(f"- {_plain(k)}: {_plain(v)}" for k, v in contract_rows(summary)))
     if summary["tuning"]:
         parts.append(_markdown_table(*tuning_table(summary)))

@@ -22,6 +22,7 @@ from clr_cli.report.tables import (
     certainty_table,
     contract_rows,
     costs_table,
+    further_table,
     median_time,
     results_table,
     seeds_table,
@@ -37,6 +38,7 @@ TITLES = {
     "test_accuracy": "Test accuracy",
     "paired_difference": "Paired difference",
     "time_to_target": "Time to target",
+    "time_ratio": "Time to target, relative to the baseline",
 }
 
 
@@ -74,6 +76,7 @@ def html(
         or [("", "", summary["verdict"])],
         results=results_table(summary),
         certainty=certainty_table(summary) if comparisons else None,
+        further=further_table(summary) if comparisons else None,
         figures=drawn,
         controlled=[rows[:middle], rows[middle:]],
         tuning=tuning_table(summary) if summary["tuning"] else None,

@@ -105,6 +105,22 @@ def certainty_table(summary: Mapping[str, Any]) -> Table:
     return header, rows
 
 
+def further_table(summary: Mapping[str, Any]) -> Table:
+    """Per arm: the difference with test images drawn too, and at each run's best epoch."""
+    header = ["Schedule", "Over seeds and test images [95 %]", "Error from seeds / images"]
+    header += ["At each run's best validation epoch [95 %]"]
+    rows = []
+    for c in summary["comparisons"]:
+        drawn, best = c["images"], c["best_epoch"]
+        errors = words.NONE
+        if drawn is not None:
+            errors = " / ".join(f"{100 * drawn[k]:.2f}" for k in ("seeds_error", "images_error"))
+            errors += " points"
+        with_mean = {**(drawn or {}), "mean": c["difference"]["mean"] if drawn else None}
+        rows.append([c["arm"], words.difference(with_mean), errors, words.difference(best or {})])
+    return header, rows
+
+
 def seeds_table(summary: Mapping[str, Any]) -> Table:
     """Per seed: each arm's final test accuracy, then its iterations to the target."""
     arms = summary["arms"]

@@ -191,6 +191,19 @@ def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
     return loss.item() / len(split), correct.item() / len(split)
 
 
+@torch.inference_mode()
+def answers(state: TrainState, split: Split) -> Tensor:
+    """Whether each image of a split is classified rightly: bool (N,), on the CPU."""
+    state.model.eval()
+    size = EVAL_BATCH if state.device.type == "cpu" else EVAL_BATCH_ELSEWHERE
+    found = [
+        _forward(state, state.model, images).argmax(1) == labels
+        for images, labels in evaluation_batches(split, size)
+    ]
+    state.model.train()
+    return torch.cat(found).cpu()
+
+
 def advance(state: TrainState, end: int) -> list[float]:
     """Train up to iteration ``end``, across epochs if need be; the losses of the whole stretch.
 

@@ -26,6 +26,7 @@ def run(arm, seed, accuracy, *, status="finished", validation=None, seconds=2.0)
             "iteration": 100 * (k + 1),
             "lr": 0.1,
             "val_accuracy": value,
+            "test_accuracy": accuracy,
             "train_seconds": seconds,
         }
         for k, value in enumerate(curve)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from clr_cli import __version__
+from clr_cli.records.answers import unpack
 
 REAL_DIGITS = [
     Path(os.environ.get("CLR_SVHN_DIGITS", "nowhere")),
@@ -38,6 +39,9 @@ def test_train_leaves_a_complete_run(clr, tiny, tmp_path):
     result = json.loads((run / "result.json").read_text())
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert result["final"]["test_accuracy"] == rows[-1]["test_accuracy"]
+    answers = result["test_answers"]
+    right = unpack(answers["bits"], answers["images"])
+    assert right.mean() == pytest.approx(result["final"]["test_accuracy"])
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert f"{result['final']['test_accuracy']:.2%}" in done.stdout
     assert "\x1b" not in done.stderr  # no control characters where stderr is no terminal

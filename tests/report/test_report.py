@@ -119,7 +119,7 @@ class TestPage:
 
     def test_has_every_figure_with_words_for_those_who_cannot_see_it(self, page: str) -> None:
         figures = [attrs for tag, attrs in Reader(page).tags if tag == "svg"]
-        assert len(figures) == 6
+        assert len(figures) == 7
         assert all(len(attrs["aria-label"] or "") > 30 for attrs in figures)
 
     def test_the_range_test_comes_first_when_there_is_one(self) -> None:
@@ -128,7 +128,7 @@ class TestPage:
         figure = plots.range_test([])
         made = report.figures(summary, records, range_test=figure)
         assert next(iter(made)) == "range_test"
-        assert len(made) == 7
+        assert len(made) == 8
         assert "1. Range test." in report.render(summary, records, made)
 
     def test_figures_follow_the_colour_scheme(self, page: str) -> None:
@@ -200,7 +200,7 @@ class TestMarkdown:
     def test_every_table_is_rectangular(self) -> None:
         text = report.markdown(make_summary(make_records(("constant", "a|b"), seeds=2)))
         tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
-        assert len(tables) == 4
+        assert len(tables) == 5
         for table in tables:
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
 

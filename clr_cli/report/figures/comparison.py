@@ -1,4 +1,4 @@
-"""Plain numbers -> matplotlib figures: those of the original post, differences, times to target.
+"""Plain numbers -> matplotlib figures: those of the original post, and differences.
 
 Figures are made with `Figure()`, never through pyplot; nothing is shown or saved here.
 """
@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from clr_cli.format import percent, signed_points
+from clr_cli.format import signed_points
 from clr_cli.report.figures.epochs import METRICS, epoch_curves, mean_interval
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.style import (
     BAND,
     MUTED,
     PAPER,
+    RED,
     SIZE,
     Curve,
     Size,
@@ -36,6 +36,10 @@ from clr_cli.report.figures.style import (
     to_png,
     to_svg,
 )
+from clr_cli.report.figures.times import time_ratio, time_to_target
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "METRICS",
@@ -47,6 +51,7 @@ __all__ = [
     "mean_interval",
     "paired_difference",
     "range_test",
+    "time_ratio",
     "time_to_target",
     "to_png",
     "to_svg",
@@ -108,6 +113,8 @@ def paired_difference(
             ax.plot([100 * value], [y], marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
             if rows == 1:
                 offset_text(ax, f"seed {seed}", (100 * value, y), (7, 0), color=MUTED, fontsize=8)
+        for k, seed in enumerate(comparison.get("unpaired_seeds") or ()):
+            _failed_pair(ax, row, k, seed)
         mean, low, high = (difference.get(k) for k in ("mean", "low", "high"))
         if mean is None:
             continue
@@ -125,57 +132,18 @@ def paired_difference(
     dress(ax, xlabel=f"← worse{gap}{label}{gap}better →", ylabel="Schedule")
     arm_rows(ax, [c["arm"] for c in comparisons], looks, bottom=0.72)
     ax.margins(x=0.12)
-    note = f"small: one seed; large: mean and 95 % interval; grey: ±{100 * margin:.2g} points"
-    note_above(ax, [note])
+    grey = f"grey: ±{100 * margin:.2g} points"
+    if any(comparison.get("unpaired_seeds") for comparison in comparisons):
+        note_above(ax, ["small: a seed; large: mean, 95 % interval", grey, "×: a run failed"])
+    else:
+        note_above(ax, ["small: one seed; large: mean and 95 % interval", grey])
     return figure
 
 
-def time_to_target(
-    times: Mapping[str, Mapping[Any, float | None]],
-    *,
-    target: float,
-    baseline: str | None = None,
-    limit: float | None = None,
-    unit: str = "Iterations",
-    size: Size | None = None,
-) -> Figure:
-    """Time until the target accuracy is held, per arm and seed; None is a miss, drawn at right.
-
-    `times`: arm -> {seed: time or None}; `limit`: where training ended, in the same `unit`.
-    """
-    figure = new_figure(size or (SIZE[0], max(2.6, 1.5 + 0.6 * len(times))))
-    ax = figure.subplots()
-    looks = arm_looks(list(times), baseline)
-    reached = [t for values in times.values() for t in values.values() if t is not None]
-    missed = any(t is None for values in times.values() for t in values.values())
-    end = limit or max(reached, default=1.0) * 1.05
-    miss_at = 1.11 * end
-    if missed:
-        ax.axvspan(1.01 * end, 1.21 * end, color=BAND, lw=0, zorder=0)
-        top = {"xycoords": ax.get_xaxis_transform(), "va": "top", "fontsize": 9, "color": MUTED}
-        offset_text(ax, "not reached", (miss_at, 1.0), (0, -3), **top)
-    for row, (arm, values) in enumerate(times.items()):
-        if not values:  # no run of it has an answer
-            continue
-        color, marker = looks[arm]
-        for k, time in enumerate(values.values()):
-            y = row - 0.26 + 0.52 * (k + 0.5) / len(values)
-            x, face = (miss_at, PAPER) if time is None else (time, color)
-            ax.plot([x], [y], marker, color=color, mfc=face, ms=5, alpha=0.8, mew=1, zorder=3)
-        median = float(np.median([math.inf if t is None else t for t in values.values()]))
-        text = "median: not reached"
-        if math.isfinite(median):
-            ax.plot([median, median], [row - 0.33, row + 0.33], color=color, lw=2.6, zorder=4)
-            text = f"median {median:,.0f}"
-        there = [time for time in values.values() if time is not None]
-        right = min([median, *there]) > 0.45 * end
-        x = min([median, end, *there]) if right else max([*there, min(median, end)])
-        side, dx = ("right", -9) if right else ("left", 9)
-        offset_text(ax, text, (x, row), (dx, 0), color=color, ha=side, fontsize=9.5)
-    dress(ax, xlabel=f"{unit} until validation accuracy holds {percent(target)}", ylabel="Schedule")
-    arm_rows(ax, list(times), looks, bottom=0.55)
-    ticks = [t for t in MaxNLocator(6).tick_values(0, end) if t <= end]
-    ax.set_xticks(ticks, [f"{t:,.0f}" for t in ticks])
-    ax.set_xlim(0, 1.21 * end if missed else 1.02 * end)
-    note_above(ax, ["one mark per seed", "bar: median"])
-    return figure
+def _failed_pair(ax: Axes, row: int, place: int, seed: int) -> None:
+    """A seed without a difference: a cross at the left edge of its arm's row."""
+    x, y = 0.02 + 0.022 * (place % 40), row - 0.15
+    mark = ax.get_yaxis_transform()
+    ax.plot([x], [y], "x", transform=mark, color=RED, ms=5.5, mew=1.6, clip_on=False, zorder=5)
+    if place == 0:
+        offset_text(ax, f"seed {seed}", (x, y), (-2, 9), color=RED, fontsize=8, xycoords=mark)

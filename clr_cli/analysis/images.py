@@ -1,0 +1,65 @@
+"""Test images are drawn too: the interval of a difference over seeds and over test images.
+
+Every run answers the same test images, so the answers of paired runs form a table of seeds by
+images. Its mean is uncertain because other seeds, and other images, would have given another one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from clr_cli.analysis.stats import LEVEL
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """Mean difference, its interval, and the standard error that each source contributes."""
+
+    mean: float
+    low: float
+    high: float
+    seeds_error: float
+    images_error: float
+
+
+def crossed(differences: npt.ArrayLike, level: float = LEVEL) -> Crossed:
+    """The interval of a mean over seeds and test images, both drawn at random.
+
+    The variance of the mean is estimated by the analysis of variance of a crossed table with one
+    value in a cell, and its degrees of freedom by Satterthwaite's rule (Satterthwaite 1946, "An
+    Approximate Distribution of Estimates of Variance Components"). Resampling both sides of the
+    table (Owen 2007, "The pigeonhole bootstrap") counts the noise of single cells three times and
+    has too few seeds to draw from; this needs no random numbers and takes milliseconds.
+
+    Args:
+        differences: right answers of the arm minus those of the baseline, each -1, 0 or 1:
+            (seeds, images), with at least 2 of both.
+        level: of the interval, two-sided.
+
+    Raises:
+        ValueError: fewer than 2 seeds or images.
+
+    >>> crossed([[1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]).seeds_error
+    0.0
+    """
+    table = np.asarray(differences, np.float64)
+    seeds, images = table.shape
+    if min(seeds, images) < 2:
+        raise ValueError(f"{seeds} seeds and {images} images: at least 2 of both are needed")
+    rows, columns, mean = table.mean(1), table.mean(0), float(table.mean())
+    by_seeds = float(rows.var(ddof=1)) / seeds  # holds the noise of single cells, as by_images does
+    by_images = float(columns.var(ddof=1)) / images
+    rest = float(np.square(table - rows[:, None] - columns + mean).sum())
+    cells = rest / ((seeds - 1) * (images - 1)) / (seeds * images)
+    variance = by_seeds + max(by_images - cells, 0.0)
+    if variance == 0:
+        return Crossed(mean, mean, mean, 0.0, 0.0)
+    freedom = variance**2 / (by_seeds**2 / (seeds - 1) + by_images**2 / (images - 1))
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
+    errors = (max(source - cells, 0.0) for source in (by_seeds, by_images))
+    return Crossed(mean, mean - half, mean + half, *map(math.sqrt, errors))

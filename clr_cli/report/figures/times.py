@@ -1,0 +1,150 @@
+"""Time to target as figures: per run, and relative to the baseline for a grid of targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from clr_cli.format import percent
+from clr_cli.report.figures.style import (
+    BAND,
+    MUTED,
+    PAPER,
+    SIZE,
+    Size,
+    arm_looks,
+    arm_rows,
+    dress,
+    label_ends,
+    new_figure,
+    note_above,
+    offset_text,
+    short,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LARGEST_RATIO = 8.0  # drawn, and its inverse; a ratio beyond lies on the edge
+
+
+def time_to_target(
+    times: Mapping[str, Mapping[Any, float | None]],
+    *,
+    target: float,
+    baseline: str | None = None,
+    limit: float | None = None,
+    unit: str = "Iterations",
+    size: Size | None = None,
+) -> Figure:
+    """Time until the target accuracy is held, per arm and seed; None is a miss, drawn at right.
+
+    `times`: arm -> {seed: time or None}; `limit`: where training ended, in the same `unit`.
+    """
+    figure = new_figure(size or (SIZE[0], max(2.6, 1.5 + 0.6 * len(times))))
+    ax = figure.subplots()
+    looks = arm_looks(list(times), baseline)
+    reached = [t for values in times.values() for t in values.values() if t is not None]
+    missed = any(t is None for values in times.values() for t in values.values())
+    end = limit or max(reached, default=1.0) * 1.05
+    miss_at = 1.11 * end
+    if missed:
+        ax.axvspan(1.01 * end, 1.21 * end, color=BAND, lw=0, zorder=0)
+        top = {"xycoords": ax.get_xaxis_transform(), "va": "top", "fontsize": 9, "color": MUTED}
+        offset_text(ax, "not reached", (miss_at, 1.0), (0, -3), **top)
+    for row, (arm, values) in enumerate(times.items()):
+        if not values:  # no run of it has an answer
+            continue
+        color, marker = looks[arm]
+        for k, time in enumerate(values.values()):
+            y = row - 0.26 + 0.52 * (k + 0.5) / len(values)
+            x, face = (miss_at, PAPER) if time is None else (time, color)
+            ax.plot([x], [y], marker, color=color, mfc=face, ms=5, alpha=0.8, mew=1, zorder=3)
+        median = float(np.median([math.inf if t is None else t for t in values.values()]))
+        text = "median: not reached"
+        if math.isfinite(median):
+            ax.plot([median, median], [row - 0.33, row + 0.33], color=color, lw=2.6, zorder=4)
+            text = f"median {median:,.0f}"
+        there = [time for time in values.values() if time is not None]
+        right = min([median, *there]) > 0.45 * end
+        x = min([median, end, *there]) if right else max([*there, min(median, end)])
+        side, dx = ("right", -9) if right else ("left", 9)
+        offset_text(ax, text, (x, row), (dx, 0), color=color, ha=side, fontsize=9.5)
+    dress(ax, xlabel=f"{unit} until validation accuracy holds {percent(target)}", ylabel="Schedule")
+    arm_rows(ax, list(times), looks, bottom=0.55)
+    ticks = [t for t in MaxNLocator(6).tick_values(0, end) if t <= end]
+    ax.set_xticks(ticks, [f"{t:,.0f}" for t in ticks])
+    ax.set_xlim(0, 1.21 * end if missed else 1.02 * end)
+    note_above(ax, ["one mark per seed", "bar: median"])
+    return figure
+
+
+def time_ratio(
+    curves: Mapping[str, Sequence[Mapping[str, float | None]]],
+    *,
+    target: float,
+    baseline: str | None = None,
+    size: Size | None = None,
+) -> Figure:
+    """Median ratio of the iterations to a target, against the target, with its 95 % band.
+
+    `curves`: arm -> points of target (a fraction), ratio, low and high, as in summary.json. Both
+    axes are logarithmic: the lower one in the error that the target leaves.
+    """
+    height = size or SIZE
+    figure = new_figure(height)
+    ax = figure.subplots()
+    looks = arm_looks([*curves, *([baseline] if baseline else [])], baseline)
+    drawn = [point["ratio"] for points in curves.values() for point in points]
+    ends = [p[k] for points in curves.values() for p in points for k in ("low", "high")]
+    spread = [abs(math.log(r)) for r in [*drawn, *ends] if r] + [math.log(2)]
+    edge = min(LARGEST_RATIO, math.exp(1.05 * max(spread)))
+    ax.set_yscale("log")
+    ax.set_ylim(1 / edge, edge)
+    errors = [1 - float(p["target"] or 0) for points in curves.values() for p in points]
+    ax.set_xscale("log")
+    ax.set_xlim(max(errors), min(errors))
+    ax.axhline(1, color=MUTED, lw=1.1, zorder=1)
+    if min(errors) <= 1 - target <= max(errors):
+        ax.axvline(1 - target, color=MUTED, lw=1, ls="--", zorder=1)
+    labels = []
+    for arm, points in curves.items():
+        color = looks[arm].color
+        x = [1 - float(point["target"] or 0) for point in points]
+        ratio = np.clip([_or(point["ratio"], math.inf) for point in points], 1 / edge, edge)
+        if any(point["low"] is not None for point in points):
+            low = np.clip([_or(point["low"], 1 / edge) for point in points], 1 / edge, edge)
+            high = np.clip([_or(point["high"], edge) for point in points], 1 / edge, edge)
+            ax.fill_between(x, low, high, color=color, alpha=0.16, lw=0, zorder=2)
+        ax.plot(x, ratio, color=color, lw=1.8, zorder=3)
+        labels.append((float(ratio[-1]), short(arm), color))
+    rival = short(baseline) if baseline else "the baseline"
+    dress(ax, xlabel="Validation accuracy to be held", ylabel=f"Iterations, × {rival}’s")
+    _percent_ticks(ax, min(errors), max(errors))
+    ticks = [r for r in (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8) if 1 / edge <= r <= edge]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.yaxis.set_minor_locator(NullLocator())
+    label_ends(ax, labels, panel_height=height[1])
+    note_above(ax, ["median of paired ratios, 95 % band", "below 1: sooner"])
+    return figure
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value
+
+
+def _percent_ticks(ax: Axes, least: float, most: float) -> None:
+    """At most six round accuracies, evenly over the axis of errors."""
+    round_errors = [m * 10.0**e for e in range(-4, 1) for m in (1, 2, 5)]
+    round_errors += [0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 0.04, 0.06, 0.08]
+    chosen: list[float] = []
+    for error in sorted(e for e in round_errors if least <= e <= most):
+        if not chosen or math.log(error / chosen[-1]) > math.log(most / least) / 7:
+            chosen.append(error)
+    ax.set_xticks(chosen, [f"{100 * (1 - error):.4g} %" for error in chosen])
+    ax.xaxis.set_minor_locator(NullLocator())

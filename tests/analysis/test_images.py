@@ -1,0 +1,65 @@
+"""The interval over seeds and test images: against simulated truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clr_cli.analysis.images import crossed
+from clr_cli.records.answers import pack, unpack
+
+
+def simulated(rng, seeds, images, *, by_seed, by_image):
+    """Paired differences -1, 0, 1 whose expected mean over seeds and images is .02."""
+    arm = by_seed * rng.standard_normal((seeds, 1)) + by_image * rng.standard_normal((1, images))
+    chance = np.clip(0.1 + arm, 0, 0.5)  # of a difference in the arm's favour
+    other = np.clip(0.08 - arm, 0, 0.5)
+    draw = rng.random((seeds, images))
+    return np.where(draw < chance, 1, np.where(draw > 1 - other, -1, 0))
+
+
+@pytest.mark.parametrize(
+    ("by_seed", "by_image"), [(0.02, 0.0), (0.0, 0.02), (0.02, 0.02), (0.002, 0.03)]
+)
+def test_coverage(by_seed, by_image):
+    rng = np.random.default_rng(0)
+    tables = [simulated(rng, 8, 300, by_seed=by_seed, by_image=by_image) for _ in range(800)]
+    found = [crossed(table) for table in tables]
+    truth = np.mean([interval.mean for interval in found])
+    covered = np.mean([interval.low <= truth <= interval.high for interval in found])
+    assert 0.93 <= covered <= 0.985
+
+
+def test_each_source_is_told_from_the_other():
+    rng = np.random.default_rng(1)
+    by_seed = crossed(simulated(rng, 12, 500, by_seed=0.03, by_image=0.0))
+    assert by_seed.seeds_error > 3 * by_seed.images_error
+    by_image = crossed(simulated(rng, 40, 500, by_seed=0.0, by_image=0.08))
+    assert by_image.images_error > by_image.seeds_error
+
+
+def test_more_images_narrow_only_their_own_share():
+    rng = np.random.default_rng(2)
+    tables = (simulated(rng, 8, n, by_seed=0.02, by_image=0.08) for n in (100, 10_000))
+    few, many = map(crossed, tables)
+    assert many.images_error < few.images_error / 3
+    assert many.high - many.low > 0.01  # what the seeds bring stays
+
+
+def test_equal_runs_have_no_interval_but_a_point():
+    found = crossed(np.zeros((3, 5)))
+    assert (found.mean, found.low, found.high) == (0, 0, 0)
+
+
+def test_too_small_a_table_is_refused():
+    with pytest.raises(ValueError, match="1 seeds and 9 images"):
+        crossed(np.zeros((1, 9)))
+
+
+def test_answers_survive_as_text():
+    right = np.random.default_rng(3).random(26_032) < 0.9
+    text = pack(right)
+    assert len(text) < 4500  # SVHN's test images
+    assert np.array_equal(unpack(text, len(right)), right)
+    assert unpack(text, 8 * len(text)) is None
+    assert unpack("not base64!", 8) is None
