@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from clr_cli.analysis import stats, times
 from clr_cli.analysis.images import crossed
+from clr_cli.analysis.outcomes import Outcome
 from clr_cli.records import RunRecord
 from clr_cli.records.answers import unpack
 
@@ -123,3 +124,24 @@ def _final(run: RunRecord) -> float:
 def _iterations(run: RunRecord, target: float) -> float:
     reached = times.time_to_target(run.epochs, target) if run.status == "finished" else None
     return math.inf if reached is None else run.epochs[reached]["iteration"]
+
+
+def ratios(pairs: Sequence[tuple[Outcome, Outcome]]) -> dict[str, Any]:
+    """Median of time to target over the baseline's, in iterations and (under "seconds") seconds.
+
+    An infinite end of an interval is None in the file, so "reached" tells who missed.
+    """
+    units = []
+    for unit in ("iterations", "seconds"):
+        ratio = times.median_ratio(
+            [getattr(arm, unit) for arm, _ in pairs], [getattr(base, unit) for _, base in pairs]
+        )
+        units.append({"ratio": ratio.median, "low": ratio.low, "high": ratio.high})
+    reached = [
+        sum(math.isfinite(run.iterations) for run in side) for side in zip(*pairs, strict=True)
+    ]
+    return {
+        **units[0],
+        "seconds": units[1],
+        "reached": dict(zip(("arm", "baseline"), reached or [0, 0], strict=True)),
+    }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clr_cli.analysis import stats
-from clr_cli.format import about, brief_percent, p_equals, points
+from clr_cli.format import about, brief_percent, number, p_equals, points
 
 
 def sentence(
@@ -15,6 +15,7 @@ def sentence(
     numbers: Mapping[str, Any],
     target: float,
     margin: float,
+    detect: float,
     comparisons: int,
 ) -> str:
     arm, base = names
@@ -71,7 +72,7 @@ def sentence(
     needed = numbers["seeds_needed"]
     if needed is not None:
         count = about(max(needed, n + 1))
-        more += f", and about {count} seeds would show one as small as the margin"
+        more += f", and about {count} seeds would show one of {points(detect)} points"
     return f"{said} {arm} and {base}: {signed} ({evidence}){missing}; {more}.{time}"
 
 
@@ -107,11 +108,24 @@ def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return f" Failed to train: {', '.join(said)}; the difference is among pairs that both trained."
 
 
-def scope(context: Mapping[str, Any]) -> str:
+def scope(context: Mapping[str, Any], tuning: Mapping[str, Any] | None = None) -> str:
+    """What the claim is about: data, model and budget; and the rates, where they were tuned."""
     epochs = context.get("epochs")
     budget = f" ({epochs} epochs)" if epochs is not None else ""
-    return (
+    drawn = "seeds and validation splits" if "split" in context.get("vary", ()) else "seeds"
+    said = (
         f"One data set ({context.get('dataset', 'unnamed')}), one model"
-        f" ({context.get('model', 'unnamed')}), one budget{budget}: the interval covers the seeds,"
-        " not other data, models or budgets."
+        f" ({context.get('model', 'unnamed')}), one budget{budget}: the interval covers the"
+        f" {drawn}, not other data, models or budgets."
+    )
+    if not tuning:
+        return said
+    rates = ", ".join(
+        f"{arm} {best['key']} {number(best['value'])}" for arm, best in tuning["arms"].items()
+    )
+    seeds, tried = tuning.get("seeds", 1), len(tuning["grid"])
+    runs = f"{seeds} run{'s' * (seeds != 1)} each"
+    return (
+        f"{said} It holds at these rates: {rates}; they are the best of {tried} on validation"
+        f" ({runs}), and another tuning could choose others."
     )

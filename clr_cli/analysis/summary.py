@@ -11,8 +11,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from clr_cli.analysis import sequential, stats, times
-from clr_cli.analysis.further import further
+from clr_cli.analysis import sequential, stats
+from clr_cli.analysis.further import further, ratios
 from clr_cli.analysis.outcomes import Outcome, choose_target, describe_arm
 from clr_cli.analysis.sentences import failing_sentence, scope, sentence
 from clr_cli.analysis.sequential import Decision
@@ -31,6 +31,7 @@ def summarize(
     baseline: str,
     target: float | Literal["auto"] = "auto",
     margin: float = 0.001,
+    detect: float | None = None,
     looks: Sequence[int] = (),
     cap: int | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
@@ -48,6 +49,7 @@ def summarize(
         context: what the arms share, passed through as "contract".
         target: a validation accuracy, or "auto": see `outcomes.choose_target`.
         margin: the difference of test accuracy (a fraction) that does not matter.
+        detect: the difference (a fraction) for which the seeds needed are said; default: margin.
         looks: numbers of seeds at which the comparison was looked at. With several of them, or
             with a cap, `sequential` decides instead of the rule for seeds fixed in advance.
         cap: the most seeds, where they are added until it is decided.
@@ -76,7 +78,7 @@ def summarize(
     decisions = None
     if len(looks) > 1 or cap is not None:
         decisions = decide(records, baseline=baseline, looks=looks, margin=margin, cap=cap)
-    comparisons = _comparisons(outcomes, baseline, goal, margin, decisions)
+    comparisons = _comparisons(outcomes, baseline, goal, margin, detect or margin, decisions)
     described = [
         describe_arm(arm, arms[arm], outcomes[arm], (costs or {}).get(arm, {})) for arm in arms
     ]
@@ -93,6 +95,7 @@ def summarize(
         "level": stats.LEVEL,
         "claim_level": stats.CLAIM_LEVEL,
         "margin": margin,
+        "detect": detect,
         "num_seeds": max(len(runs) for runs in outcomes.values()),
         "looks": list(looks),
         "rule": "fixed" if decisions is None else "sequential",
@@ -103,7 +106,7 @@ def summarize(
         "tuning": None if tuning is None else dict(tuning),
         "verdict": " ".join(comparison["sentence"] for comparison in comparisons)
         or f"Only {baseline} has run: there is nothing to compare it with.",
-        "scope": scope(context),
+        "scope": scope(context, tuning),
     }
     return Summary.model_validate(_plain(summary)).plain()
 
@@ -145,6 +148,7 @@ def _comparisons(
     baseline: str,
     target: float,
     margin: float,
+    detect: float,
     decisions: Mapping[str, Decision] | None,
 ) -> list[dict[str, Any]]:
     others = [arm for arm in outcomes if arm != baseline]
@@ -175,6 +179,7 @@ def _comparisons(
             p=adjusted[arm],
             target=target,
             margin=margin,
+            detect=detect,
             comparisons=len(others),
             open_arms=len(others) - claimed,
             decision=None if decisions is None else decisions[arm],
@@ -202,6 +207,7 @@ def _compare(
     p: float,
     target: float,
     margin: float,
+    detect: float,
     comparisons: int,
     open_arms: int,
     decision: Decision | None,
@@ -211,7 +217,7 @@ def _compare(
     difference: dict[str, Any] = {"mean": None, "low": None, "high": None, "level": stats.LEVEL}
     difference |= {"method": METHOD_FEW if n < stats.MIN_SEEDS else METHOD, "values": dict(by_seed)}
     numbers: dict[str, Any] = {"n": n, "pairs": len(pairs), "p_holm": p, "difference": difference}
-    numbers["time_to_target"] = _ratios(pairs)
+    numbers["time_to_target"] = ratios(pairs)
     if n == 0:
         return {
             **numbers,
@@ -259,31 +265,10 @@ def _compare(
         "smallest_detectable": (
             None if sd is None else stats.smallest_detectable(sd, n, comparisons)
         ),
-        "seeds_needed": None if sd is None else stats.seeds_needed(margin, sd, comparisons),
+        "seeds_needed": None if sd is None else stats.seeds_needed(detect, sd, comparisons),
         "verdict": verdict,
     }
-    return {**numbers, "sentence": sentence(names, numbers, target, margin, comparisons)}
-
-
-def _ratios(pairs: Sequence[tuple[Outcome, Outcome]]) -> dict[str, Any]:
-    """Median of time to target over the baseline's, in iterations and (under "seconds") seconds.
-
-    An infinite end of an interval is None in the file, so "reached" tells who missed.
-    """
-    units = []
-    for unit in ("iterations", "seconds"):
-        ratio = times.median_ratio(
-            [getattr(arm, unit) for arm, _ in pairs], [getattr(base, unit) for _, base in pairs]
-        )
-        units.append({"ratio": ratio.median, "low": ratio.low, "high": ratio.high})
-    reached = [
-        sum(math.isfinite(run.iterations) for run in side) for side in zip(*pairs, strict=True)
-    ]
-    return {
-        **units[0],
-        "seconds": units[1],
-        "reached": dict(zip(("arm", "baseline"), reached or [0, 0], strict=True)),
-    }
+    return {**numbers, "sentence": sentence(names, numbers, target, margin, detect, comparisons)}
 
 
 def _plain(value: Any) -> Any:

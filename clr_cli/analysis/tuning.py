@@ -59,12 +59,13 @@ def choose(
     ``edge`` says that the winner is the grid's first or last rate, so a better may lie outside.
     """
     chosen: dict[str, Any] = {}
-    seconds = dict.fromkeys(arms, 0.0)
+    seconds, tried = dict.fromkeys(arms, 0.0), 0
     for arm, schedule in arms.items():
         scores = {}
         for rate in rates:
             runs = [record for record in records if record.arm == trial_name(arm, rate)]
             scores[rate] = statistics.fmean(_score(run) for run in runs)
+            tried = max(tried, len(runs))
             seconds[arm] += sum(run.result.get("train_seconds", 0.0) for run in runs)
         best = max(scores, key=lambda rate: scores[rate])
         chosen[arm] = {
@@ -74,7 +75,7 @@ def choose(
             "edge": best in (rates[0], rates[-1]),
             "trials": [{"value": rate, "val_accuracy": score} for rate, score in scores.items()],
         }
-    return {"grid": list(rates), "arms": chosen, "seconds": seconds}
+    return {"grid": list(rates), "seeds": tried, "arms": chosen, "seconds": seconds}
 
 
 def trial_name(arm: str, rate: float) -> str:

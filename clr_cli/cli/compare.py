@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clr_cli.cli import terminal
-from clr_cli.cli.looks import decided, looks_of
+from clr_cli.cli.looks import decided, looks_of, power_note
 from clr_cli.cli.options import (
     AllowCode,
     AsJson,
@@ -57,9 +57,18 @@ def command(
     margin: Annotated[
         float | None, typer.Option(help="Equivalence margin in accuracy (0.001 = 0.1 points).")
     ] = None,
+    detect: Annotated[
+        float | None, typer.Option(help="Say how many seeds show this many points of accuracy.")
+    ] = None,
+    vary: Annotated[
+        str | None, typer.Option(help="What differs from seed to seed: seed, or seed,split.")
+    ] = None,
     tune: Annotated[
         int, typer.Option(min=0, help="Learning-rate trials for every arm before comparing.")
     ] = 0,
+    tune_seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="Runs of every trial, on seeds of their own.")
+    ] = 3,
     tune_arms: Annotated[
         str | None, typer.Option(help="Tune only these arms, e.g. constant.")
     ] = None,
@@ -89,6 +98,8 @@ def command(
         "baseline": baseline,
         "target": target,
         "margin": margin,
+        "detect": detect,
+        "vary": listed(vary),
     }
     given = (f"compare.{key}={value}" for key, value in keys.items() if value is not None)
     resolved = load(config, sets, name, *given)
@@ -113,6 +124,7 @@ def command(
             arms,
             resolved.compare.seed_list,
             trials=tune,
+            tune_seeds=tune_seeds,
             tune_arms=None if tune_arms is None else tune_arms.split(","),
             only=only or (),
         )
@@ -173,6 +185,8 @@ def _print_plan(plan: Plan, engine: Engine, setup: Setup, jobs: int, threads: in
             ),
         ],
     )
+    if len(arms) > 1:
+        terminal.note(power_note(plan))
     fewest = stats.seeds_for_test(len(arms) - 1)
     if seeds < fewest:
         terminal.note(
@@ -189,7 +203,10 @@ def _tune(plan: Plan, engine: Engine) -> dict[str, Any]:
     config, rates = plan.config, list(plan.rates)
     jobs, threads = engine.workers(plan.num_trials, config.training.threads)
     trials = plan.trials(threads)
-    terminal.note(f"tuning: {len(rates)} trials for each of {', '.join(plan.tuned_arms)}: {rates}")
+    runs = f"{plan.tune_seeds} run{'s' * (plan.tune_seeds != 1)} of each"
+    terminal.note(
+        f"tuning: {len(rates)} rates for each of {', '.join(plan.tuned_arms)}, {runs}: {rates}"
+    )
     terminal.follow(trials, jobs, config.training.epochs, engine.execute(trials))
     arms = {arm: plan.arms[arm] for arm in plan.tuned_arms}
     chosen = tuning.choose(arms, rates, [read_record(run) for run in trials])
@@ -255,6 +272,7 @@ def _conclude(
         baseline=config.baseline,
         target=config.compare.target,
         margin=config.compare.margin,
+        detect=None if config.compare.detect is None else config.compare.detect / 100,
         looks=looks,
         cap=config.compare.cap,
         costs=costs,

@@ -33,6 +33,44 @@ def looks_of(plan: Plan) -> list[int]:
     return sorted({*now, *(k for k in seen if stats.MIN_SEEDS <= k < n)})
 
 
+def power_note(plan: Plan) -> str:
+    """What the plan's seeds can show; in points where an earlier result tells the noise."""
+    from clr_cli.analysis import stats
+
+    n, comparisons, wanted = len(plan.seeds), len(plan.arms) - 1, plan.config.compare.detect
+    smallest = stats.smallest_detectable(1.0, n, comparisons)
+    if smallest is None:
+        return f"power: {n} seeds cannot show any difference\n"
+    said = (
+        f"power: {n} seeds find a true difference of {smallest:.1f} standard deviations (of the"
+        " paired differences) 4 times in 5"
+    )
+    noise = _earlier_noise(plan)
+    if noise is None:
+        return said + "\n"
+    said += f": {100 * smallest * noise:.2f} points, by the noise of the earlier result"
+    if wanted is not None:
+        needed = stats.seeds_needed(wanted / 100, noise, comparisons)
+        said += f"; {wanted:g} points take {needed if needed is not None else 'too many'} seeds"
+    return said + "\n"
+
+
+def _earlier_noise(plan: Plan) -> float | None:
+    """The largest standard deviation of paired differences in the result that is there already."""
+    import statistics
+
+    from clr_cli.paths import SUMMARY
+    from clr_cli.records import Summary, read
+
+    file = plan.options.experiment.comparison(tuned=bool(plan.rates)) / SUMMARY
+    if not file.exists() or plan.options.overwrite:
+        return None
+    before = read(Summary, file, remedy="give --overwrite to compare anew")
+    found = (c.difference.values.values() for c in before.comparisons)
+    known = [[value for value in values if value is not None] for values in found]
+    return max((statistics.stdev(values) for values in known if len(values) > 1), default=None)
+
+
 def decided(plan: Plan, runs: Sequence[Run], looks: Sequence[int]) -> bool:
     """Whether every arm is decided at this look; says which are not."""
     from clr_cli.analysis.summary import decide

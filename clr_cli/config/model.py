@@ -147,6 +147,8 @@ class Config(Section):
         """What determines one arm's runs: this arm only, in the arm's own config."""
         dumped = self.model_dump(mode="json", exclude={"compare", "range_test", "schedules"})
         kept = schedule.model_dump(mode="json", exclude_none=True, exclude={"set"})
+        if not self.dataset.split:  # as in runs that were made before there was a choice
+            del dumped["dataset"]["split"]
         return {**dumped, "schedules": {arm: kept}}
 
 

@@ -42,6 +42,9 @@ class DatasetConfig(Section):
     root: Path = Field(Path("data"), description="folder of downloads and caches")
     path: Path | None = Field(None, description="file (npz) or folder (imagefolder)")
     val_size: Count | None = Field(None, description="validation images, carved from train")
+    split: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0, description="which validation split: from 1 on its blocks are rotated"
+    )
     augment: AugmentConfig = AugmentConfig()
     train_size: Count = Field(20_000, description="synthetic_digits only")
     test_size: Count = Field(5_000, description="synthetic_digits only")
@@ -105,11 +108,19 @@ class CompareConfig(Section):
     ) = Field(6, description="a number, a list, or auto: add seeds until it is decided")
     margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
     target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
+    detect: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        None, description="a difference in points: the seeds it takes are said; default: the margin"
+    )
+    vary: Annotated[list[Literal["seed", "split"]], Field(min_length=1)] = Field(
+        ["seed"], description="what differs from seed to seed; split: the validation images too"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> CompareConfig:
         if self.cap is not None and self.cap < LEAST_CAP:
             raise ValueError(f"seeds: {self.seeds}: the cap must be at least {LEAST_CAP}")
+        if "seed" not in self.vary:
+            raise ValueError("vary: initial weights and data order always vary: [seed, split]")
         return self
 
     @property

@@ -72,7 +72,7 @@ def load(config: DatasetConfig) -> Data:
     arrays = DATASETS[config.name](config)
     num_classes = _check(arrays, where)
     images, labels, test_images, test_labels = arrays
-    chosen = validation_mask(labels, num_classes, config.val_size)
+    chosen = validation_mask(labels, num_classes, config.val_size, config.split)
     val = Split(torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen]))
     train_images = _without(images, chosen)
     train = Split(torch.from_numpy(train_images), torch.from_numpy(labels[~chosen]))

@@ -1,4 +1,4 @@
-"""Which training images become validation: contiguous blocks, the same for every seed.
+"""Which training images become validation: contiguous blocks.
 
 Neighbouring images often show the same object (in SVHN, the same house plate), so single images
 drawn at random would leak into validation.
@@ -17,7 +17,7 @@ _MIN_BLOCK = 50  # images; smaller sets are carved in fewer blocks
 
 
 def validation_mask(
-    labels: Labels, num_classes: int, val_size: int | None
+    labels: Labels, num_classes: int, val_size: int | None, split: int = 0
 ) -> npt.NDArray[np.bool_]:
     """Which training images become validation: True for exactly val_size of them, (N,).
 
@@ -25,6 +25,9 @@ def validation_mask(
     If these would leave a class out of validation or of training, as where images are sorted by
     class: one block of neighbours from the middle of each class, as large as the class's share.
     Default size: a tenth of the training images, at most 5000.
+
+    split: which of many such splits. From 1 on, the blocks are rotated through the training images
+    (each class's block through the class) by an offset drawn from this number.
     """
     total = len(labels)
     counts = np.bincount(labels, minlength=num_classes)
@@ -47,6 +50,8 @@ def validation_mask(
         start, stop = block * total // blocks, (block + 1) * total // blocks
         first = start + (stop - start - length) // 2
         chosen[first : first + length] = True
+    turn = float(np.random.default_rng(split).random()) if split else 0.0
+    chosen = np.roll(chosen, int(turn * total))
     held = np.bincount(labels[chosen], minlength=num_classes)
     if chosen.sum() == size and held.min() > 0 and (counts - held).min() > 0:
         return chosen
@@ -54,7 +59,8 @@ def validation_mask(
     for label, share in enumerate(_shares(counts, size)):
         members = np.flatnonzero(labels == label)
         first = (len(members) - share) // 2
-        chosen[members[first : first + share]] = True
+        start = first + int(turn * len(members))
+        chosen[np.take(members, range(start, start + share), mode="wrap")] = True
     return chosen
 
 

@@ -49,5 +49,6 @@ def controlled_variables(plan: Plan, setup: Setup, records: Sequence[RunRecord])
         "iterations_per_epoch": steps,
         "iterations": steps * epochs,
         **{key: ran[key] for key in ("precision", "device", "threads", "versions")},
-        "determinism": "arms of one seed share initial weights, data order and crops",
+        "determinism": "arms of one seed share initial weights, data order, crops and split",
+        "vary": config.compare.vary,
     }

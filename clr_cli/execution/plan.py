@@ -29,7 +29,8 @@ class RunOptions:
 class Plan:
     """The runs of a comparison, and the trials that tune its arms before it.
 
-    arms: the schedules by name, the baseline first. rates: of the trials of each of tuned_arms.
+    arms: the schedules by name, the baseline first. rates: of the trials of each of tuned_arms,
+    with tune_seeds runs at each rate.
     chosen: the rate of every arm that has been tuned. only: (arm, seed) of the runs to execute,
     where these are not all.
     """
@@ -40,6 +41,7 @@ class Plan:
     seeds: tuple[int, ...]
     tuned_arms: tuple[str, ...] = ()
     rates: tuple[float, ...] = ()
+    tune_seeds: int = 1
     only: tuple[tuple[str, int], ...] = ()
     chosen: Mapping[str, float] = field(default_factory=dict)
 
@@ -62,8 +64,12 @@ class Plan:
         path = places.run(arm, seed)
         if arm in self.chosen:
             path = places.tuned_run(tuning.trial_name(arm, self.chosen[arm]), seed)
+        config = self.config.for_arm(arm)
+        if "split" in self.config.compare.vary:
+            dataset = config.dataset.model_copy(update={"split": seed})
+            config = config.model_copy(update={"dataset": dataset})
         return Run(
-            config=self.config.for_arm(arm),
+            config=config,
             arm=arm,
             schedule=self.arms[arm],
             seed=seed,
@@ -85,17 +91,18 @@ class Plan:
 
     @property
     def num_trials(self) -> int:
-        return len(self.tuned_arms) * len(self.rates)
+        return len(self.tuned_arms) * len(self.rates) * self.tune_seeds
 
     def trials(self, threads: int | None) -> list[Run]:
-        """The runs that tune the arms, rate by rate."""
+        """The runs that tune the arms, seed by seed and rate by rate."""
         return [
             replace(
-                self.run(arm, tuning.FIRST_SEED, threads),
+                self.run(arm, seed, threads),
                 arm=tuning.trial_name(arm, rate),
                 schedule=tuning.trial(self.arms[arm], rate),
-                path=self.options.experiment.trial(tuning.trial_name(arm, rate), tuning.FIRST_SEED),
+                path=self.options.experiment.trial(tuning.trial_name(arm, rate), seed),
             )
+            for seed in range(tuning.FIRST_SEED, tuning.FIRST_SEED + self.tune_seeds)
             for rate in self.rates
             for arm in self.tuned_arms
         ]
@@ -121,6 +128,7 @@ def plan(
     seeds: Sequence[int],
     *,
     trials: int = 0,
+    tune_seeds: int = 1,
     tune_arms: Sequence[str] | None = None,
     only: Sequence[str] = (),
 ) -> Plan:
@@ -128,6 +136,7 @@ def plan(
 
     Args:
         trials: learning rates to try for each of ``tune_arms`` (default: all arms) beforehand.
+        tune_seeds: runs at each of these rates, on seeds that the comparison does not use.
         only: the runs to execute, each ``arm:seed``; default: all.
 
     Raises:
@@ -142,7 +151,7 @@ def plan(
         if name not in arms:
             raise InputError(f"--tune-arms: there is no arm {name!r}{did_you_mean(name, [*arms])}")
     rates = tuple(tuning.grid(config, trials)) if trials else ()
-    whole = Plan(config, options, arms, tuple(seeds), tuned, rates)
+    whole = Plan(config, options, arms, tuple(seeds), tuned, rates, tune_seeds)
     known = {f"{arm}:{seed}": (arm, seed) for arm, seed in whole.all_runs}
     for name in only:
         if name not in known:

@@ -186,6 +186,7 @@ class ControlledVariables(Record):
     threads: Count | None = None
     versions: dict[str, Text] = Field(default_factory=dict)
     determinism: Text | None = None
+    vary: list[Text] = Field(default_factory=list)
 
 
 class Target(Record):
@@ -215,6 +216,7 @@ class Tuning(Record):
     """How the rates of the tuned arms were chosen, on seeds that the comparison does not use."""
 
     grid: list[Number]
+    seeds: Count = 1
     arms: dict[str, TunedArm]
     seconds: dict[str, Seconds]
 
@@ -233,6 +235,7 @@ class Summary(Record):
     level: Fraction
     claim_level: Fraction
     margin: Annotated[float, Field(strict=True, gt=0, lt=1)]
+    detect: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
     num_seeds: Count
     looks: list[Count] = Field(default_factory=list)
     rule: Literal["fixed", "sequential"] = "fixed"

@@ -76,7 +76,7 @@ def certainty_table(summary: Mapping[str, Any]) -> Table:
     """Per arm: how often it fails, how sure its difference is, and what more seeds could show."""
     header = ["Schedule", "Failed to train", "P(better) [95 %]", "Smallest detectable"]
     header += [
-        "Seeds to show the margin",
+        f"Seeds to show {number(100 * (summary['detect'] or summary['margin']))} points",
         "Time to target, × baseline [95 %]",
         "The same in seconds",
     ]

@@ -14,7 +14,7 @@ from clr_cli.records import RunRecord
 CONTEXT = {"dataset": "svhn", "model": "cnn", "epochs": 4, "device": "cpu"}
 TRIALS = [{"value": 0.1, "val_accuracy": 0.9}]
 TUNED = {"key": "lr", "value": 0.1, "val_accuracy": 0.9, "edge": True, "trials": TRIALS}
-TUNING = {"grid": [0.1], "arms": {"constant": TUNED}, "seconds": {"constant": 12.0}}
+TUNING = {"grid": [0.1], "seeds": 3, "arms": {"constant": TUNED}, "seconds": {"constant": 12.0}}
 
 
 def run(arm, seed, accuracy, *, status="finished", validation=None, seconds=2.0):
@@ -131,7 +131,7 @@ def test_no_difference_names_the_seeds_it_would_take():
     low, high = comparison["difference"]["low"], comparison["difference"]["high"]
     most = f"{100 * max(-low, high):.2f}"
     assert f"the difference is at most {most} points (95 %)" in comparison["sentence"]
-    assert "seeds would show one as small as the margin" in comparison["sentence"]
+    assert "seeds would show one of 0.10 points" in comparison["sentence"]
 
 
 def test_a_near_miss_says_what_a_claim_needs():
@@ -322,3 +322,25 @@ def test_only_the_baseline():
     summary = compare(arm("constant", BASE))
     assert summary["comparisons"] == []
     assert "nothing to compare" in summary["verdict"]
+
+
+def test_the_seeds_needed_are_for_the_difference_that_was_named():
+    noisy = [a + b for a, b in zip(BASE, [0.01, -0.01, 0.012, -0.008, 0.006, -0.009], strict=True)]
+    (margin,) = compare(arm("constant", BASE), arm("clr", noisy))["comparisons"]
+    (named,) = compare(arm("constant", BASE), arm("clr", noisy), detect=0.02)["comparisons"]
+    assert named["seeds_needed"] < margin["seeds_needed"]
+    assert f"about {named['seeds_needed']} seeds would show one of 2.00 points" in named["sentence"]
+
+
+def test_the_scope_names_the_rates_and_what_was_varied():
+    varied = summarize(
+        arm("constant", BASE),
+        experiment="test",
+        context={**CONTEXT, "vary": ["seed", "split"]},
+        num_classes=10,
+        baseline="constant",
+        tuning=TUNING,
+    )
+    assert "the interval covers the seeds and validation splits, not other data" in varied["scope"]
+    rates = "It holds at these rates: constant lr 0.1; they are the best of 1 on validation"
+    assert f"{rates} (3 runs each)" in varied["scope"]

@@ -529,3 +529,16 @@ def test_real_street_view_digits_load_whole() -> None:
     assert loaded.num_classes == 10
     assert np.bincount(loaded.val.labels).min() >= 20
     assert loaded.mean == pytest.approx((0.44, 0.44, 0.47), abs=0.03)
+
+
+@pytest.mark.parametrize("by_class", [False, True], ids=["mixed", "sorted by class"])
+def test_splits_of_other_numbers_are_rotated(by_class):
+    labels = np.arange(3000) % 10
+    labels = np.sort(labels) if by_class else labels
+    masks = [validation_mask(labels, 10, 300, split) for split in range(6)]
+    assert all(mask.sum() == 300 for mask in masks)
+    assert len({mask.tobytes() for mask in masks}) == 6
+    assert np.array_equal(masks[3], validation_mask(labels, 10, 300, 3))
+    for mask in masks:  # still contiguous: at most ten blocks and one more where it wraps
+        assert np.abs(np.diff(mask.astype(int))).sum() <= 2 * 11
+        assert np.bincount(labels[mask], minlength=10).min() > 0

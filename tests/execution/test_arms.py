@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from clr_cli.config.load import load
+from clr_cli.config.model import Config
 from clr_cli.execution.plan import RunOptions, plan
 from clr_cli.paths import Experiment
 
@@ -35,3 +37,23 @@ def test_the_report_names_what_differs(clr, tiny, tmp_path):
         "optimizer.name: constant sgd, clr adamw"
         in (tmp_path / "outputs/tiny/compare/report.html").read_text()
     )
+
+
+def test_the_split_varies_with_the_seed_and_not_with_the_arm():
+    config = Config.model_validate(
+        {"name": "x", "compare": {"seeds": 3, "vary": ["seed", "split"]}}
+    )
+    made = plan(
+        config, RunOptions(Experiment(Path("outputs"), "x")), config.arms(Path("outputs")), range(3)
+    )
+    splits = {(run.arm, run.seed): run.tree()["dataset"].get("split", 0) for run in made.runs(None)}
+    assert splits == {(arm, seed): seed for arm in ("constant", "clr") for seed in range(3)}
+
+
+def test_every_rate_is_tried_on_every_tuning_seed():
+    config = Config.model_validate({"name": "x"})
+    options = RunOptions(Experiment(Path("outputs"), "x"))
+    arms = config.arms(Path("outputs"))
+    trials = plan(config, options, arms, range(6), trials=4, tune_seeds=3).trials(None)
+    assert len({run.path for run in trials}) == 4 * 3 * 2
+    assert {run.seed for run in trials}.isdisjoint(range(6))
