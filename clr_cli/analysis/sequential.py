@@ -26,7 +26,7 @@ STEP = 2  # seeds added between two looks
 PATTERNS = 2**12  # sign patterns: all of the first 12 seeds', then drawn by a fixed generator
 GUARD = 0.01  # a claim's interval has the level 1 - GUARD
 FUTILE_FROM = 12  # seeds; fewer tell too little of the noise to give up
-FUTILE_POWER = 0.1
+FUTILE_POWER = 0.2
 
 Verdict = Literal["better", "worse", "equivalent", "no_difference"]
 Array = NDArray[np.float64]

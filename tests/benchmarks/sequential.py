@@ -47,6 +47,10 @@ GROWING = list(range(6, CAP + 1, 2))  # a fixed number of seeds that grows after
 CELLS: dict[str, tuple[str, float, int, str]] = {
     **{f"auto, {name}": (name, 0.0, 1, "auto") for name in DRAWS},
     **{f"growing, {name}": (name, 0.0, 1, "growing") for name in ("normal", "exponential")},
+    **{
+        f"growing, four arms, {name}": (name, 0.0, 4, "growing")
+        for name in ("normal", "exponential")
+    },
     "naive, normal": ("normal", 0.0, 1, "naive"),
     "naive, exponential": ("exponential", 0.0, 1, "naive"),
     "auto, four arms, normal": ("normal", 0.0, 4, "auto"),
