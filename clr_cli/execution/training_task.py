@@ -15,7 +15,7 @@ from clr_cli import interrupt
 from clr_cli.config.arms import ScheduleConfig
 from clr_cli.config.model import Config
 from clr_cli.data.batches import Resident
-from clr_cli.errors import InputError
+from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import metadata, preloaded
 from clr_cli.execution.task import Event, Row, Task
 from clr_cli.files import write_json
@@ -74,6 +74,17 @@ class TrainingTask(Task):
         return preloaded.pack(self.config.dataset)
 
     def work(self, index: int, ranks: Ranks) -> Iterator[Event]:
+        try:
+            yield from self._work(index, ranks)
+        except torch.OutOfMemoryError as error:
+            size, model = self.config.training.batch_size, self.config.model
+            width = "" if model.width is None else f" of width {model.width}"
+            raise EnvironmentFailure(
+                f"{self.name}: the device is out of memory with batches of {size} and {model.name}"
+                f"{width}; give fewer --jobs, a smaller training.batch_size or model.width"
+            ) from error
+
+    def _work(self, index: int, ranks: Ranks) -> Iterator[Event]:
         directory = self.directory
         state = self.build(ranks)
         fingerprint = preloaded.resident(self.config.dataset, state.device)[1]

@@ -11,6 +11,7 @@ from clr_cli.config.model import Config
 from clr_cli.data.batches import Resident, derive_seed
 from clr_cli.errors import InputError
 from clr_cli.schedules import Schedule
+from clr_cli.training.device import make_exact
 from clr_cli.training.loop import TrainState
 from clr_cli.training.models import build_model
 from clr_cli.training.ranks import SINGLE, Ranks
@@ -31,6 +32,7 @@ def build(
     Raises InputError for a model or batch size that does not fit the data.
     """
     batch_size = config.training.batch_size
+    make_exact(data.labels.device, precision)
     data.steps_per_epoch(batch_size)  # raises if there is no full batch
     device = data.labels.device
     if batch_size % ranks.world:
@@ -67,10 +69,10 @@ def build(
 
 def _optimizer(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
     given = config.optimizer
-    # The schedule sets the rate before every step; this one is never used. A graph reads it from
-    # memory at every step, a number would be frozen into it.
-    graph = config.training.cuda_graph and device.type == "cuda"
-    lr = torch.tensor(1.0, device=device) if graph else 1.0
+    # The schedule sets the rate before every step; this one is never used. A CUDA graph reads it
+    # from memory at every step, a number would be frozen into it. Steps without a graph have it
+    # there too: a number would be taken in double precision, and the weights would differ.
+    lr = torch.tensor(1.0, device=device) if device.type == "cuda" else 1.0
     common: dict[str, Any] = {"lr": lr, "weight_decay": given.weight_decay, "fused": True}
     if given.name == "adamw":
         return torch.optim.AdamW(model.parameters(), betas=(given.momentum, 0.999), **common)

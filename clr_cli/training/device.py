@@ -1,4 +1,4 @@
-"""Where a run trains, and in which precision."""
+"""Where a run trains, in which precision, and how its random numbers are seeded."""
 
 from __future__ import annotations
 
@@ -37,3 +37,32 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     else:
         fast = False
     return "bf16" if fast else "fp32"
+
+
+def make_exact(device: torch.device, precision: str) -> None:
+    """Let CUDA compute the same bits each time, and fp32 as fp32.
+
+    Resume is promised to be exact, and cuDNN's fastest kernels add in any order. TF32 keeps 10 bits
+    of a factor's 23: a comparison of bf16 with it would not be one with fp32.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    exact = precision == "fp32"
+    torch.backends.cudnn.allow_tf32 = not exact
+    torch.backends.cuda.matmul.allow_tf32 = not exact
+
+
+def seed_layers(device: torch.device, seed: int) -> None:
+    """Seed what layers draw from on the CPU and this device.
+
+    It is called at every step: ``torch.manual_seed`` goes through every backend that there might
+    be, and takes hundreds of times as long.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

@@ -23,14 +23,20 @@ class StepGraph:
     (the learning rate) has to be a tensor. A state whose tensors were replaced needs a new graph.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, device: torch.device) -> None:
         self._step = step
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._eager_steps = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, state: Any, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The step's loss and count, as tensors of the caller's."""
+        # Streams and captures belong to the current device, which need not be the run's.
+        with torch.cuda.device(self._device):
+            return self._take(state, images, labels)
+
+    def _take(self, state: Any, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self._eager_steps < EAGER_STEPS:
             self._eager_steps += 1
             return self._run_aside(state, images, labels)

@@ -26,6 +26,7 @@ from clr_cli.data.batches import (
 )
 from clr_cli.data.sources import Split
 from clr_cli.schedules import Schedule
+from clr_cli.training.device import seed_layers
 from clr_cli.training.graph import StepGraph
 from clr_cli.training.ranks import SINGLE, Ranks
 
@@ -121,7 +122,7 @@ def _graph(state: TrainState) -> StepGraph | None:
     """Steps are replayed on CUDA if wanted, unless the momentum is cycled: a graph freezes it."""
     alone = state.ranks.world == 1
     if alone and state.cuda_graph and state.device.type == "cuda" and not _cycles_momentum(state):
-        return StepGraph(_update)
+        return StepGraph(_update, state.device)
     return None
 
 
@@ -243,7 +244,7 @@ def _take_steps(state: TrainState, end: int) -> None:
             )
             for images, labels in islice(batches, step, stop):
                 # What layers draw (dropout) is a function of the iteration too.
-                torch.manual_seed(derive_seed(state.seed, state.iteration, stream))
+                seed_layers(state.device, derive_seed(state.seed, state.iteration, stream))
                 loss, right = train_step(state, images, labels)
                 stretch.losses.append(loss)
                 stretch.correct += right

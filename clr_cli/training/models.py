@@ -42,8 +42,19 @@ def cnn(*, num_classes: int, in_channels: int, width: int = 32) -> nn.Module:
                 layers.append(nn.MaxPool2d(2))
             layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
             channels = outputs
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+    layers += [GlobalAverage(), nn.Linear(channels, num_classes)]
     return nn.Sequential(*layers)
+
+
+class GlobalAverage(nn.Module):
+    """The mean of every channel: (N, C, H, W) -> (N, C).
+
+    Over rows of channels, so that the gradient is channels_last as the activations are. That of
+    AdaptiveAvgPool2d is not, and the layers before it would run on mixed layouts.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
 
 
 def resnet18(*, num_classes: int, in_channels: int) -> nn.Module:
@@ -91,8 +102,8 @@ def wrn(*, num_classes: int, in_channels: int, width: int = 4, depth: int = 16) 
         for block in range(blocks):
             layers.append(WideBlock(channels, outputs, 2 if group and not block else 1))
             channels = outputs
-    layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1)]
-    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, num_classes))
+    layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True), GlobalAverage()]
+    model = nn.Sequential(*layers, nn.Linear(channels, num_classes))
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

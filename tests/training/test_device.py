@@ -1,0 +1,59 @@
+"""What a device is told before a run, and how layers are seeded on it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
+
+from clr_cli.training.device import make_exact, seed_layers
+from clr_cli.training.models import GlobalAverage
+
+
+def test_seeding_a_step_is_seeding_torch():
+    seed_layers(torch.device("cpu"), 7)
+    drawn = torch.rand(5)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        assert torch.equal(drawn, torch.rand(5))
+
+
+@pytest.fixture
+def flags():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    kept = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
+    yield
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = kept
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", False), ("bf16", True)])
+def test_cuda_is_told_to_be_exact(flags, precision, tf32):
+    torch.backends.cudnn.benchmark = True
+    make_exact(torch.device("cuda:1"), precision)  # the flags are there without a GPU too
+    assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.allow_tf32 is tf32
+    assert torch.backends.cuda.matmul.allow_tf32 is tf32
+
+
+def test_other_devices_are_left_alone(flags):
+    torch.backends.cudnn.benchmark = True
+    make_exact(torch.device("cpu"), "fp32")
+    assert torch.backends.cudnn.benchmark
+
+
+def test_the_global_average_keeps_the_layout_of_its_gradient():
+    x = torch.randn(4, 6, 5, 3).to(memory_format=torch.channels_last).requires_grad_()
+
+    def gradient(average):
+        hidden = 2 * x
+        hidden.retain_grad()
+        means = average(hidden.relu())
+        (means * torch.arange(24.0).reshape(4, 6)).sum().backward()
+        return means, hidden.grad
+
+    ours, kept = gradient(GlobalAverage())
+    torchs, other = gradient(lambda y: adaptive_avg_pool2d(y, 1).flatten(1))
+    assert torch.allclose(ours, torchs)
+    assert torch.allclose(kept, other)
+    assert kept.is_contiguous(memory_format=torch.channels_last)
