@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import avg_pool2d, relu
 
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import ModelConfig
@@ -49,12 +49,12 @@ def cnn(*, num_classes: int, in_channels: int, width: int = 32) -> nn.Module:
 class GlobalAverage(nn.Module):
     """The mean of every channel: (N, C, H, W) -> (N, C).
 
-    Over rows of channels, so that the gradient is channels_last as the activations are. That of
-    AdaptiveAvgPool2d is not, and the layers before it would run on mixed layouts.
+    Its gradient is channels_last where the activations are. That of AdaptiveAvgPool2d is not, and
+    the layers before it would run on mixed layouts.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+        return avg_pool2d(x, list(x.shape[-2:])).flatten(1)
 
 
 def resnet18(*, num_classes: int, in_channels: int) -> nn.Module:
