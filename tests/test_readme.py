@@ -79,3 +79,42 @@ def test_every_promise_names_a_test_that_is_there():
 def test_the_front_page_is_one_page_and_names_every_schedule():
     assert len(readme("").splitlines()) <= 150
     assert [kind for kind in schedules.KINDS if f"`{kind}`" not in readme("")] == []
+
+
+def test_the_calibration_is_as_it_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    import practice
+    import sequential
+
+    page, cells = readme("tests/benchmarks"), {}
+    prose = " ".join(page.split())
+    for benchmark in (sequential, practice):
+        file = REFERENCE / "calibration" / f"{benchmark.__name__}.json"
+        made = json.loads(file.read_text(encoding="utf-8"))
+        assert set(benchmark.CELLS) <= set(made)
+        assert "\n".join(benchmark.row(name, cell) for name, cell in made.items()) in page
+        cells |= {name: (100 * cell["false"], cell.get("seeds")) for name, cell in made.items()}
+
+    def false(*names: str) -> float:
+        return max(cells[name][0] for name in names)
+
+    def said(sentence: str, holds: bool) -> None:
+        assert sentence in prose
+        assert holds, sentence
+
+    symmetric = ["normal", "spread differs by seed", "skewed arms", "coarse"]
+    said(
+        "one arm: at most 5 % for symmetric differences, at most 7 % for exponential ones",
+        false(*(f"auto, {name}" for name in symmetric), "growing, normal") <= 5
+        and false("auto, exponential", "growing, exponential") <= 7,
+    )
+    said(
+        "at most 9 % for exponential ones",
+        false("auto, four arms, normal", "growing, four arms, normal") <= 5
+        and false("auto, four arms, exponential", "growing, four arms, exponential") <= 9,
+    )
+    said("at most 15 seeds", max(cells[f"auto, {name}"][1] for name in ("normal",)) <= 15)
+    failing = [name for name in cells if name.startswith("failures")]
+    said("never without the failing being said", false(*failing) == 0)
+    said("tuned on one seed are called different", cells["tuned on 1 seed, n = 10"][0] > 9)
+    said("at most 5 % in A/A comparisons of real runs", cells["A/A, n = 8"][0] <= 5)

@@ -177,6 +177,18 @@ def measure(name: str, cell: Callable[[Rng], Result], reps: int) -> dict[str, An
     return {"reps": reps, **rates, "error": error}
 
 
+HEADER = (
+    "| cell | false % (± Monte-Carlo error) | better % | interval holds the truth % |",
+    "|---|--:|--:|--:|",
+)
+
+
+def row(name: str, cell: dict[str, Any]) -> str:
+    false = f"{100 * cell['false']:.1f} ± {100 * cell['error']:.1f}"
+    others = [f"{100 * cell[k]:.1f}" if k in cell else "–" for k in ("right", "covered")]
+    return f"| {name} | {false} | {' | '.join(others)} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--reps", type=int, default=500)
@@ -188,16 +200,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             pool = recorded(Path(folder))
         cells[last] = lambda rng: a_a(rng, pool, 8)
-    print("| cell | false % (± Monte-Carlo error) | better % | interval holds the truth % |")
-    print("|---|--:|--:|--:|")
+    print("\n".join(HEADER))
     for name in (*CELLS, last):
         if made.get(name, {}).get("reps") != given.reps:
             made[name] = measure(name, cells[name], given.reps)
             given.output.write_text(json.dumps(made, indent=1) + "\n")
-        cell = made[name]
-        false = f"{100 * cell['false']:.1f} ± {100 * cell['error']:.1f}"
-        others = [f"{100 * cell[k]:.1f}" if k in cell else "–" for k in ("right", "covered")]
-        print(f"| {name} | {false} | {' | '.join(others)} |", flush=True)
+        print(row(name, made[name]), flush=True)
 
 
 if __name__ == "__main__":

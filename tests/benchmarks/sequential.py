@@ -96,22 +96,30 @@ def measure(name: str, reps: int) -> dict[str, Any]:
     return {"reps": reps, **rates, "error": error}
 
 
+HEADER = (
+    "| cell | false claims % (± Monte-Carlo error) | right claims % | mean seeds |",
+    "|---|--:|--:|--:|",
+)
+
+
+def row(name: str, cell: dict[str, Any]) -> str:
+    false = f"{100 * cell['false']:.1f} ± {100 * cell['error']:.1f}"
+    right = f"{100 * cell['right']:.1f}" if CELLS[name][1] else "–"
+    return f"| {name} | {false} | {right} | {cell['seeds']:.1f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--reps", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=Path("sequential.json"))
     given = parser.parse_args()
     made = json.loads(given.output.read_text()) if given.output.exists() else {}
-    print("| cell | false claims % (± Monte-Carlo error) | right claims % | mean seeds |")
-    print("|---|--:|--:|--:|")
+    print("\n".join(HEADER))
     for name in CELLS:
         if made.get(name, {}).get("reps") != given.reps:
             made[name] = measure(name, given.reps)
             given.output.write_text(json.dumps(made, indent=1) + "\n")
-        cell = made[name]
-        false = f"{100 * cell['false']:.1f} ± {100 * cell['error']:.1f}"
-        right = f"{100 * cell['right']:.1f}" if CELLS[name][1] else "–"
-        print(f"| {name} | {false} | {right} | {cell['seeds']:.1f} |", flush=True)
+        print(row(name, made[name]), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +76,25 @@ def test_it_stops_at_the_first_look_that_decides_and_a_second_call_says_the_same
     assert numbers("auto") == numbers("whole")
     page = Path("outputs/auto/compare/report.html").read_text()
     assert "added after looking (at 8 seeds)" in page
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_comes_to_the_same_looks_and_verdict(config: str) -> None:
+    whole = compare(config, "auto:12", "--name", "whole")
+    command = [sys.executable, "-m", "clr_cli", "compare", "--config", config]
+    for finished in (3, 11):  # both times among the runs of the first look
+        child = subprocess.Popen(
+            [*command, "--seeds", "auto:12"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while child.poll() is None:
+            if len(list(Path("outputs/auto").rglob("result.json"))) >= finished:
+                child.kill()
+            time.sleep(0.01)
+    assert not Path("outputs/auto/compare").exists()
+    assert told(compare(config, "auto:12", "--jobs", "2")) == told(whole)
 
 
 def test_a_fixed_number_that_grows_after_a_look_is_judged_by_the_same_rule(config: str) -> None:
