@@ -42,6 +42,10 @@ Rng = np.random.Generator
 
 DRAWS: dict[str, Callable[[Rng, Any], NDArray[np.float64]]] = {
     "normal": lambda rng, shape: rng.normal(size=shape),
+    "spread differs by seed": lambda rng, shape: (
+        rng.normal(size=shape) * rng.choice([0.3, 1.5], size=shape)
+    ),
+    "coarse": lambda rng, shape: np.round(rng.normal(size=shape) * 2) / 2,
     "skewed": lambda rng, shape: 2 - rng.gamma(2, size=shape),
     "lognormal": lambda rng, shape: rng.lognormal(sigma=0.5, size=shape) - math.exp(0.125),
     "exponential": lambda rng, shape: rng.exponential(size=shape) - 1,
