@@ -6,6 +6,8 @@
     outputs/<experiment>/tuning/<trial>/seed-<k>/ a trial of an arm at one rate
     outputs/<experiment>/tuned/<trial>/seed-<k>/  a run of a tuned arm, kept by its rate
     outputs/<experiment>/range-test/sweep-<k>/    one sweep
+    outputs/<experiment>/probes/<trial>/<n>-iterations/seed-<k>/  a short training at one rate
+    outputs/<experiment>/range-test/<arm>/        the answer for an arm named by --schedule
     outputs/<experiment>/compare/                 a comparison (compare-tuned/ after tuning)
 """
 
@@ -58,6 +60,13 @@ class Experiment:
 
     def sweep(self, number: int) -> Path:
         return self.range_test / f"sweep-{number}"
+
+    def probe(self, trial: str, iterations: int, seed: int) -> Path:
+        return self.folder / "probes" / trial / f"{iterations}-iterations" / _seed(seed)
+
+    def answer(self, arm: str | None) -> Path:
+        """Where a range test's answer lies; ``arm`` is None where none was named."""
+        return self.range_test if arm is None else self.range_test / arm
 
     def comparison(self, *, tuned: bool = False) -> Path:
         return self.folder / ("compare-tuned" if tuned else "compare")

@@ -123,9 +123,7 @@ def scope(context: Mapping[str, Any], tuning: Mapping[str, Any] | None = None) -
     rates = ", ".join(
         f"{arm} {best['key']} {number(best['value'])}" for arm, best in tuning["arms"].items()
     )
-    seeds, tried = tuning.get("seeds", 1), len(tuning["grid"])
-    runs = f"{seeds} run{'s' * (seeds != 1)} each"
     return (
-        f"{said} It holds at these rates: {rates}; they are the best of {tried} on validation"
-        f" ({runs}), and another tuning could choose others."
+        f"{said} It holds at these rates: {rates}; they were searched for on validation, and"
+        " another search could choose others."
     )

@@ -175,6 +175,16 @@ def suggest(
     )
 
 
+def first_guess(suggestion: Suggestion, sweeps: Sequence[Sweep]) -> float:
+    """Where probing may start: max_lr, be it inconclusive, or the middle of the range in log LR.
+
+    A bad guess costs probes; it does not change their answer.
+    """
+    if suggestion.max_lr is not None:
+        return suggestion.max_lr.value
+    return math.sqrt(sweeps[0].lr[0] * max(sweep.lr[-1] for sweep in sweeps))
+
+
 def _aligned(sweeps: Sequence[Sweep], chance: float) -> tuple[Array, Array]:
     """The longest sweep's rates and all accuracies on them, filled with chance after a stop."""
     if not sweeps or not all(sweep.lr for sweep in sweeps):

@@ -25,6 +25,8 @@ from clr_cli.cli.options import (
     Options,
     OutputDir,
     Overwrite,
+    RayAddress,
+    RunEngine,
     Sets,
     Tensorboard,
     errors_in,
@@ -64,10 +66,10 @@ def command(
         str | None, typer.Option(help="What differs from seed to seed: seed, or seed,split.")
     ] = None,
     tune: Annotated[
-        int, typer.Option(min=0, help="Learning-rate trials for every arm before comparing.")
-    ] = 0,
+        bool, typer.Option("--tune", help="First search for the best rate of every arm.")
+    ] = False,
     tune_seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="Runs of every trial, on seeds of their own.")
+        int, typer.Option(min=2, max=20, help="Runs of a rate at most, on seeds of their own.")
     ] = 3,
     tune_arms: Annotated[
         str | None, typer.Option(help="Tune only these arms, e.g. constant.")
@@ -82,10 +84,8 @@ def command(
     output_dir: OutputDir = Path("outputs"),
     device: Device = "auto",
     jobs: Jobs = "auto",
-    engine: Annotated[str, typer.Option(help="Where runs are executed: local or ray.")] = "local",
-    ray_address: Annotated[
-        str | None, typer.Option(help="The Ray cluster: HOST:PORT; default: this machine's.")
-    ] = None,
+    engine: RunEngine = "local",
+    ray_address: RayAddress = None,
     overwrite: Overwrite = False,
     allow_code: AllowCode = False,
     tensorboard: Tensorboard = False,
@@ -123,7 +123,7 @@ def command(
             options.for_runs(resolved),
             arms,
             resolved.compare.seed_list,
-            trials=tune,
+            tune=tune,
             tune_seeds=tune_seeds,
             tune_arms=None if tune_arms is None else tune_arms.split(","),
             only=only or (),
@@ -135,6 +135,7 @@ def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
     """Execute the plan, then compare, write and print. With --only: execute those runs alone."""
     from dataclasses import replace
 
+    from clr_cli.cli.tuning import tune_arms
     from clr_cli.execution.records import check_finished
     from clr_cli.execution.setup import measure
 
@@ -146,8 +147,8 @@ def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
         setup = measure(first if options.ray_address is None else replace(first, device="cpu"))
         _print_plan(plan, engine, setup, jobs, threads)
         tuned = None
-        if plan.rates:
-            tuned = _tune(plan, engine)
+        if plan.tuned_arms:
+            tuned = tune_arms(plan, engine, setup)
             plan = plan.at({arm: best["value"] for arm, best in tuned["arms"].items()})
         looks = looks_of(plan)
         runs: list[Run] = []
@@ -193,30 +194,6 @@ def _print_plan(plan: Plan, engine: Engine, setup: Setup, jobs: int, threads: in
             f"{seeds} seeds are too few to show any difference; it takes at least {fewest} "
             f"(--seeds {fewest})\n"
         )
-
-
-def _tune(plan: Plan, engine: Engine) -> dict[str, Any]:
-    """Execute every tuned arm's trials and choose its best rate."""
-    from clr_cli.analysis import tuning
-    from clr_cli.execution.records import read_record
-
-    config, rates = plan.config, list(plan.rates)
-    jobs, threads = engine.workers(plan.num_trials, config.training.threads)
-    trials = plan.trials(threads)
-    runs = f"{plan.tune_seeds} run{'s' * (plan.tune_seeds != 1)} of each"
-    terminal.note(
-        f"tuning: {len(rates)} rates for each of {', '.join(plan.tuned_arms)}, {runs}: {rates}"
-    )
-    terminal.follow(trials, jobs, config.training.epochs, engine.execute(trials))
-    arms = {arm: plan.arms[arm] for arm in plan.tuned_arms}
-    chosen = tuning.choose(arms, rates, [read_record(run) for run in trials])
-    for arm, best in chosen["arms"].items():
-        edge = "; at the edge of the rates tried" if best["edge"] else ""
-        terminal.note(
-            f"  {arm}: {best['key']} {best['value']:g} "
-            f"({best['val_accuracy']:.2%} validation accuracy){edge}"
-        )
-    return chosen
 
 
 def _costs(

@@ -62,7 +62,7 @@ def _earlier_noise(plan: Plan) -> float | None:
     from clr_cli.paths import SUMMARY
     from clr_cli.records import Summary, read
 
-    file = plan.options.experiment.comparison(tuned=bool(plan.rates)) / SUMMARY
+    file = plan.options.experiment.comparison(tuned=bool(plan.tuned_arms)) / SUMMARY
     if not file.exists() or plan.options.overwrite:
         return None
     before = read(Summary, file, remedy="give --overwrite to compare anew")

@@ -35,6 +35,10 @@ ExperimentName = Annotated[
 OutputDir = Annotated[Path, typer.Option("--output-dir", "-o", help="Where results are written.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Jobs = Annotated[str, typer.Option("--jobs", "-j", help="Runs at a time: a number or auto.")]
+RunEngine = Annotated[str, typer.Option("--engine", help="Where runs are executed: local or ray.")]
+RayAddress = Annotated[
+    str | None, typer.Option(help="The Ray cluster: HOST:PORT; default: this machine's.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Delete the results that are there and start over.")
 ]

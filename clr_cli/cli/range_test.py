@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,19 +20,46 @@ from clr_cli.cli.options import (
     Options,
     OutputDir,
     Overwrite,
+    RayAddress,
+    RunEngine,
     Sets,
     errors_in,
     load,
+    parse_engine,
     parse_jobs,
     refuse_torchrun,
 )
+from clr_cli.cli.probes import Asked, probe, probe_length
+from clr_cli.cli.probes import certify as certified_by
+from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from clr_cli.config.model import Config
+    from clr_cli.analysis.suggest import Suggestion
+    from clr_cli.execution.engines import Engine
+    from clr_cli.execution.setup import Setup
+    from clr_cli.execution.training_task import SweepTask
+    from clr_cli.records import Sweep
+
+DEFAULT_ARM = "clr"
+MOST_AT_ONCE = 8  # tasks that a search has for several workers
+USUAL_PROBES = (12, 24)
 
 
 def command(
     config: ConfigName = "svhn.yaml",
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="The arm, or a kind, whose rates are probed (default: clr)."),
+    ] = None,
+    probes: Annotated[
+        str | None, typer.Option(help="on; or off: the sweeps answer, as their range has it.")
+    ] = None,
+    probe_epochs: Annotated[
+        float | None, typer.Option(help="A probe's length (default: one cycle, or 10 epochs).")
+    ] = None,
+    certify: Annotated[
+        int, typer.Option(min=0, help="Compare max_lr, its half and its double in N whole runs.")
+    ] = 0,
     sweeps: Annotated[int | None, typer.Option(help="Sweeps, each with its own seed.")] = None,
     min_lr: Annotated[float | None, typer.Option(help="The ramp's first rate.")] = None,
     max_lr: Annotated[float | None, typer.Option(help="The ramp's last rate.")] = None,
@@ -43,15 +71,20 @@ def command(
     output_dir: OutputDir = Path("outputs"),
     device: Device = "auto",
     jobs: Jobs = "auto",
+    engine: RunEngine = "local",
+    ray_address: RayAddress = None,
     overwrite: Overwrite = False,
     allow_code: AllowCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which rates? Raise the rate in several sweeps and suggest base_lr and max_lr.
+    """Which rates are good here, from where to where?
 
-    Exit code 3 if the sweeps give no answer; the reason and the range to try next are printed.
+    A sweep raises the rate once, to know where to look. Then short trainings (probes), each at
+    one rate, find the interval of good rates, whatever the sweep's range was. Exit code 3 if
+    there is no answer; the reason and what to do are printed.
     """
     keys = {"sweeps": sweeps, "min_lr": min_lr, "max_lr": max_lr, "shape": shape}
+    keys |= {"probes": probes, "probe_epochs": probe_epochs}
     if epochs is not None or iterations is not None:
         # One length takes the place of the config's, whichever that is.
         lengths = {"epochs": epochs, "iterations": iterations}
@@ -59,72 +92,116 @@ def command(
     given = (f"range_test.{key}={value}" for key, value in keys.items() if value is not None)
     resolved = load(config, sets, name, *given)
     with errors_in(config):
+        arm = resolved.schedule(schedule or DEFAULT_ARM)
         options = Options(
             output_dir,
             device,
             parse_jobs(jobs),
+            ray_address=parse_engine(engine, ray_address),
             overwrite=overwrite,
             allow_code=allow_code,
             json=as_json,
         ).check(resolved)
         refuse_torchrun("range-test")
-        raise typer.Exit(_range_test(resolved, options))
+        if not resolved.range_test.probes and (schedule or certify):
+            raise InputError("--probes off: a sweep is of no schedule, and nothing is certified")
+        asked = Asked(resolved, options, schedule or DEFAULT_ARM, arm)
+        raise typer.Exit(_range_test(asked, schedule, certify))
 
 
-def _range_test(config: Config, options: Options) -> int:
-    """The sweeps, then the bounds they support. Returns the exit code: 3 without an answer."""
-    from clr_cli.analysis.suggest import suggest
-    from clr_cli.cli import results, setup
+def _range_test(asked: Asked, named: str | None, certify: int) -> int:
+    """Sweeps, probes, files, and what is printed. Returns the exit code: 3 without an answer."""
+    from clr_cli.analysis.suggest import first_guess
+    from clr_cli.cli import results
     from clr_cli.execution import plan
-    from clr_cli.execution.records import check_finished
     from clr_cli.execution.setup import measure
     from clr_cli.report import range_test as report
-    from clr_cli.training import sweep
 
-    engine = options.engine
-    count = config.range_test.sweeps
-    jobs, threads = engine.workers(count, config.training.threads)
-    tasks = plan.sweeps(config, options.for_runs(config), threads)
-    sizes = measure(tasks[0])
-    given = config.range_test
-    length = sweep.plan(given, sizes.steps_per_epoch)
-    epochs = length.total / sizes.steps_per_epoch
-    terminal.plan(
-        f"clr range-test: {config.name}",
-        [
-            *setup.rows(config, sizes, iterations=length.total),
-            ("ramp", f"{given.shape}, {given.min_lr:g} to {given.max_lr:g}"),
-            (
-                "sweeps",
-                f"{count} of {length.total:,} iterations ({epochs:.3g} epochs); {jobs} at a time",
-            ),
-            (
-                "points",
-                f"validation every {length.interval} iterations on a fixed subset: {length.points}",
-            ),
-        ],
-    )
-    terminal.follow(tasks, jobs, length.points, engine.execute(tasks))
-    check_finished(tasks)
-    curves = [sweep.measured(task.seed, task.directory.read_metrics()) for task in tasks]
-    finished = [task.directory.read_result() for task in tasks]
-    images, _ = tasks[0].images()
-    trained = length.interval * config.training.batch_size
-    suggestion = suggest(
-        curves,
-        num_classes=sizes.num_classes,
-        chance=sweep.chance(sweep.validation_subset(images.val, trained)),
-    )
-    metadata = {
-        "seconds": sum(result["total_seconds"] for result in finished),
-        "range": {"shape": given.shape, "min_lr": given.min_lr, "max_lr": given.max_lr},
-        **{key: finished[0][key] for key in ("device", "precision", "threads", "versions")},
-    }
-    folder = options.for_runs(config).experiment.range_test
-    result, written = report.write(folder, curves, suggestion, metadata)
+    config, options, engine = asked.config, asked.options, asked.options.engine
+    folder = options.for_runs(config).experiment.answer(named)
+    with engine.connected():
+        jobs, threads = engine.workers(MOST_AT_ONCE, config.training.threads)
+        tasks = plan.sweeps(config, options.for_runs(config), threads)
+        sizes = measure(tasks[0])
+        _print_plan(asked, engine, sizes, jobs, certify)
+        curves, suggestion, circumstances = _sweep(tasks, engine, jobs, sizes)
+        answer = None
+        if config.range_test.probes:
+            start = first_guess(suggestion, curves)
+            found, length, seconds = probe(asked, engine, jobs, threads, sizes, start)
+            circumstances["seconds"] += seconds
+            answer = report.answer(
+                found,
+                name=asked.name,
+                schedule=asked.arm,
+                iterations=length,
+                steps_per_epoch=sizes.steps_per_epoch,
+                chance=sizes.chance,
+            )
+            if certify and found.doubt is None:
+                at = answer["max_lr"]
+                answer["certified"] = certified_by(asked, engine, sizes, at, certify, folder)
+    result, written = report.write(folder, curves, suggestion, circumstances, answer)
     if options.json:
         print(json.dumps(result, indent=2))
     else:
         results.print_range_test(result)
         terminal.paths(written)
     return 3 if result["inconclusive"] else 0
+
+
+def _print_plan(asked: Asked, engine: Engine, sizes: Setup, jobs: int, certify: int) -> None:
+    from clr_cli.cli import setup
+    from clr_cli.training import sweep
+
+    given, steps = asked.config.range_test, sizes.steps_per_epoch
+    ramp = sweep.plan(given, steps)
+    rows = [
+        *setup.rows(asked.config, sizes, iterations=ramp.total, place=engine.place(None)),
+        ("ramp", f"{given.shape}, {given.min_lr:g} to {given.max_lr:g}"),
+        (
+            "sweeps",
+            f"{given.sweep_count} of {ramp.total:,} iterations ({ramp.total / steps:.3g} epochs), "
+            f"validation {ramp.points} times on a fixed subset; {jobs} at a time{engine.where}",
+        ),
+    ]
+    if given.probes:
+        length = probe_length(asked, sizes)
+        few, many = USUAL_PROBES
+        times = f"{few * length / ramp.total:.2g} to {many * length / ramp.total:.2g}"
+        rows.append(
+            (
+                "probes",
+                f"of {asked.name}, {length:,} iterations ({length / steps:.3g} epochs) each; "
+                f"usually {few} to {many} of them, the time of {times} sweeps",
+            )
+        )
+    if certify:
+        runs = f"3 rates x {certify} seeds, whole runs of {asked.config.training.epochs} epochs"
+        rows.append(("certify", runs))
+    terminal.plan(f"clr range-test: {asked.config.name}", rows)
+
+
+def _sweep(
+    tasks: Sequence[SweepTask], engine: Engine, jobs: int, sizes: Setup
+) -> tuple[Sequence[Sweep], Suggestion, dict[str, Any]]:
+    """The sweeps' curves, what they suggest, and under what circumstances."""
+    from clr_cli.analysis.suggest import suggest
+    from clr_cli.execution.records import check_finished
+    from clr_cli.training import sweep
+
+    config = tasks[0].config
+    given, length = config.range_test, sweep.plan(config.range_test, sizes.steps_per_epoch)
+    terminal.follow(tasks, jobs, length.points, engine.execute(tasks))
+    check_finished(tasks)
+    curves = [sweep.measured(task.seed, task.directory.read_metrics()) for task in tasks]
+    finished = [task.directory.read_result() for task in tasks]
+    images, _ = tasks[0].images()
+    subset = sweep.validation_subset(images.val, length.interval * config.training.batch_size)
+    suggestion = suggest(curves, num_classes=sizes.num_classes, chance=sweep.chance(subset))
+    circumstances = {
+        "seconds": sum(result["total_seconds"] for result in finished),
+        "range": {"shape": given.shape, "min_lr": given.min_lr, "max_lr": given.max_lr},
+        **{key: finished[0][key] for key in ("device", "precision", "threads", "versions")},
+    }
+    return curves, suggestion, circumstances

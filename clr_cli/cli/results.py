@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from clr_cli import schedules
+from clr_cli.analysis.lattice import DISTANCE
 from clr_cli.cli import terminal
-from clr_cli.format import difference_with_interval, mean_sd, reached_at, rounded_lr
+from clr_cli.format import (
+    difference_with_interval,
+    duration,
+    mean_sd,
+    points,
+    reached_at,
+    rounded_lr,
+)
 from clr_cli.format import p_value as p_cell
 from clr_cli.report.range_test import ESTIMATES
 
@@ -46,18 +56,72 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def print_range_test(result: Mapping[str, Any]) -> None:
-    """The estimates and their reasons, then the snippet to paste, or why there is no answer."""
+    """The answer, or why there is none, and the snippet to paste."""
     print()
-    for name in ESTIMATES:
-        found = result["estimates"][name]
-        if found is not None:
-            spread = f"{found['low']:.3g} to {found['high']:.3g} over the sweeps"
-            print(f"{name:<8}  {found['value']:<8.3g}  {spread}\n{'':20}{found['reason']}")
+    found = result["answer"]
+    rows = _sweep_rows(result) if found is None else _probe_rows(found, result["seconds"])
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        terminal.hanging(f"{name:<{width}}  ", text)
     print()
     if result["inconclusive"]:
         print("inconclusive:", *result["inconclusive"].splitlines(), sep="\n  ")
         print()
         return
-    low, high = (rounded_lr(result["estimates"][name]["value"]) for name in ("base_lr", "max_lr"))
-    print("To use them, put into the config (or give --bounds):")
-    print(f"  schedules:\n    clr: {{kind: triangular, base_lr: {low:g}, max_lr: {high:g}}}\n")
+    kind = "triangular" if found is None else found["kind"]
+    if found is None:
+        low, high = (rounded_lr(result["estimates"][k]["value"]) for k in ("base_lr", "max_lr"))
+    else:
+        low, high = found["base_lr"], found["max_lr"]
+    rates = f"base_lr: {low:g}, max_lr: {high:g}"
+    if kind in schedules.KINDS and "max_lr" not in schedules.KINDS[kind].model_fields:
+        rates = f"lr: {high:g}"
+    name = "clr" if found is None else found["schedule"]
+    print("To use it, put into the config (or give --bounds):")
+    print(f"  schedules:\n    {name}: {{kind: {kind}, {rates}}}\n")
+
+
+def _sweep_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The sweeps' estimates with their reasons, and what such an answer is worth."""
+    rows = []
+    for name in ESTIMATES:
+        found = result["estimates"][name]
+        if found is not None:
+            spread = f"{found['low']:.3g} to {found['high']:.3g} over the sweeps"
+            rows.append((name, f"{found['value']:.3g} ({spread}): {found['reason']}"))
+    ramp = result["range"]
+    range_ = f"{ramp['min_lr']:g} to {ramp['max_lr']:g}"
+    return [
+        *rows,
+        ("note", f"this answer depends on the range ({range_}); --probes on has one that does not"),
+    ]
+
+
+def _probe_rows(found: Mapping[str, Any], seconds: float) -> list[tuple[str, str]]:
+    """What the probes came to, a row for each part of the answer."""
+    length = f"{found['iterations']:,} iterations ({found['epochs']:.3g} epochs)"
+    rates = [each["rate"] for each in found["tried"]]
+    rows = []
+    if found["low"] is not None:
+        best = f"the best three rates' mean, {found['top']:.1%}"
+        within = f"within {100 * found['delta']:g} points of {best}, after {length}"
+        rows.append(("good rates", f"{found['low']:.2g} to {found['high']:.2g}: {within}"))
+    if found["max_lr"] is not None:
+        centre = math.isclose(found["max_lr"], math.sqrt(found["low"] * found["high"]), rel_tol=0.1)
+        why = (
+            "their centre in log LR"
+            if centre
+            else f"a factor of {DISTANCE:g} below where runs fail"
+        )
+        rows.append(("max_lr", f"{found['max_lr']:g}: {why}"))
+        rows.append(("base_lr", f"{found['base_lr']:g}"))
+    if rates:
+        top = f"no probe failed up to {max(rates):.2g}"
+        cliff = f"from {found['cliff']:.2g} on, runs fail" if found["cliff"] else top
+        rows.append(("cliff", cliff))
+    if found["bound"] is not None:
+        said = f"no rate tried is better than max_lr by more than {points(found['bound'])} points"
+        rows.append(("bound", f"{said} (95 %, at this length)"))
+    rows.append(("probes", f"{found['probes']} of {length}; {duration(seconds)} with the sweep"))
+    rows += [("certified", each["sentence"]) for each in found["certified"]]
+    return rows

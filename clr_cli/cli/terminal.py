@@ -64,6 +64,20 @@ def sentences(texts: Iterable[str]) -> None:
         print(textwrap.fill(text, _columns(), break_on_hyphens=False))
 
 
+def hanging(head: str, text: str) -> None:
+    """Print a label and its text to stdout; on a terminal, further lines stand below the text."""
+    under = " " * len(head)
+    print(
+        textwrap.fill(
+            text,
+            _columns(),
+            initial_indent=head,
+            subsequent_indent=under,
+            break_on_hyphens=False,
+        )
+    )
+
+
 def _columns() -> int:
     """The width of the terminal; a file or a pipe has no end."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1_000_000
@@ -161,7 +175,8 @@ class Progress:
         self.done[index] += 1
         self.fresh += 1
         loss = "not finite" if row["train_loss"] is None else f"{row['train_loss']:.3f}"
-        shown = f"loss {loss}, val {row['val_accuracy']:.1%}, lr {row['lr']:.4g}"
+        val = "" if row["val_accuracy"] is None else f", val {row['val_accuracy']:.1%}"
+        shown = f"loss {loss}{val}, lr {row['lr']:.4g}"
         if index in self.bars:
             self.bars[index].update()
             self.bars[index].set_postfix_str(shown)

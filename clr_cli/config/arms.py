@@ -17,6 +17,9 @@ from clr_cli.config.sections import Section
 RATES = {"lr": "max_lr", "max_lr": "max_lr", "min_lr": "base_lr", "base_lr": "base_lr"}
 
 
+BASE_SHARE = 100.0  # base_lr is max_lr over this, where nothing else is said
+
+
 class ScheduleConfig(Section):
     """One arm."""
 
@@ -56,6 +59,38 @@ class ScheduleConfig(Section):
         """This arm with other values of some keys. Raises pydantic's ValidationError."""
         given = self.model_dump(exclude_none=True)
         return type(self).model_validate({**given, **params})
+
+    @property
+    def rate_key(self) -> str:
+        """The key of the arm's highest rate: max_lr where the kind has one, else lr."""
+        return "max_lr" if "max_lr" in type(self).model_fields else "lr"
+
+    @property
+    def rate(self) -> float | None:
+        """The arm's highest rate; None while it is ``auto``."""
+        given = self.params.get(self.rate_key)
+        if given is None:
+            given = next(
+                p.default for p in schedules.parameters(self.kind) if p.name == self.rate_key
+            )
+        return None if given == "auto" else float(given)
+
+    def at_rate(self, rate: float) -> ScheduleConfig:
+        """This arm with all its rates scaled, so that the highest is ``rate``.
+
+        A base_lr that is not given, or is ``auto``, becomes rate / BASE_SHARE.
+        """
+        keys = type(self).model_fields
+        scaled: dict[str, float] = {self.rate_key: rate}
+        for key in ("base_lr", "min_lr"):
+            given = self.params.get(key)
+            if isinstance(given, float) and self.rate is not None:
+                scaled[key] = given * rate / self.rate
+            elif isinstance(given, float):
+                scaled[key] = min(given, rate)
+            elif given == "auto" or (key == "base_lr" and key in keys):
+                scaled[key] = rate / BASE_SHARE
+        return self.with_params(scaled)
 
     @model_validator(mode="after")
     def _check(self) -> ScheduleConfig:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from clr_cli import schedules
 from clr_cli.config.arms import SCHEDULE_MODELS, AnySchedule, ScheduleConfig
 from clr_cli.config.hints import did_you_mean, explain
 from clr_cli.config.sections import (
@@ -140,8 +141,19 @@ class Config(Section):
     def for_sweep(self) -> dict[str, Any]:
         """What determines a sweep of the range test, whatever their number."""
         kept = {"name", "dataset", "model", "optimizer", "training", "range_test"}
-        excluded: dict[str, Any] = {"training": {"epochs"}, "range_test": {"sweeps"}}
+        ways = {"sweeps", "probes", "probe_epochs"}
+        excluded: dict[str, Any] = {"training": {"epochs"}, "range_test": ways}
         return self.model_dump(mode="json", include=kept, exclude=excluded)
+
+    def for_probe(self, arm: str, schedule: ScheduleConfig, iterations: int) -> dict[str, Any]:
+        """What determines a probe: neither range nor sweep, so that it serves every search.
+
+        How long a whole run is matters only where the schedule lasts the whole run.
+        """
+        tree = self.for_run(arm, schedule)
+        if schedules.has_cycles(schedule.kind):
+            del tree["training"]["epochs"]
+        return {**tree, "probe": {"iterations": iterations}}
 
     def for_run(self, arm: str, schedule: ScheduleConfig) -> dict[str, Any]:
         """What determines one arm's runs: this arm only, in the arm's own config."""

@@ -12,6 +12,7 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AUTO_CAP = 30  # seeds of ``seeds: auto`` at most, where no cap is given
+CLASSIC_SWEEPS = 3  # of a range test without probes: their spread is all it knows of its noise
 LEAST_CAP = 8  # seeds of its first look
 # Experiment and arm names become folders, so they must not be able to leave the output folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
@@ -87,7 +88,17 @@ class RangeTestConfig(Section):
     shape: Literal["linear", "exponential"] = "linear"
     epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     iterations: Count | None = None
-    sweeps: Annotated[int, Field(ge=1, le=100)] = 3
+    sweeps: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None, description="sweeps, each with its own seed; default: 1, without probes 3"
+    )
+    probes: bool = Field(True, description="search with probes; without, the sweeps answer")
+    probe_epochs: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
+        None, description="length of a probe; default: one cycle of the arm, or 10 epochs"
+    )
+
+    @property
+    def sweep_count(self) -> int:
+        return self.sweeps or (1 if self.probes else CLASSIC_SWEEPS)
 
     @model_validator(mode="after")
     def _check(self) -> RangeTestConfig:

@@ -6,6 +6,7 @@ again skips what is finished and resumes what is not.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -13,8 +14,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
@@ -57,9 +58,10 @@ class Local:
     device: str = "auto"
     jobs: int | None = 1
     where = ""
+    pool: Pool = field(default_factory=lambda: Pool(), compare=False, repr=False)
 
     def connected(self) -> AbstractContextManager[None]:
-        return nullcontext()
+        return self.pool.kept()
 
     def workers(self, runs: int, threads: int | None) -> tuple[int, int | None]:
         if resolve_device(self.device).type != "cpu":
@@ -74,16 +76,18 @@ class Local:
         return None
 
     def execute(self, tasks: Sequence[Task]) -> Iterator[Event]:
-        return local(tasks, self.workers(len(tasks), tasks[0].threads)[0])
+        return local(tasks, self.workers(len(tasks), tasks[0].threads)[0], pool=self.pool)
 
 
-def local(runs: Sequence[Task], jobs: int = 1, ranks: Ranks = SINGLE) -> Iterator[Event]:
+def local(
+    runs: Sequence[Task], jobs: int = 1, ranks: Ranks = SINGLE, pool: Pool | None = None
+) -> Iterator[Event]:
     """Execute the tasks here, ``jobs`` at a time, or one by one with other ``ranks``.
 
     Raises InputError, EnvironmentFailure.
     """
     execute_all = (
-        functools.partial(_parallel, jobs=jobs)
+        functools.partial(_parallel, jobs=jobs, pool=pool or Pool())
         if jobs > 1
         else functools.partial(_sequential, ranks=ranks)
     )
@@ -154,14 +158,9 @@ class _Worker:
     connection: Connection
     task: tuple[int, Task] | None = None
 
-
-def _parallel(plan: Numbered, jobs: int) -> Iterator[Event]:
-    context = multiprocessing.get_context("spawn")  # fork and CUDA or OpenMP do not go together
-    todo = list(reversed(plan))
-    attempts: dict[int, int] = {}
-    workers: list[_Worker] = []
-
-    def start() -> None:
+    @staticmethod
+    def start() -> _Worker:
+        context = multiprocessing.get_context("spawn")  # fork and CUDA do not go together
         ours, theirs = context.Pipe()
         process = context.Process(target=_worker, args=(theirs,), daemon=True)
         # A worker that is still importing torch must not answer a Ctrl-C with a traceback.
@@ -171,17 +170,56 @@ def _parallel(plan: Numbered, jobs: int) -> Iterator[Event]:
         finally:
             signal.signal(signal.SIGINT, ours_again)
         theirs.close()
-        workers.append(_Worker(process, ours))
+        return _Worker(process, ours)
 
+
+class Pool:
+    """Worker processes. Within ``kept`` they serve one plan after the other: they start slowly."""
+
+    def __init__(self) -> None:
+        self.workers: list[_Worker] = []
+        self._keep = False
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        self._keep = True
+        try:
+            yield
+        finally:
+            self._keep = False
+            self.end()
+
+    def fill(self, count: int) -> None:
+        """So many workers at least; those that have died while they had nothing to do are gone."""
+        self.workers = [each for each in self.workers if each.task or each.process.is_alive()]
+        while len(self.workers) < count:
+            self.workers.append(_Worker.start())
+
+    def release(self) -> None:
+        """After a plan: only workers without a task can serve another."""
+        if not self._keep or any(worker.task for worker in self.workers):
+            self.end()
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.process.terminate()
+            worker.connection.close()  # nobody reads any more: it must not wait for us
+        for worker in self.workers:
+            worker.process.join()
+        self.workers = []
+
+
+def _parallel(plan: Numbered, jobs: int, pool: Pool) -> Iterator[Event]:
+    todo = list(reversed(plan))
+    attempts: dict[int, int] = {}
     try:
-        for _ in range(min(jobs, len(todo))):
-            start()
-        while todo or any(worker.task for worker in workers):
-            for worker in workers:
+        pool.fill(min(jobs, len(todo)))
+        while todo or any(worker.task for worker in pool.workers):
+            for worker in pool.workers:
                 if worker.task is None and todo:
                     worker.task = todo.pop()
                     worker.connection.send(worker.task)
-            busy = {worker.connection: worker for worker in workers if worker.task}
+            busy = {worker.connection: worker for worker in pool.workers if worker.task}
             for ready in wait(list(busy)):
                 worker = busy[ready]  # type: ignore[index]
                 assert worker.task is not None
@@ -189,7 +227,7 @@ def _parallel(plan: Numbered, jobs: int) -> Iterator[Event]:
                 try:
                     message = worker.connection.recv()
                 except (EOFError, ConnectionResetError):
-                    workers.remove(worker)
+                    pool.workers.remove(worker)
                     worker.process.join()
                     attempts[index] = attempts.get(index, 0) + 1
                     exitcode = worker.process.exitcode
@@ -197,12 +235,11 @@ def _parallel(plan: Numbered, jobs: int) -> Iterator[Event]:
                     if attempts[index] <= RETRIES:
                         yield Event(index, "note", f"{what}; resuming from its checkpoint")
                         todo.append((index, replace(run, overwrite=False)))
-                        start()
                     else:
                         yield Event(index, "note", f"{what} again; given up")
                         yield Event(index, "end", "failed")
-                        if todo:
-                            start()
+                    busy_now = sum(each.task is not None for each in pool.workers)
+                    pool.fill(min(jobs, busy_now + len(todo)))
                     continue
                 if message is None:
                     worker.task = None
@@ -211,8 +248,4 @@ def _parallel(plan: Numbered, jobs: int) -> Iterator[Event]:
                 else:
                     yield message
     finally:
-        for worker in workers:
-            worker.process.terminate()
-            worker.connection.close()  # nobody reads any more: it must not wait for us
-        for worker in workers:
-            worker.process.join()
+        pool.release()

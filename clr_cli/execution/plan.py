@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clr_cli.analysis import tuning
+from clr_cli.analysis.lattice import Probe
+from clr_cli.analysis.lattice import rate as lattice_rate
 from clr_cli.config.arms import ScheduleConfig
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.model import Config
 from clr_cli.errors import InputError
+from clr_cli.execution.probe_task import ProbeTask
 from clr_cli.execution.training_task import Run, SweepTask
 from clr_cli.paths import Experiment
 
@@ -29,10 +32,9 @@ class RunOptions:
 class Plan:
     """The runs of a comparison, and the trials that tune its arms before it.
 
-    arms: the schedules by name, the baseline first. rates: of the trials of each of tuned_arms,
-    with tune_seeds runs at each rate.
-    chosen: the rate of every arm that has been tuned. only: (arm, seed) of the runs to execute,
-    where these are not all.
+    arms: the schedules by name, the baseline first. tuned_arms: those whose rate is searched for
+    first, with at most tune_seeds runs at a rate. chosen: the rate of every arm that has been
+    tuned. only: (arm, seed) of the runs to execute, where these are not all.
     """
 
     config: Config
@@ -40,7 +42,6 @@ class Plan:
     arms: Mapping[str, ScheduleConfig]
     seeds: tuple[int, ...]
     tuned_arms: tuple[str, ...] = ()
-    rates: tuple[float, ...] = ()
     tune_seeds: int = 1
     only: tuple[tuple[str, int], ...] = ()
     chosen: Mapping[str, float] = field(default_factory=dict)
@@ -89,23 +90,16 @@ class Plan:
         """The plan with the first seeds alone."""
         return replace(self, seeds=self.seeds[:count])
 
-    @property
-    def num_trials(self) -> int:
-        return len(self.tuned_arms) * len(self.rates) * self.tune_seeds
-
-    def trials(self, threads: int | None) -> list[Run]:
-        """The runs that tune the arms, seed by seed and rate by rate."""
-        return [
-            replace(
-                self.run(arm, seed, threads),
-                arm=tuning.trial_name(arm, rate),
-                schedule=tuning.trial(self.arms[arm], rate),
-                path=self.options.experiment.trial(tuning.trial_name(arm, rate), seed),
-            )
-            for seed in range(tuning.FIRST_SEED, tuning.FIRST_SEED + self.tune_seeds)
-            for rate in self.rates
-            for arm in self.tuned_arms
-        ]
+    def trial(self, arm: str, probe: Probe, threads: int | None) -> Run:
+        """A run of the arm at one rate of the lattice, on a seed that the comparison lacks."""
+        rate, seed = lattice_rate(probe[0]), tuning.FIRST_SEED + probe[1]
+        name = tuning.trial_name(arm, rate)
+        return replace(
+            self.run(arm, seed, threads),
+            arm=name,
+            schedule=self.arms[arm].at_rate(rate),
+            path=self.options.experiment.trial(name, seed),
+        )
 
     def as_run(self) -> dict[str, Any]:
         """The config with the arms as they are run, bounds and tuned rates filled in."""
@@ -117,7 +111,7 @@ class Plan:
 
     def at(self, chosen: Mapping[str, float]) -> Plan:
         """The plan with the arms that have been tuned at the rates chosen for them."""
-        tuned = {arm: tuning.trial(self.arms[arm], rate) for arm, rate in chosen.items()}
+        tuned = {arm: self.arms[arm].at_rate(rate) for arm, rate in chosen.items()}
         return replace(self, arms={**self.arms, **tuned}, chosen=dict(chosen))
 
 
@@ -127,31 +121,30 @@ def plan(
     arms: Mapping[str, ScheduleConfig],
     seeds: Sequence[int],
     *,
-    trials: int = 0,
-    tune_seeds: int = 1,
+    tune: bool = False,
+    tune_seeds: int = tuning.SEEDS,
     tune_arms: Sequence[str] | None = None,
     only: Sequence[str] = (),
 ) -> Plan:
     """The plan of a comparison.
 
     Args:
-        trials: learning rates to try for each of ``tune_arms`` (default: all arms) beforehand.
-        tune_seeds: runs at each of these rates, on seeds that the comparison does not use.
+        tune: search for the rate of each of ``tune_arms`` (default: all arms) beforehand.
+        tune_seeds: most runs at one rate, on seeds that the comparison does not use.
         only: the runs to execute, each ``arm:seed``; default: all.
 
     Raises:
         InputError: an option names an arm or a run that the plan does not have.
     """
     tuned: tuple[str, ...] = ()
-    if tune_arms is not None and not trials:
-        raise InputError("--tune-arms: give --tune N as well, the number of trials for each arm")
-    if trials:
+    if tune_arms is not None and not tune:
+        raise InputError("--tune-arms: give --tune as well")
+    if tune:
         tuned = tuple(arms if tune_arms is None else tune_arms)
     for name in tuned:
         if name not in arms:
             raise InputError(f"--tune-arms: there is no arm {name!r}{did_you_mean(name, [*arms])}")
-    rates = tuple(tuning.grid(config, trials)) if trials else ()
-    whole = Plan(config, options, arms, tuple(seeds), tuned, rates, tune_seeds)
+    whole = Plan(config, options, arms, tuple(seeds), tuned, tune_seeds)
     known = {f"{arm}:{seed}": (arm, seed) for arm, seed in whole.all_runs}
     for name in only:
         if name not in known:
@@ -171,5 +164,33 @@ def sweeps(config: Config, options: RunOptions, threads: int | None) -> list[Swe
             allow_code=options.allow_code,
             overwrite=options.overwrite,
         )
-        for number in range(config.range_test.sweeps)
+        for number in range(config.range_test.sweep_count)
     ]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The probes of a range test: an arm, each probe of so many iterations."""
+
+    config: Config
+    options: RunOptions
+    arm: str
+    schedule: ScheduleConfig
+    iterations: int
+
+    def task(self, probe: Probe, threads: int | None) -> ProbeTask:
+        """The probe at a place of the lattice, with a seed that no comparison has."""
+        rate, seed = lattice_rate(probe[0]), tuning.FIRST_SEED + probe[1]
+        name = tuning.trial_name(self.arm, rate)
+        return ProbeTask(
+            config=self.config.for_arm(self.arm),
+            arm=self.arm,
+            schedule=self.schedule.at_rate(rate),
+            iterations=self.iterations,
+            seed=seed,
+            path=self.options.experiment.probe(name, self.iterations, seed),
+            device=self.options.device,
+            threads=threads,
+            allow_code=self.options.allow_code,
+            overwrite=self.options.overwrite,
+        )

@@ -10,13 +10,16 @@ from clr_cli.execution.metadata import describe_device
 from clr_cli.execution.training_task import TrainingTask
 from clr_cli.training.device import resolve_precision
 from clr_cli.training.models import build_model
+from clr_cli.training.sweep import chance
 
 
 @dataclass(frozen=True)
 class Setup:
     """Sizes: images of each split, image shape (H, W, C), classes, weights of the model, batches.
 
-    device, precision and threads are those of this process; an engine may run tasks elsewhere.
+    chance is the share of the largest class in validation: what a model that has learned nothing
+    can reach. device, precision and threads are those of this process; an engine may run tasks
+    elsewhere.
     """
 
     train_size: int
@@ -24,6 +27,7 @@ class Setup:
     test_size: int
     image: tuple[int, int, int]
     num_classes: int
+    chance: float
     parameters: int
     steps_per_epoch: int
     device: str
@@ -53,6 +57,7 @@ def measure(task: TrainingTask) -> Setup:
         test_size=len(images.test),
         image=(images.height, images.width, images.channels),
         num_classes=images.num_classes,
+        chance=chance(images.val),
         parameters=sum(weights.numel() for weights in model.parameters()),
         steps_per_epoch=steps,
         device=describe_device(device),

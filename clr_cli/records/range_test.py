@@ -28,12 +28,15 @@ class Sweep:
     stopped: Mapping[str, Any] | None = None
 
 
+Rate = Annotated[float, Field(strict=True, gt=0, le=1e30)]
+
+
 class Bound(Record):
     """A learning rate, its range over single sweeps, those sweeps' values, and the reason."""
 
-    value: Annotated[float, Field(strict=True, gt=0, le=1e30)]
-    low: Annotated[float, Field(strict=True, gt=0, le=1e30)]
-    high: Annotated[float, Field(strict=True, gt=0, le=1e30)]
+    value: Rate
+    low: Rate
+    high: Rate
     per_sweep: list[Number]
     reason: Text
 
@@ -67,8 +70,58 @@ class Ramp(Record):
     max_lr: Number
 
 
+class Probed(Record):
+    """One rate: the scores of its probes, and their mean; None for a failed probe."""
+
+    rate: Rate
+    scores: Annotated[list[Number | None], Field(max_length=1000)]
+    mean: Number | None
+
+
+class Certified(Record):
+    """Another rate against max_lr in whole runs: mean difference with its interval."""
+
+    rate: Rate
+    verdict: Text
+    sentence: Text
+    mean: Number | None
+    low: Number | None
+    high: Number | None
+
+
+class Answer(Record):
+    """What the probes came to; see ``analysis.probing.Found``.
+
+    schedule: the arm, of that kind. iterations, epochs: of one probe. delta: how far below the top
+    a rate still counts as good. probes: how many counted. doubt: None, or why there is no answer.
+    """
+
+    schedule: Text
+    kind: Text
+    iterations: Count
+    epochs: Number
+    delta: Number
+    chance: Number | None
+    low: Rate | None
+    high: Rate | None
+    max_lr: Rate | None
+    base_lr: Rate | None
+    top: Number | None
+    cliff: Rate | None
+    sd: Number | None
+    bound: Number | None
+    probes: Count
+    tried: Annotated[list[Probed], Field(max_length=1000)]
+    doubt: Text | None
+    certified: list[Certified] = Field(default_factory=list)
+
+
 class RangeTestResult(Record):
-    """result.json of a range test. inconclusive: None, or why there is no answer."""
+    """result.json of a range test. inconclusive: None, or why there is no answer.
+
+    answer: what the probes came to; None where the sweeps were asked alone, and ``estimates`` are
+    the answer.
+    """
 
     schema_version: Literal[1] = Field(1, alias="schema")
     inconclusive: Text | None
@@ -77,6 +130,7 @@ class RangeTestResult(Record):
     sweeps: list[SweepEnd]
     seconds: Seconds
     range: Ramp
+    answer: Answer | None = None
     device: Text = ""
     precision: Text = ""
     threads: Count | None = None

@@ -198,24 +198,27 @@ class Target(Record):
 
 
 class Trial(Record):
+    """A rate with the scores of its runs; None for one that failed."""
+
     value: Number
-    val_accuracy: Fraction
+    scores: list[Number | None] = Field(default_factory=list)
+    val_accuracy: Number | None
 
 
 class TunedArm(Record):
-    """The trials of one arm; edge: the best is the first or last rate that was tried."""
+    """The trials of one arm. low, high: the interval of good rates; doubt: why there is none."""
 
     key: Text
     value: Number
-    val_accuracy: Fraction
-    edge: bool
+    low: Number | None = None
+    high: Number | None = None
+    doubt: Text | None = None
     trials: list[Trial]
 
 
 class Tuning(Record):
     """How the rates of the tuned arms were chosen, on seeds that the comparison does not use."""
 
-    grid: list[Number]
     seeds: Count = 1
     arms: dict[str, TunedArm]
     seconds: dict[str, Seconds]

@@ -12,8 +12,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from clr_cli.analysis.finders import Estimate
+from clr_cli.analysis.lattice import DELTA, Found
 from clr_cli.analysis.suggest import Suggestion
 from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
+from clr_cli.config.arms import BASE_SHARE, ScheduleConfig
 from clr_cli.config.yaml_text import dump
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
@@ -21,6 +23,7 @@ from clr_cli.format import rounded_lr
 from clr_cli.paths import BOUNDS, CURVES, RESULT
 from clr_cli.records import RangeTestResult, Sweep, read
 from clr_cli.report.figures import comparison as plots
+from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.save import save_figure
 
 COLUMNS = ("sweep", "iteration", "lr", "train_loss", "train_loss_smooth")
@@ -99,36 +102,90 @@ def read_figure(directory: Path) -> Figure | None:
     except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"damaged: {reason}; {REMEDY}", source=path) from None
+    if result["answer"] is not None:
+        return probes(result["answer"], sweeps)
     return figure(sweeps, result["estimates"])
 
 
+def answer(
+    found: Found,
+    *,
+    name: str,
+    schedule: ScheduleConfig,
+    iterations: int,
+    steps_per_epoch: int,
+    chance: float,
+) -> dict[str, Any]:
+    """What a search came to, as result.json holds it; max_lr in two significant digits."""
+    max_lr = None if found.max_lr is None else rounded_lr(found.max_lr)
+    base = None if max_lr is None else schedule.at_rate(max_lr).params.get("base_lr")
+    if max_lr is not None:
+        base = rounded_lr(max_lr / BASE_SHARE if base is None else base)
+    return {
+        "schedule": name,
+        "kind": schedule.kind,
+        "iterations": iterations,
+        "epochs": iterations / steps_per_epoch,
+        "delta": DELTA,
+        "chance": chance,
+        "low": found.low,
+        "high": found.high,
+        "max_lr": max_lr,
+        "base_lr": base,
+        "top": found.top,
+        "cliff": found.cliff,
+        "sd": found.sd,
+        "bound": found.bound,
+        "probes": sum(len(each.scores) for each in found.tried),
+        "tried": [{**asdict(each), "scores": list(each.scores)} for each in found.tried],
+        "doubt": found.doubt,
+        "certified": [],
+    }
+
+
 def write(
-    directory: Path, sweeps: Sequence[Sweep], suggestion: Suggestion, circumstances: dict[str, Any]
+    directory: Path,
+    sweeps: Sequence[Sweep],
+    suggestion: Suggestion,
+    circumstances: dict[str, Any],
+    answer: dict[str, Any] | None,
 ) -> tuple[dict[str, Any], list[Path]]:
-    """range_test.csv, the figure, bounds.yaml (only for an answer) and result.json, last."""
+    """range_test.csv, the figures, bounds.yaml (only for an answer) and result.json, last.
+
+    answer: of the probes (see ``answer``); None where the sweeps alone are to answer.
+    """
     estimates = {name: _estimate(getattr(suggestion, name)) for name in ESTIMATES}
     result = {
         "schema": 1,
-        "inconclusive": suggestion.inconclusive,
+        "inconclusive": suggestion.inconclusive if answer is None else answer["doubt"],
         "next_range": suggestion.next_range and list(suggestion.next_range),
         "estimates": estimates,
         "sweeps": [{"seed": s.seed, "stopped": s.stopped} for s in sweeps],
+        "answer": answer,
         **circumstances,
     }
+    result = RangeTestResult.model_validate(result).plain()
     write_atomic(directory / CURVES, to_csv(sweeps))
     written = [directory / CURVES]
     written += save_figure(figure(sweeps, estimates), directory / "range_test")
+    if result["answer"] is not None:
+        written += save_figure(probes(result["answer"], sweeps), directory / "probes")
     bounds = directory / BOUNDS
-    base, top = suggestion.base_lr, suggestion.max_lr
-    if suggestion.inconclusive or base is None or top is None:
+    if result["inconclusive"]:
         bounds.unlink(missing_ok=True)  # an older answer must not pass for this one's
     else:
-        rounded = {"base_lr": rounded_lr(base.value), "max_lr": rounded_lr(top.value)}
-        write_atomic(bounds, dump(rounded))
+        write_atomic(bounds, dump(_bounds(result)))
         written.append(bounds)
-    result = RangeTestResult.model_validate(result).plain()
     write_json(directory / RESULT, result)
     return result, [*written, directory / RESULT]
+
+
+def _bounds(result: Mapping[str, Any]) -> dict[str, float]:
+    found = result["answer"]
+    if found is not None:
+        return {key: found[key] for key in ("base_lr", "max_lr", "low", "high")}
+    estimates = result["estimates"]
+    return {key: rounded_lr(estimates[key]["value"]) for key in ("base_lr", "max_lr")}
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:

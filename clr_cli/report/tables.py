@@ -145,17 +145,24 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
 
 
 def tuning_table(summary: Mapping[str, Any]) -> Table:
-    """Per arm: validation accuracy of each learning-rate trial, the chosen one marked."""
+    """Per arm: the rate chosen, the interval of good ones, and what every rate tried came to."""
     tuning = summary["tuning"]
+    rates = sorted({trial["value"] for best in tuning["arms"].values() for trial in best["trials"]})
     rows = []
     for arm, best in tuning["arms"].items():
-        row = [f"{arm} ({best['key']})"]
-        for trial in best["trials"]:
-            chosen = trial["value"] == best["value"]
-            mark = (" ← edge" if best["edge"] else " ←") if chosen else ""
-            row.append(words.accuracy(trial["val_accuracy"]) + mark)
+        tried = {trial["value"]: trial["val_accuracy"] for trial in best["trials"]}
+        interval = words.NONE
+        if best["low"] is not None:
+            interval = f"{number(best['low'])} to {number(best['high'])}"
+        row = [f"{arm} ({best['key']})", number(best["value"]), best["doubt"] or interval]
+        for rate in rates:
+            row.append(
+                ("failed" if tried[rate] is None else words.accuracy(tried[rate]))
+                if rate in tried
+                else words.NONE
+            )
         rows.append(row)
-    return ["Schedule", *(number(rate) for rate in tuning["grid"])], rows
+    return ["Schedule", "Chosen", "Good rates", *(number(rate) for rate in rates)], rows
 
 
 def costs_table(summary: Mapping[str, Any]) -> Table:

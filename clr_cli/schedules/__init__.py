@@ -6,7 +6,7 @@ To add one: a class with ``@kind("its_name")``, in decays.py or cycles.py.
 """
 
 from clr_cli.schedules import cycles, decays
-from clr_cli.schedules.base import KINDS, Schedule, kind
+from clr_cli.schedules.base import KINDS, Schedule, has_cycles, kind
 from clr_cli.schedules.entry import Parameter, make, parameters, resolved
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Schedule",
     "cycles",
     "decays",
+    "has_cycles",
     "kind",
     "make",
     "parameters",

@@ -105,6 +105,14 @@ class Schedule(BaseModel):
         """
         return None
 
+    def first_cycle(self) -> int | None:
+        """How long the first cycle is, a warm-up before it included.
+
+        Returns:
+          Iterations; None if the schedule has no cycles but lasts the whole run.
+        """
+        return None
+
     def torch(self, optimizer: Optimizer) -> ScheduleLR:
         """This schedule as a PyTorch scheduler, for a training loop of one's own.
 
@@ -148,6 +156,15 @@ def kind(name: str, **fixed: Any) -> Callable[[AnyClass], AnyClass]:
         return schedule
 
     return add
+
+
+def has_cycles(kind: str) -> bool:
+    """Whether a kind goes through cycles of a length of its own, whatever the run's.
+
+    >>> has_cycles("clr"), has_cycles("one_cycle")
+    (True, False)
+    """
+    return KINDS[kind].first_cycle is not Schedule.first_cycle
 
 
 def half_cosine(left: float) -> float:

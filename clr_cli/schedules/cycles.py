@@ -112,6 +112,9 @@ class Cyclic(CyclesMomentum):
     def cycles(self, total_iterations: int) -> float | None:
         return total_iterations / self._length
 
+    def first_cycle(self) -> int | None:
+        return self._length
+
 
 @kind("sgdr")
 class Sgdr(CyclesMomentum):
@@ -148,6 +151,9 @@ class Sgdr(CyclesMomentum):
 
     def cycles(self, total_iterations: int) -> float | None:
         return sum(self._place(total_iterations))
+
+    def first_cycle(self) -> int | None:
+        return self.t_0
 
 
 @kind("one_cycle")

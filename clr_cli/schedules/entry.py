@@ -42,6 +42,10 @@ class Warmup(Schedule):
     def cycles(self, total_iterations: int) -> float | None:
         return self.schedule.cycles(total_iterations - self.warmup)
 
+    def first_cycle(self) -> int | None:
+        length = self.schedule.first_cycle()
+        return None if length is None else self.warmup + length
+
 
 @dataclass(frozen=True)
 class Parameter:

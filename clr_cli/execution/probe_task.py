@@ -1,0 +1,46 @@
+"""A probe of a learning rate as a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clr_cli.config.arms import ScheduleConfig
+from clr_cli.execution.task import Row
+from clr_cli.execution.training_task import TrainingTask, resolve_schedule
+from clr_cli.schedules import Schedule
+from clr_cli.training.loop import TrainState
+from clr_cli.training.probe import probe, shortened
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeTask(TrainingTask):
+    """An arm at one rate, over ``iterations``. Its score is the validation accuracy at the end."""
+
+    arm: str
+    schedule: ScheduleConfig  # at the rate that is probed
+    iterations: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm} at {self.schedule.rate:.3g}, seed {self.seed}"
+
+    def tree(self) -> dict[str, Any]:
+        return self.config.for_probe(self.arm, self.schedule, self.iterations)
+
+    def schedule_for(self, steps_per_epoch: int) -> Schedule:
+        epochs = self.config.training.epochs
+        whole = resolve_schedule(self.schedule, steps_per_epoch, epochs)
+        return shortened(whole, steps_per_epoch * epochs, self.iterations)
+
+    def rows(self, state: TrainState, _: Sequence[Row]) -> Iterator[Row]:
+        return probe(state, self.iterations)
+
+    def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
+        return {
+            "arm": self.arm,
+            "points": len(rows),
+            "diverged": diverged,
+            "score": None if diverged else rows[-1]["val_accuracy"],
+        }

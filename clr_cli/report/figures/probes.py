@@ -1,0 +1,111 @@
+"""The figure of a range test with probes: score against learning rate, and the good interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from clr_cli.analysis.sweeps import smooth_accuracy
+from clr_cli.format import number, percent_tick
+from clr_cli.report.figures.style import (
+    BAND,
+    INK,
+    MUTED,
+    PALETTE,
+    RED,
+    Size,
+    dress,
+    new_figure,
+    note_above,
+    offset_text,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from clr_cli.records import Sweep
+
+ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
+
+
+def probes(
+    answer: Mapping[str, Any], sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.9)
+) -> Figure:
+    """Validation accuracy against learning rate (logarithmic).
+
+    A dot is a probe, a cross at the bottom one that failed; the line joins the means. The interval
+    of good rates is shaded, max_lr circled, the lowest rate at which probes failed marked; the
+    sweeps are faint.
+
+    Args:
+        answer: as in result.json.
+        sweeps: for context; their learning rates beyond the probes' are left out.
+    """
+    figure = new_figure(size)
+    ax = figure.subplots()
+    color = PALETTE[0]
+    rates = [each["rate"] for each in answer["tried"]]
+    ax.set_xscale("log")
+    if rates:
+        ax.set_xlim(min(rates) / ROOM, max(rates) * ROOM)
+    low, high, best = answer["low"], answer["high"], answer["max_lr"]
+    if low is not None and high is not None:
+        ax.axvspan(low, high, color=BAND, lw=0, zorder=0)
+    for sweep in sweeps:
+        smooth = smooth_accuracy(sweep.val_accuracy)
+        ax.plot(sweep.val_lr, smooth, color=MUTED, lw=1.2, alpha=0.55, zorder=1)
+    means = [(each["rate"], each["mean"]) for each in answer["tried"] if each["mean"] is not None]
+    if means:
+        ax.plot(*zip(*means, strict=True), color=color, lw=2, zorder=3)
+    floor = answer["chance"] or 0.0
+    for each in answer["tried"]:
+        there = [score for score in each["scores"] if score is not None]
+        ax.plot([each["rate"]] * len(there), there, "o", color=color, ms=5, alpha=0.75, zorder=4)
+        if len(there) < len(each["scores"]):
+            ax.plot(each["rate"], floor, "x", color=RED, ms=8, mew=2.2, zorder=5)
+    if best is not None and means:
+        ax.plot(best, _between(means, best), "o", mfc="none", mec=RED, ms=17, mew=2.2, zorder=6)
+    _labels(ax, answer)
+    dress(ax, xlabel="Learning rate (its highest, where it moves)", ylabel="Validation accuracy")
+    ax.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if _narrow(rates) else (1.0,)))
+    ax.xaxis.set_major_formatter(FuncFormatter(number))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+    counted = sum(len(each["scores"]) for each in answer["tried"])
+    parts = [f"{counted} probes of {answer['epochs']:.3g} epochs, line: means"]
+    note_above(ax, [*parts, "grey: the sweep" if sweeps else ""])
+    return figure
+
+
+def _narrow(rates: Sequence[float]) -> bool:
+    return bool(rates) and max(rates) / min(rates) < 3000
+
+
+def _between(means: Sequence[tuple[float, float]], rate: float) -> float:
+    """The mean score at a rate, between its neighbours by interpolation in log LR."""
+    for (left, a), (right, b) in pairwise(means):
+        if left <= rate <= right:
+            return a + (b - a) * math.log(rate / left) / math.log(right / left)
+    return means[-1][1] if rate > means[-1][0] else means[0][1]
+
+
+def _labels(ax: Axes, answer: Mapping[str, Any]) -> None:
+    """What the marks mean, written beside them."""
+    low, high, best, cliff = (answer[key] for key in ("low", "high", "max_lr", "cliff"))
+    bottom = {"xycoords": ax.get_xaxis_transform(), "fontsize": 9.5}
+    if low is not None and high is not None:
+        middle = math.sqrt(low * high)
+        offset_text(
+            ax, f"good: {low:.2g} to {high:.2g}", (middle, 0.03), (0, 6), color=INK, **bottom
+        )
+    if best is not None:
+        offset_text(ax, f"max_lr {best:.2g}", (best, 0.13), (0, 6), color=RED, **bottom)
+    if cliff is not None:
+        ax.axvline(cliff, color=RED, lw=1.1, ls=(0, (4, 2)), zorder=2)
+        side = {**bottom, "ha": "left", "rotation": 90, "va": "bottom"}
+        offset_text(ax, "runs fail from here on", (cliff, 0.3), (4, 0), color=RED, **side)

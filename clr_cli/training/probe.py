@@ -1,0 +1,90 @@
+"""One probe of a range test: a short training at one rate, validated at its end.
+
+The same steps as everywhere, on a model that is thrown away. The test split is never looked at.
+No I/O; ``analysis.probing`` says which probes are needed and what they come to.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from clr_cli.schedules import Schedule
+from clr_cli.training.loop import Diverged, Stretch, TrainState, advance, evaluate
+
+EPOCHS = 10.0  # of a probe, where the schedule has no cycle
+Row = dict[str, Any]
+
+
+class Compressed(Schedule):
+    """A whole run's schedule in fewer iterations: the same rates, passed through faster.
+
+    >>> from clr_cli.schedules import make
+    >>> linear = make("linear", lr=1.0, total_iterations=400)
+    >>> [Compressed(schedule=linear, run=400, total=100).lr(i) for i in (0, 50)]
+    [1.0, 0.5]
+    """
+
+    schedule: Schedule
+    run: int
+    total: int
+
+    def lr(self, iteration: int) -> float:
+        return self.schedule.lr(iteration * self.run // self.total)
+
+    def momentum(self, iteration: int) -> float | None:
+        return self.schedule.momentum(iteration * self.run // self.total)
+
+
+def length(schedule: Schedule, steps_per_epoch: int, run: int, epochs: float | None = None) -> int:
+    """Iterations of a probe of this schedule: one cycle, or EPOCHS; ``run`` at most.
+
+    Args:
+        schedule: the arm's, in iterations.
+        run: iterations of a whole run.
+        epochs: the length, if it is given.
+    """
+    if epochs is None:
+        whole = schedule.first_cycle() or round(EPOCHS * steps_per_epoch)
+    else:
+        whole = round(epochs * steps_per_epoch)
+    return max(1, min(whole, run))
+
+
+def shortened(schedule: Schedule, run: int, total: int) -> Schedule:
+    """The schedule of a probe: cycles as they are, what lasts the whole run compressed."""
+    if schedule.first_cycle() is not None or run == total:
+        return schedule
+    return Compressed(schedule=schedule, run=run, total=total)
+
+
+def probe(state: TrainState, total: int) -> Iterator[Row]:
+    """Train on from where the state is to iteration ``total``, yielding a row an epoch.
+
+    Validation is None but in the last row. Raises Diverged at the first non-finite loss.
+    """
+    steps = state.data.steps_per_epoch(state.batch_size)
+    while state.iteration < total:
+        epoch = state.iteration // steps + 1
+        first = (epoch - 1) * steps
+        losses = advance(state, min(first + steps, total))
+        for iteration, loss in enumerate(losses, start=first):
+            if not math.isfinite(loss):
+                raise Diverged(epoch, iteration, state.schedule.lr(iteration))
+        evaluating = time.perf_counter()
+        val_loss, val_accuracy = None, None
+        if state.iteration == total:
+            val_loss, val_accuracy = evaluate(state, state.data.val)
+        stretch, state.stretch = state.stretch, Stretch()
+        yield {
+            "epoch": epoch,
+            "iteration": state.iteration,
+            "lr": state.schedule.lr(state.iteration - 1),
+            "train_loss": math.fsum(losses) / len(losses),
+            "val_loss": val_loss if val_loss is None or math.isfinite(val_loss) else None,
+            "val_accuracy": val_accuracy,
+            "train_seconds": stretch.seconds,
+            "eval_seconds": time.perf_counter() - evaluating,
+        }

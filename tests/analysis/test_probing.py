@@ -1,0 +1,157 @@
+"""The search for good rates, on simulated probes with known truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from clr_cli.analysis import lattice
+from clr_cli.analysis.lattice import Ask, Found, Scale
+from clr_cli.analysis.probing import search
+
+SCALE = Scale(delta=0.03, chance=0.1, images=1000)
+
+
+def noise(k, seed, world):
+    return float(np.random.default_rng([k + 100, seed, world]).normal())
+
+
+def plateau(k, low=-2.0, high=4.0):
+    """90 % between two places, falling off below and failing above."""
+    if k > high + 1.5:
+        return None
+    return 0.9 - 0.03 * max(0, low - k) ** 2 - 0.02 * max(0, k - high) ** 2
+
+
+def run(score, start=0.1, scale=SCALE, seeds=3):
+    """The answer, and the scores that were asked for on the way."""
+    scores = {}
+    for _ in range(100):
+        asked = search(scores, start, scale, seeds)
+        if isinstance(asked, Found):
+            return asked, scores
+        assert isinstance(asked, Ask)
+        assert asked.probes
+        assert not set(asked.probes) & set(scores), "asked for what is there"
+        scores |= {probe: score(*probe) for probe in asked.probes}
+    raise AssertionError("the search does not end")
+
+
+def noisy(world, sd=0.007, curve=plateau):
+    def score(k, seed):
+        mean = curve(k)
+        return None if mean is None else max(0.1, mean + sd * noise(k, seed, world))
+
+    return score
+
+
+def test_the_interval_and_its_centre_are_those_of_the_curve():
+    found, _ = run(lambda k, _: plateau(k))
+    assert found.doubt is None
+    assert lattice.place(found.low) == pytest.approx(-3, abs=0.1)  # 0.9 - 0.03
+    assert lattice.place(found.high) == pytest.approx(5, abs=0.1)  # the last that does not fail
+    assert found.max_lr == pytest.approx(math.sqrt(found.low * found.high))
+    assert found.bound < 0.03
+
+
+@pytest.mark.parametrize("world", range(20))
+def test_the_answer_does_not_depend_on_where_the_search_starts(world):
+    answers = {run(noisy(world), start)[0] for start in (1e-5, 0.003, 0.05, 0.14, 0.7, 5.0, 60.0)}
+    assert len(answers) == 1
+
+
+def test_over_seeds_the_answer_hardly_moves_and_its_bound_holds():
+    found = [run(noisy(world))[0] for world in range(200)]
+    answered = [each for each in found if each.doubt is None]
+    assert len(answered) >= 0.95 * len(found)
+    places = [lattice.place(each.max_lr) for each in answered]
+    assert np.ptp(np.log10([each.max_lr for each in answered])) < 0.3
+    regrets = [0.9 - plateau(place) for place in places]
+    held = [regret <= each.bound for regret, each in zip(regrets, answered, strict=True)]
+    assert np.mean(held) >= 0.95
+
+
+def test_max_lr_keeps_its_distance_from_the_lowest_rate_that_failed():
+    """Good up to the cliff: the centre of the interval would lie beside it."""
+
+    def steep(k, seed):
+        return None if k >= 1 else 0.9 - 0.015 * (1 - k)
+
+    found, _ = run(steep)
+    assert found.cliff == lattice.rate(1)
+    assert found.max_lr <= found.cliff / lattice.DISTANCE * (1 + 1e-9)
+    assert found.high < found.cliff
+
+
+def test_a_rate_at_which_one_seed_fails_is_the_cliff():
+    def score(k, seed):
+        return None if k > 6 or (k == 2 and seed == 1) else 0.9 - 0.02 * max(0, -k)
+
+    found, _ = run(score)
+    assert found.cliff == lattice.rate(2)
+    assert found.max_lr <= lattice.rate(1) * (1 + 1e-9)
+
+
+def test_a_probe_at_chance_is_a_failed_one():
+    found, _ = run(lambda k, _: 0.1 if k > 3 else 0.9 - 0.01 * max(0, -k))
+    assert found.cliff == lattice.rate(4)
+
+
+def test_nothing_learned_at_any_rate_is_said():
+    found, scores = run(lambda k, seed: 0.1 + 0.01 * noise(k, seed, 0))
+    assert not found.learned
+    assert "nothing was learned" in found.doubt
+    assert found.max_lr is None
+    assert len(scores) < 20
+
+
+def test_what_is_within_noise_of_chance_is_no_answer():
+    scale = Scale(delta=0.03, chance=0.1)
+    found, _ = run(noisy(3, sd=0.05, curve=lambda k: 0.3 - 0.02 * abs(k)), scale=scale)
+    assert not found.learned
+    assert found.doubt is not None
+
+
+def test_a_score_that_never_falls_is_no_answer():
+    found, _ = run(lambda k, _: 0.9)
+    assert "where the search ends" in found.doubt
+
+
+def test_two_stretches_of_good_rates_are_no_answer():
+    found, _ = run(lambda k, _: {0: 0.9, 1: 0.8, 2: 0.8, 3: 0.8, 4: 0.89}.get(k, 0.4), start=0.4)
+    assert "two separate stretches" in found.doubt
+
+
+def test_a_peak_narrower_than_the_lattice_is_no_answer():
+    found, _ = run(lambda k, _: 0.9 - 0.3 * k**2 if abs(k) < 2 else 0.1)
+    assert "within a factor of 2" in found.doubt
+
+
+def test_a_dip_by_bad_luck_gets_more_seeds_before_anything_is_said():
+    def score(k, seed):
+        if k == 2 and seed < 2:
+            return 0.865
+        return 0.9 if -1 <= k <= 5 else 0.3
+
+    found, scores = run(score)
+    assert (2, 2) in scores
+    assert found.doubt is None
+
+
+def test_scores_of_another_kind_have_no_chance_and_any_scale():
+    """A loss, negated: 3.3 at the best rate, no number above it."""
+    found, _ = run(
+        lambda k, _: -3.3 - 0.01 * (k + 6) ** 2 if k < 2 else None,
+        start=0.001,
+        scale=Scale(delta=0.1),
+    )
+    assert found.doubt is None
+    assert lattice.place(found.max_lr) == pytest.approx(-6, abs=0.1)
+
+
+def test_more_scores_than_are_asked_for_change_nothing():
+    found, scores = run(noisy(1))
+    more = {(k, seed): noisy(1)(k, seed) for k in range(-20, 9) for seed in range(3)}
+    assert search({**more, **scores}, 0.1, SCALE) == found
