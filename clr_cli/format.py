@@ -1,12 +1,14 @@
 """How a number is written: in sentences, in tables of the page and the terminal, in figures.
 
-Accuracies and their differences come in as fractions and are shown in percent and points.
+Accuracies and their differences come in as fractions and are shown in percent and points. A metric
+of another kind is shown as it is, with the decimals that its noise allows: see `Scale`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 NONE = "–"
@@ -16,6 +18,100 @@ def value(raw: Any) -> float | None:
     """A number as summary.json holds it: null is None, "inf" is infinity."""
     number_or_none = None if raw is None else float(raw)
     return None if number_or_none is None or math.isnan(number_or_none) else number_or_none
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the values of a metric and their differences are written.
+
+    unit: "%" for fractions, shown in percent and points; any other stands behind the value.
+    decimals: of values and of differences.
+    """
+
+    unit: str
+    decimals: int
+
+    @staticmethod
+    def of(summary: Mapping[str, Any]) -> Scale:
+        return Scale(summary["metric"]["unit"], summary["decimals"])
+
+    @property
+    def factor(self) -> int:
+        return 100 if self.unit == "%" else 1
+
+    @property
+    def points(self) -> str:
+        """The unit of a difference, after a space; nothing where there is none."""
+        return " points" if self.unit == "%" else self._unit
+
+    @property
+    def _unit(self) -> str:
+        return f"\N{NO-BREAK SPACE}{self.unit}" if self.unit else ""
+
+    def bare(self, raw: Any, *, sign: bool = False) -> str:
+        """A value or a difference without its unit, never "-0.00".
+
+        >>> Scale("%", 2).bare(0.0107), Scale("", 4).bare(0.0012345, sign=True)
+        ('1.07', '+0.0012')
+        """
+        number_ = value(raw)
+        if number_ is None:
+            return NONE
+        number_ *= self.factor
+        if math.isinf(number_) or abs(number_) >= 1e9 or self.decimals > 9:
+            return f"{number_:{'+' * sign}.6g}"
+        rounded = round(number_, self.decimals) + 0.0
+        return f"{rounded:{'+' * (sign and rounded != 0)},.{self.decimals}f}"
+
+    def shown(self, raw: Any) -> str:
+        """A value with its unit: "95.12 %", "3.2787"."""
+        return NONE if value(raw) is None else self.bare(raw) + self._unit
+
+    def brief(self, raw: float) -> str:
+        """A value that someone has set: no digits beyond those it needs."""
+        if self.unit == "%":
+            return brief_percent(raw)
+        text = self.bare(raw)
+        return (text.rstrip("0").rstrip(".") if "." in text else text) + self._unit
+
+    def mean_sd(self, measure: Mapping[str, Any]) -> str:
+        """Mean and standard deviation over runs, without the unit: "95.08 ± 0.21"."""
+        mean, sd = value(measure.get("mean")), value(measure.get("sd"))
+        return self.bare(mean) + ("" if mean is None or sd is None else f" ± {self.bare(sd)}")
+
+    def spread(self, measure: Mapping[str, Any]) -> str:
+        """The same with its unit: "95.08 ± 0.21 %"."""
+        text = self.mean_sd(measure)
+        return text if text == NONE else text + self._unit
+
+    def signed(self, raw: float) -> str:
+        """A difference with a sign for print: −0.12."""
+        return self.bare(raw, sign=True).replace("-", "−")
+
+    def difference(self, measure: Mapping[str, Any]) -> str:
+        """Mean difference and its interval: "+3.81 [+3.50, +4.12]"."""
+        mean, low, high = (value(measure.get(key)) for key in ("mean", "low", "high"))
+        if mean is None:
+            return NONE
+        if low is None or high is None:
+            return self.signed(mean)
+        return f"{self.signed(mean)} [{self.signed(low)}, {self.signed(high)}]"
+
+
+def decimals(spreads: Iterable[float | None], values: Iterable[float]) -> int:
+    """The decimals with which values of a metric are written.
+
+    Two significant digits of the smallest standard deviation; without any, four of the largest
+    value. At most 12.
+
+    >>> decimals([0.0013, 0.0008], [3.278]), decimals([], [0.25])
+    (5, 4)
+    """
+    known = [spread for spread in spreads if spread and math.isfinite(spread)]
+    if known:
+        return min(12, max(0, 1 - math.floor(math.log10(min(known)))))
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    return min(12, max(0, 3 - math.floor(math.log10(largest)))) if largest else 2
 
 
 def loss(raw: Any) -> str:
@@ -28,27 +124,17 @@ def accuracy(raw: Any) -> str:
     return NONE if number_ is None else percent(number_)
 
 
-def spread(measure: Mapping[str, Any]) -> str:
-    """Mean and standard deviation of an accuracy over seeds: "95.08 ± 0.21 %"."""
-    mean, sd = value(measure.get("mean")), value(measure.get("sd"))
-    if mean is None or sd is None:
-        return accuracy(mean)
-    return f"{100 * mean:.2f} ± {100 * sd:.2f}\N{NO-BREAK SPACE}%"
-
-
-def difference(measure: Mapping[str, Any]) -> str:
-    """Mean difference and its interval in points: "+3.81 [+3.50, +4.12]"."""
-    mean, low, high = (value(measure.get(key)) for key in ("mean", "low", "high"))
-    if mean is None:
-        return NONE
-    if low is None or high is None:
-        return signed_points(mean)
-    return f"{signed_points(mean)} [{signed_points(low)}, {signed_points(high)}]"
-
-
 def count(raw: Any) -> str:
     number_ = value(raw)
     return NONE if number_ is None else "∞" if math.isinf(number_) else f"{number_:,.0f}"
+
+
+def moment(raw: Any) -> str:
+    """A time to target in iterations or seconds: "1,988", "0.42"."""
+    number_ = value(raw)
+    if number_ is None or not math.isfinite(number_) or number_ == round(number_):
+        return count(raw)
+    return count(raw) if abs(number_) >= 1000 else f"{number_:.3g}"
 
 
 def p_value(raw: Any) -> str:
@@ -135,22 +221,5 @@ def rounded_lr(value: float) -> float:
     return float(f"{value:.1e}")
 
 
-def mean_sd(spread: Mapping[str, Any], *, percent: bool) -> str:
-    mean, sd = spread["mean"], spread["sd"]
-    if not isinstance(mean, int | float):
-        return "diverged"
-    scale, digits = (100, 2) if percent else (1, 3)
-    tail = f" ± {scale * sd:.{digits}f}" if isinstance(sd, int | float) else ""
-    return f"{scale * mean:.{digits}f}{tail}"
-
-
-def difference_with_interval(difference: Mapping[str, Any]) -> str:
-    mean, low, high = (difference[key] for key in ("mean", "low", "high"))
-    if mean is None:
-        return "-"
-    spread = "" if low is None or high is None else f" ({100 * low:+.2f} to {100 * high:+.2f})"
-    return f"{100 * mean:+.2f}{spread}"
-
-
-def reached_at(value: Any) -> str:
-    return f"{value:,.0f}" if isinstance(value, int | float) else "not reached"
+def reached_at(raw: Any) -> str:
+    return moment(raw) if isinstance(raw, int | float) else "not reached"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,20 @@ import numpy.typing as npt
 
 from clr_cli.analysis import stats, times
 from clr_cli.analysis.images import crossed
-from clr_cli.analysis.outcomes import Outcome
-from clr_cli.records import RunRecord
+from clr_cli.analysis.outcomes import Measures, Outcome, curve
+from clr_cli.records import Clock, Metric, RunRecord
 from clr_cli.records.answers import unpack
 
 TARGETS = 25  # on the grid of `ratio_curve`
 LEAST_ERROR = 1e-4  # a target of 100 % would be at infinity on an axis of errors
+LEAST_DISTANCE = 0.01  # of the way, from a last target that is no bound: see `ratio_curve`
 
 
 def further(
-    arm: Mapping[int, RunRecord], base: Mapping[int, RunRecord], interval: Mapping[str, Any]
+    arm: Mapping[int, RunRecord],
+    base: Mapping[int, RunRecord],
+    interval: Mapping[str, Any],
+    measures: Measures,
 ) -> dict[str, Any]:
     """The further looks at one arm's difference from the baseline, for summary.json.
 
@@ -35,32 +40,38 @@ def further(
             images is never the narrower one: it covers more.
 
     Returns:
-        best_epoch: mean, low and high of the difference of test accuracy at each run's best
-        validation epoch. images: the interval over seeds and test images, with each source's
-        standard error. ratios: see `ratio_curve`. None where there are fewer than 2 pairs.
+        best_epoch: mean, low and high of the difference of the metric at each run's best row by
+        what is watched; None where that is the metric itself. images: the interval over seeds and
+        test images, with each source's standard error. ratios: see `ratio_curve`. None where there
+        are fewer than 2 pairs.
     """
     pairs = [(arm[seed], base[seed]) for seed in sorted(arm.keys() & base.keys())]
     trained = [pair for pair in pairs if all(run.status == "finished" for run in pair)]
     answered = [pair for pair in pairs if all(run.status != "failed" for run in pair)]
     return {
-        "best_epoch": _best_epoch(trained),
+        "best_epoch": _best_epoch(trained, measures),
         "images": _over_images(trained, interval),
-        "ratios": ratio_curve(answered),
+        "ratios": ratio_curve(answered, measures),
     }
 
 
-def _best_epoch(pairs: Sequence[tuple[RunRecord, RunRecord]]) -> dict[str, float] | None:
-    if len(pairs) < 2 or not all(run.epochs for pair in pairs for run in pair):
+def _best_epoch(
+    pairs: Sequence[tuple[RunRecord, RunRecord]], measures: Measures
+) -> dict[str, float] | None:
+    metric, watched = measures.metric, measures.watched
+    if metric == watched or len(pairs) < 2 or not all(run.epochs for pair in pairs for run in pair):
         return None
-    differences = [_at_best(arm) - _at_best(base) for arm, base in pairs]
+
+    def at_best(run: RunRecord) -> float:
+        """The metric where the watched one is best, at the first of equal rows."""
+        return max(run.epochs, key=lambda row: watched.sign * row[watched.name])[metric.name]
+
+    differences = [at_best(arm) - at_best(base) for arm, base in pairs]
     (low,), (high,) = stats.mean_intervals(differences, (stats.LEVEL,))
-    ends = {"low": max(float(low), -1.0), "high": min(float(high), 1.0)}
+    ends = {"low": float(low), "high": float(high)}
+    if metric.unit == "%":  # no two fractions differ by more than 1
+        ends = {"low": max(ends["low"], -1.0), "high": min(ends["high"], 1.0)}
     return {"mean": statistics.fmean(differences), **ends}
-
-
-def _at_best(run: RunRecord) -> float:
-    """Test accuracy after the epoch that is best on validation, the first of equal ones."""
-    return max(run.epochs, key=lambda row: row["val_accuracy"])["test_accuracy"]
 
 
 def _over_images(
@@ -88,28 +99,32 @@ def _answers(run: RunRecord) -> npt.NDArray[np.bool_] | None:
     return None if kept is None else unpack(kept["bits"], kept["images"])
 
 
-def ratio_curve(pairs: Sequence[tuple[RunRecord, RunRecord]]) -> list[dict[str, float]]:
-    """Median ratio of the iterations to a target, for a grid of targets.
+def ratio_curve(
+    pairs: Sequence[tuple[RunRecord, RunRecord]], measures: Measures
+) -> list[dict[str, float]]:
+    """Median ratio of the times to a target, for a grid of targets, on the first clock.
 
-    The targets run from what the baseline has after its first epoch to the higher of the two
-    arms' median final validation accuracy, evenly in the logarithm of the error. A target that
+    The targets run from what the baseline has at its first row to the better of the two arms'
+    median final values: evenly in the logarithm of the error for fractions that should be 1, else
+    in that of the distance from the last target, down to a hundredth of the way. A target that
     more than half of the pairs miss on both sides has no ratio and is left out.
 
     Returns:
         target, ratio, low and high (see `times.median_ratio`) of each point; an infinite or
         undefined number is not finite.
     """
-    sides = list(zip(*pairs, strict=True))
-    if not sides or not all(run.epochs for side in sides for run in side):
+    watched = measures.watched
+    sides = [[_Curve.of(run, measures) for run in side] for side in zip(*pairs, strict=True)]
+    if not sides or not measures.clocks or not all(run.rows for side in sides for run in side):
         return []
-    first = statistics.median(run.epochs[0]["val_accuracy"] for run in sides[1])
-    last = max(statistics.median(_final(run) for run in side) for side in sides)
-    if not first < last:
+    first = statistics.median(run.rows[0][watched.name] for run in sides[1])
+    finals = [statistics.median(run.final for run in side) for side in sides]
+    last = watched.sign * max(watched.sign * value for value in finals)
+    if not (math.isfinite(last) and watched.sign * (last - first) > 0):
         return []
-    errors = np.geomspace(1 - first, max(1 - last, LEAST_ERROR), TARGETS)
     points = []
-    for target in (float(1 - error) for error in errors):
-        reached = [[_iterations(run, target) for run in side] for side in sides]
+    for target in _grid(first, last, fractions=watched.unit == "%" and watched.mode == "max"):
+        reached = [[run.time_to(target) for run in side] for side in sides]
         found = times.median_ratio(*reached)
         if not math.isnan(found.median):
             ends = {"ratio": found.median, "low": found.low, "high": found.high}
@@ -117,31 +132,59 @@ def ratio_curve(pairs: Sequence[tuple[RunRecord, RunRecord]]) -> list[dict[str, 
     return points
 
 
-def _final(run: RunRecord) -> float:
-    return run.epochs[-1]["val_accuracy"] if run.status == "finished" else 0.0
+def _grid(first: float, last: float, *, fractions: bool) -> list[float]:
+    if fractions:
+        errors = np.geomspace(1 - first, max(1 - last, LEAST_ERROR), TARGETS)
+        return [float(1 - error) for error in errors]
+    left = np.geomspace(1, LEAST_DISTANCE, TARGETS - 1)  # of the way from first to last
+    return [*(float(last + share * (first - last)) for share in left), last]
 
 
-def _iterations(run: RunRecord, target: float) -> float:
-    reached = times.time_to_target(run.epochs, target) if run.status == "finished" else None
-    return math.inf if reached is None else run.epochs[reached]["iteration"]
+@dataclass(frozen=True)
+class _Curve:
+    """A run as it nears its targets."""
+
+    rows: list[dict[str, float]]
+    moments: list[float]
+    watched: Metric
+    trained: bool
+
+    @staticmethod
+    def of(run: RunRecord, measures: Measures) -> _Curve:
+        rows = curve(run, measures.watched)
+        moments = times.moments(rows, measures.clocks[0]) if measures.clocks else None
+        return _Curve(rows, moments or [], measures.watched, run.status == "finished")
+
+    @property
+    def final(self) -> float:
+        return self.rows[-1][self.watched.name] if self.trained else self.watched.worst
+
+    def time_to(self, target: float) -> float:
+        reached = times.time_to_target(self.rows, target, self.watched) if self.trained else None
+        return math.inf if reached is None else self.moments[reached]
 
 
-def ratios(pairs: Sequence[tuple[Outcome, Outcome]]) -> dict[str, Any]:
-    """Median of time to target over the baseline's, in iterations and (under "seconds") seconds.
+def ratios(
+    pairs: Sequence[tuple[Outcome, Outcome]], clocks: Sequence[Clock]
+) -> dict[str, Any] | None:
+    """Median of time to target over the baseline's, on every clock; None where runs tell none.
 
     An infinite end of an interval is None in the file, so "reached" tells who missed.
     """
-    units = []
-    for unit in ("iterations", "seconds"):
+    if not clocks:
+        return None
+    found = {}
+    for clock in clocks:
         ratio = times.median_ratio(
-            [getattr(arm, unit) for arm, _ in pairs], [getattr(base, unit) for _, base in pairs]
+            [arm.times[clock] for arm, _ in pairs], [base.times[clock] for _, base in pairs]
         )
-        units.append({"ratio": ratio.median, "low": ratio.low, "high": ratio.high})
+        found[clock] = {"ratio": ratio.median, "low": ratio.low, "high": ratio.high}
     reached = [
-        sum(math.isfinite(run.iterations) for run in side) for side in zip(*pairs, strict=True)
+        sum(math.isfinite(run.times[clocks[0]]) for run in side)
+        for side in zip(*pairs, strict=True)
     ]
     return {
-        **units[0],
-        "seconds": units[1],
+        "clocks": found,
         "reached": dict(zip(("arm", "baseline"), reached or [0, 0], strict=True)),
+        "runs": dict.fromkeys(("arm", "baseline"), len(pairs)),
     }

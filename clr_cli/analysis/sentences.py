@@ -4,48 +4,82 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clr_cli.analysis import stats
-from clr_cli.format import about, brief_percent, number, p_equals, points
+from clr_cli.analysis.outcomes import Measures, goal
+from clr_cli.format import Scale, about, number, p_equals
+
+CLOCKS = {"iterations": "the iterations", "seconds": "the time"}
 
 
-def sentence(
-    names: tuple[str, str],
-    numbers: Mapping[str, Any],
-    target: float,
-    margin: float,
-    detect: float,
-    comparisons: int,
-) -> str:
+@dataclass(frozen=True)
+class Wording:
+    """What the sentences of one comparison have in common.
+
+    target: of the watched metric, if there is one. margin, detect: differences of the metric.
+    comparisons: arms that are compared with the baseline.
+    """
+
+    measures: Measures
+    scale: Scale
+    target: float | None
+    margin: float | None
+    detect: float | None
+    comparisons: int
+
+    def size(self, difference: float) -> str:
+        """A difference without its sign: "1.07 points", "0.0012"."""
+        return self.scale.bare(abs(difference)) + self.scale.points
+
+    def signed(self, difference: float) -> str:
+        """ "+1.07 points of test accuracy", "validation loss +0.0012"."""
+        label, text = self.measures.metric.label, self.scale.bare(difference, sign=True)
+        text += self.scale.points
+        return f"{text} of {label}" if self.scale.unit == "%" else f"{label} {text}"
+
+    def by(self, word: str, base: str, difference: float) -> str:
+        """ "better than base by 1.07 points of ...", "better than base: ... lower by 0.0012"."""
+        label, size = self.measures.metric.label, self.size(difference)
+        if self.scale.unit == "%":
+            return f"{word} than {base} by {size} of {label}"
+        return f"{word} than {base}: {label} {'higher' if difference > 0 else 'lower'} by {size}"
+
+    def equal(self, difference: float) -> str:
+        margin = self.size(self.margin or 0.0)
+        label, of = self.measures.metric.label, self.scale.bare(difference, sign=True)
+        return f"equivalent within {margin} of {label}: difference {of}"
+
+
+def sentence(names: tuple[str, str], numbers: Mapping[str, Any], wording: Wording) -> str:
+    """What is said of one arm against the baseline; numbers: as in summary.json."""
     arm, base = names
     difference, n, verdict = numbers["difference"], numbers["n"], numbers["verdict"]
+    if difference["mean"] is None:
+        return f"No seed has a run that trained in both {arm} and {base}."
+    comparisons, bare = wording.comparisons, wording.scale.bare
     seeds = f"{n} paired seed{'s' * (n != 1)}"
     ends = [difference["low"], difference["high"]]
-    if verdict == "worse":  # said as "worse by": the signs turn round
+    if verdict in ("better", "worse") and difference["mean"] < 0:  # said by its size
         ends = [-difference["high"], -difference["low"]]
-    interval = f"95 % interval {points(ends[0])} to {points(ends[1])}"
+    interval = f"95 % interval {bare(ends[0])} to {bare(ends[1])}"
     if n == 1:
         interval = "no interval from one seed"
     corrected = f"Holm-corrected over {comparisons} arms, " if comparisons > 1 else ""
     sequential = "decided_at" in numbers
     test = "sequential test" if sequential else p_equals(numbers["p_holm"])
     evidence = f"{interval}, {seeds}, {corrected}{test}"
-    signed = f"{points(difference['mean'], sign=True)} points of test accuracy"
-    time = _time_sentence(arm, numbers["time_to_target"], target, numbers["pairs"])
+    signed = wording.signed(difference["mean"])
+    time = _time_sentence(arm, numbers["time_to_target"], wording)
     match verdict:
         case "identical":
             return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
         case "better" | "worse" as word:
-            size = points(abs(difference["mean"]))
-            return (
-                f"{arm} is {word} than {base} by {size} points of test accuracy ({evidence}).{time}"
-            )
+            return f"{arm} is {wording.by(word, base, difference['mean'])} ({evidence}).{time}"
         case "equivalent":
-            return (
-                f"{arm} and {base} are equivalent within {points(margin)} points of test accuracy:"
-                f" difference {points(difference['mean'], sign=True)} ({interval}, {seeds}).{time}"
-            )
+            equal = wording.equal(difference["mean"])
+            return f"{arm} and {base} are {equal} ({interval}, {seeds}).{time}"
         case "too_few_seeds":
             fewest = stats.seeds_for_test(comparisons)
             least = min(1.0, 2 * comparisons / 2**n)
@@ -68,32 +102,37 @@ def sentence(
             "; a claim needs both p of at most 0.05 and a"
             f" {100 * difference['claim']['level']:.3g} % interval without zero"
         )
-    more = f"the difference is at most {points(max(map(abs, ends)))} points (95 %)"
-    needed = numbers["seeds_needed"]
-    if needed is not None:
+    more = f"the difference is at most {wording.size(max(map(abs, ends)))} (95 %)"
+    needed, detect = numbers["seeds_needed"], wording.detect or wording.margin
+    if needed is not None and detect is not None:
         count = about(max(needed, n + 1))
-        more += f", and about {count} seeds would show one of {points(detect)} points"
+        more += f", and about {count} seeds would show one of {wording.size(detect)}"
     return f"{said} {arm} and {base}: {signed} ({evidence}){missing}; {more}.{time}"
 
 
-def _time_sentence(arm: str, ratios: Mapping[str, Any], target: float, n: int) -> str:
-    reached, ratio = ratios["reached"], ratios["ratio"]
-    goal = f"{brief_percent(target)} validation accuracy"
-    counts = f"{reached['arm']} of {n} runs, the baseline's in {reached['baseline']}"
+def _time_sentence(arm: str, ratios: Mapping[str, Any] | None, wording: Wording) -> str:
+    if ratios is None or wording.target is None:
+        return ""
+    reached, runs = ratios["reached"], ratios["runs"]
+    clock, found = next(iter(ratios["clocks"].items()))
+    ratio, low, high = found["ratio"], found["low"], found["high"]
+    said = goal(wording.measures.watched.label, wording.scale, wording.target)
+    n, others = runs["arm"], "" if runs["baseline"] == runs["arm"] else f" of {runs['baseline']}"
+    counts = f"{reached['arm']} of {n} runs, the baseline's in {reached['baseline']}{others}"
     # Two misses make a ratio of 1, which may not pass for a time.
     mostly_missed = 2 * reached["arm"] <= n
     if mostly_missed or not math.isfinite(ratio) or ratio == 0:
-        return f" {goal} was held in {counts}."
-    rest = "" if min(reached.values()) == n else f", held in {counts}"
-    low, high = ratios["low"], ratios["high"]
+        what = said if wording.scale.unit == "%" else f"The target {said}"
+        return f" {what} was held in {counts}."
+    rest = "" if reached == runs else f", held in {counts}"
     if not math.isfinite(low):
         few = f"too few seeds for an interval{rest}"
-        return f" {arm} reached {goal} in {ratio:.2f} times the iterations ({few})."
+        return f" {arm} reached {said} in {ratio:.2f} times {CLOCKS[clock]} ({few})."
     end = f"{high:.2f}" if math.isfinite(high) else "infinity"
-    found = f"{ratio:.2f} times the iterations (95 % interval {low:.2f} to {end}{rest})"
+    size = f"{ratio:.2f} times {CLOCKS[clock]} (95 % interval {low:.2f} to {end}{rest})"
     if low <= 1 <= high:
-        return f" Whether {arm} reaches {goal} sooner is undecided: {found}."
-    return f" {arm} reached {goal} in {found}."
+        return f" Whether {arm} reaches {said} sooner is undecided: {size}."
+    return f" {arm} reached {said} in {size}."
 
 
 def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
@@ -110,6 +149,11 @@ def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 def scope(context: Mapping[str, Any], tuning: Mapping[str, Any] | None = None) -> str:
     """What the claim is about: data, model and budget; and the rates, where they were tuned."""
+    if context.get("source"):
+        return (
+            f"From {context['source']}: the interval covers what differs from run to run there,"
+            " not other data, models or budgets."
+        )
     epochs = context.get("epochs")
     budget = f" ({epochs} epochs)" if epochs is not None else ""
     drawn = "seeds and validation splits" if "split" in context.get("vary", ()) else "seeds"

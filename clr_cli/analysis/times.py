@@ -1,17 +1,20 @@
-"""Time to target: when a run reaches an accuracy and holds it, and ratios of such times."""
+"""Time to target: when a run reaches a value and holds it, and ratios of such times."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from scipy import stats
 
 from clr_cli.analysis.stats import LEVEL
+from clr_cli.records import VAL_ACCURACY, Clock, Metric
 
-HOLD = 3  # epochs for which a target must be held
+HOLD = 3  # measurements (of our own training: epochs) for which a target must be held
+CLOCKS: tuple[Clock, ...] = ("iterations", "seconds")
 
 
 @dataclass(frozen=True)
@@ -48,24 +51,41 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Me
     return MedianRatio(median, float(interval.low), float(interval.high))
 
 
-def time_to_target(rows: Sequence[dict[str, Any]], target: float) -> int | None:
-    """The index of the epoch at which validation accuracy reaches the target and holds it.
+def moments(rows: Sequence[Mapping[str, Any]], clock: Clock) -> list[float] | None:
+    """When each row was measured, since the start; None where a row does not tell.
 
-    It is the first epoch e with val_accuracy >= target for which either
-    - the next two epochs hold it as well, so that one lucky epoch does not count; or
+    >>> moments([{"train_seconds": 2.0}, {"train_seconds": 1.5}], "seconds")
+    [2.0, 3.5]
+    """
+    key = "iteration" if clock == "iterations" else "seconds"
+    if rows and all(key in row for row in rows):
+        return [row[key] for row in rows]
+    if rows and clock == "seconds" and all("train_seconds" in row for row in rows):
+        return list(accumulate(row["train_seconds"] for row in rows))
+    return None
+
+
+def time_to_target(
+    rows: Sequence[Mapping[str, Any]], target: float, metric: Metric = VAL_ACCURACY
+) -> int | None:
+    """The index of the row (of our own training: the epoch) that reaches the target and holds it.
+
+    It is the first row e whose metric is at the target or better and for which either
+    - the next two rows hold it as well, so that one lucky measurement does not count; or
     - e is a cycle's end and the next cycle's end holds it as well, so that the dip that a rising
       learning rate causes in mid-cycle does not count against a cyclic schedule.
-    Epochs and cycles that the run no longer has are not asked for: the last epoch is the result
-    declared in advance, so reaching the target there is reaching it. A cycle's end is an epoch at
-    which the learning rate has fallen and after which it rises, or the last epoch of such a run.
-    None when the target is never held.
+    Rows and cycles that the run no longer has are not asked for: the last row is the result
+    declared in advance, so reaching the target there is reaching it. A cycle's end is a row at
+    which the learning rate has fallen and after which it rises, or the last row of such a run;
+    rows without ``lr`` have none. None when the target is never held.
 
     >>> rows = [{'val_accuracy': a, 'lr': 0.1} for a in (0.5, 0.9, 0.8, 0.9, 0.9, 0.9)]
     >>> time_to_target(rows, 0.9)
     3
     """
-    reached = [row["val_accuracy"] >= target for row in rows]
-    ends = cycle_ends([row["lr"] for row in rows])
+    reached = [metric.holds(row[metric.name], target) for row in rows]
+    rates = [row["lr"] for row in rows if "lr" in row]
+    ends = cycle_ends(rates) if len(rates) == len(rows) else []
     for e, here in enumerate(reached):
         if not here:
             continue

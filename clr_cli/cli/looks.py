@@ -73,7 +73,7 @@ def _earlier_noise(plan: Plan) -> float | None:
 
 def decided(plan: Plan, runs: Sequence[Run], looks: Sequence[int]) -> bool:
     """Whether every arm is decided at this look; says which are not."""
-    from clr_cli.analysis.summary import decide
+    from clr_cli.analysis.comparisons import decide
     from clr_cli.execution.records import read_record
 
     config = plan.config

@@ -9,50 +9,54 @@ from typing import Any
 from clr_cli import schedules
 from clr_cli.analysis.lattice import DISTANCE
 from clr_cli.cli import terminal
-from clr_cli.format import (
-    difference_with_interval,
-    duration,
-    mean_sd,
-    points,
-    reached_at,
-    rounded_lr,
-)
+from clr_cli.format import NONE, Scale, duration, points, reached_at, rounded_lr
 from clr_cli.format import p_value as p_cell
+from clr_cli.records import Metric
 from clr_cli.report.range_test import ESTIMATES
+from clr_cli.report.tables import main_times, rows_are
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
     """The comparison's short table on stdout, then the verdict."""
     comparisons = {c["arm"]: c for c in summary["comparisons"]}
+    scale, metric = Scale.of(summary), Metric(**summary["metric"])
+    beside = [
+        name
+        for name in ("test_loss", "train_loss")
+        if name != metric.name and all(name in arm["metrics"] for arm in summary["arms"])
+    ]
+    unit = f" {metric.unit}" if metric.unit else ""
+    headers = [rows_are(summary).lower(), "seeds" if summary["design"] == "paired" else "runs"]
+    headers += [metric.label + unit, *(name.replace("_", " ") for name in beside)]
+    headers += ["difference", "p", *(["to target"] if summary["target"] else [])]
     rows = []
     for arm in summary["arms"]:
-        against = comparisons.get(arm["name"])
-        rows.append(
-            [
-                arm["name"],
-                str(arm["n"]),
-                mean_sd(arm["test_accuracy"], percent=True),
-                mean_sd(arm["test_loss"], percent=False),
-                mean_sd(arm["train_loss"], percent=False),
-                "baseline" if against is None else difference_with_interval(against["difference"]),
-                "" if against is None else p_cell(against["p_holm"]),
-                reached_at(arm["time_to_target"]["iterations"]["median"]),
-            ]
-        )
-    headers = [
-        "schedule",
-        "seeds",
-        "test accuracy %",
-        "test loss",
-        "train loss",
-        "difference",
-        "p",
-        "to target",
-    ]
+        against, measured = comparisons.get(arm["name"]), arm["metrics"]
+        row = [arm["name"], str(arm["n"]), _or_diverged(measured[metric.name], scale)]
+        row += [_or_diverged(measured[name], Scale("", 3)) for name in beside]
+        row.append("baseline" if against is None else _difference(against["difference"], scale))
+        row.append("" if against is None else p_cell(against["p_holm"]))
+        row += [reached_at(main_times(arm)["median"])] if summary["target"] else []
+        rows.append(row)
     terminal.table(headers, rows)
     sentences = [comparison["sentence"] for comparison in summary["comparisons"]]
     terminal.sentences([*(sentences or [summary["verdict"]]), summary["scope"]])
     print()
+
+
+def _or_diverged(measure: Mapping[str, Any], scale: Scale) -> str:
+    text = scale.mean_sd(measure)
+    return "diverged" if text == NONE else text
+
+
+def _difference(measure: Mapping[str, Any], scale: Scale) -> str:
+    """Mean difference and interval: "+3.81 (+3.50 to +4.12)"."""
+    mean, low, high = (measure[key] for key in ("mean", "low", "high"))
+    if mean is None:
+        return "-"
+    ends = [scale.bare(end, sign=True) for end in (low, high)]
+    spread = "" if low is None or high is None else f" ({ends[0]} to {ends[1]})"
+    return scale.bare(mean, sign=True) + spread
 
 
 def print_range_test(result: Mapping[str, Any]) -> None:

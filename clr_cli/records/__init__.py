@@ -4,6 +4,7 @@ The models are written to result.json and summary.json and read back through ``r
 """
 
 from clr_cli.records.base import Record, read
+from clr_cli.records.metric import KNOWN, TEST_ACCURACY, VAL_ACCURACY, Metric
 from clr_cli.records.range_test import (
     Bound,
     Bounds,
@@ -17,9 +18,11 @@ from clr_cli.records.runs import Divergence, Final, RunRecord, RunResult
 from clr_cli.records.summary import (
     ArmSummary,
     ArmTimes,
+    Clock,
     Comparison,
     ControlledVariables,
     Cost,
+    Design,
     Difference,
     Interval,
     Ratio,
@@ -37,17 +40,23 @@ from clr_cli.records.summary import (
 )
 
 __all__ = [
+    "KNOWN",
+    "TEST_ACCURACY",
+    "VAL_ACCURACY",
     "ArmSummary",
     "ArmTimes",
     "Bound",
     "Bounds",
+    "Clock",
     "Comparison",
     "ControlledVariables",
     "Cost",
+    "Design",
     "Difference",
     "Divergence",
     "Final",
     "Interval",
+    "Metric",
     "Ramp",
     "RangeTestResult",
     "Ratio",

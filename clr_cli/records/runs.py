@@ -58,9 +58,12 @@ class RunResult(Record):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a comparison sees of one run: its metrics rows (one an epoch) and its result.json.
+    """What a comparison sees of one run: rows of what was measured, and how it ended.
 
-    ``result`` is empty for a run that failed, and where only runs.csv is at hand.
+    Rows (of our own training: one an epoch) hold metrics by name, and where they were measured:
+    ``iteration``, ``epoch``, ``seconds`` (since the start) or ``train_seconds`` (since the row
+    before), as far as they are known. Of ``result``, ``final`` holds a finished run's metrics; it
+    is empty for a run that failed, and where only runs.csv is at hand.
     """
 
     arm: str

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, Text
+from clr_cli.records.metric import Metric
 
 Verdict = Literal["better", "worse", "equivalent", "no_difference", "too_few_seeds", "identical"]
+Clock = Literal["iterations", "seconds"]  # what a time to target is counted in
+# Runs of one seed share their randomness; or runs share nothing; or arms meet a number.
+Design = Literal["paired", "unpaired", "number"]
 
 
 class Spread(Record):
@@ -27,9 +31,10 @@ class Times(Record):
 
 
 class ArmTimes(Record):
-    iterations: Times
-    seconds: Times
+    """Time to target on every clock that the runs have."""
+
     reached: Count
+    clocks: dict[Clock, Times]
 
 
 class Cost(Record):
@@ -48,7 +53,10 @@ class Failing(Record):
 
 
 class ArmSummary(Record):
-    """One arm. n: runs with an answer; diverged and failed runs are counted and named."""
+    """One arm. n: runs with an answer; diverged and failed runs are counted and named.
+
+    metrics: by name, the comparison's own metric and what else the runs were measured by.
+    """
 
     name: Arm
     schedule: dict[str, Any]
@@ -58,12 +66,9 @@ class ArmSummary(Record):
     diverged_seeds: list[int]
     failed_seeds: list[int]
     failing: Failing | None = None
-    test_accuracy: Spread
-    test_loss: Spread
-    train_loss: Spread
-    val_accuracy: Spread
-    time_to_target: ArmTimes
-    cost: Cost
+    metrics: dict[str, Spread]
+    time_to_target: ArmTimes | None
+    cost: Cost | None
 
 
 class Interval(Record):
@@ -73,7 +78,10 @@ class Interval(Record):
 
 
 class Difference(Record):
-    """Mean paired difference of test accuracy, its interval, and the interval of the claim."""
+    """Mean difference, arm minus baseline, its interval, and the interval of the claim.
+
+    values: by seed, what the difference is the mean of; empty for unpaired runs.
+    """
 
     mean: Number | None
     low: Number | None
@@ -85,7 +93,7 @@ class Difference(Record):
 
 
 class Ratio(Record):
-    """Median ratio of times to target; None stands for infinite or undefined."""
+    """Ratio of times to target; None stands for infinite or undefined."""
 
     ratio: Number | None
     low: Number | None
@@ -97,9 +105,12 @@ class Reached(Record):
     baseline: Count
 
 
-class TimeRatio(Ratio):
-    seconds: Ratio
+class TimeRatio(Record):
+    """Ratio of times to target on every clock; of how many runs, and how many reached it."""
+
     reached: Reached
+    runs: Reached
+    clocks: dict[Clock, Ratio]
 
 
 class BestEpoch(Record):
@@ -122,11 +133,11 @@ class OverImages(Record):
 class RatioAt(Ratio):
     """The ratio of times at one target."""
 
-    target: Fraction
+    target: Number
 
 
 class Superiority(Record):
-    """P(arm beats baseline) over seeds."""
+    """P(a run of the arm is better) over seeds."""
 
     estimate: Fraction
     low: Fraction
@@ -136,21 +147,23 @@ class Superiority(Record):
 class Comparison(Record):
     """One arm against the baseline.
 
+    n: pairs, or runs of the arm where runs are not paired; n_baseline: runs of the baseline there.
     decided_at: seeds at the look that decided; futile: given up, as more seeds would hardly help.
     """
 
     arm: Arm
     baseline: Arm
     n: Count
+    n_baseline: Count | None = None
     p: Fraction | None
     p_holm: Fraction | None
     unpaired_seeds: list[int]
     difference: Difference
-    time_to_target: TimeRatio
+    time_to_target: TimeRatio | None
     superiority: Superiority | None
-    wins: Count
-    ties: Count
-    losses: Count
+    wins: Count | None
+    ties: Count | None
+    losses: Count | None
     smallest_detectable: Number | None
     decided_at: Count | None = None
     futile: bool = False
@@ -165,6 +178,7 @@ class Comparison(Record):
 class ControlledVariables(Record):
     """What is equal in all arms, what differs, and run metadata."""
 
+    source: Text | None = None
     varied: Text = ""
     also_differs: list[Text] = Field(default_factory=list)
     dataset: Text | None = None
@@ -193,7 +207,7 @@ class Target(Record):
     """The target of time to target, and how it was chosen."""
 
     metric: Text
-    value: Fraction
+    value: Number
     source: Text
 
 
@@ -230,23 +244,44 @@ class Reproduce(Record):
 
 
 class Summary(Record):
-    """summary.json: the comparison of every arm with the baseline."""
+    """summary.json: the comparison of every arm with the baseline.
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    decimals: of the metric's values (of percents, where they are fractions). reference: the number
+    that arms are compared with, where it is no arm; baseline is its text then.
+    """
+
+    schema_version: Literal[2] = Field(2, alias="schema")
     experiment: Text
+    metric: Metric
+    decimals: Annotated[int, Field(strict=True, ge=0, le=12)]
+    design: Design
     baseline: Arm
+    reference: Number | None = None
     level: Fraction
     claim_level: Fraction
-    margin: Annotated[float, Field(strict=True, gt=0, lt=1)]
-    detect: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
+    margin: Annotated[float, Field(strict=True, gt=0, le=1e30)] | None = None
+    detect: Annotated[float, Field(strict=True, gt=0, le=1e30)] | None = None
     num_seeds: Count
     looks: list[Count] = Field(default_factory=list)
     rule: Literal["fixed", "sequential"] = "fixed"
     controlled: ControlledVariables = Field(alias="contract")
-    target: Target
+    target: Target | None
     arms: Annotated[list[ArmSummary], Field(min_length=1)]
     comparisons: list[Comparison]
     tuning: Tuning | None = None
     verdict: Text
     scope: Text
     reproduce: Reproduce = Reproduce()
+
+    @model_validator(mode="after")
+    def _check(self) -> Summary:
+        """Whatever shows a summary may rely on this."""
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names):
+            raise ValueError("an arm occurs twice")
+        for arm in self.arms:
+            if self.metric.name not in arm.metrics:
+                raise ValueError(f"the arm {arm.name!r} has no {self.metric.name}")
+            if self.target is not None and arm.time_to_target is None:
+                raise ValueError(f"the arm {arm.name!r} has no time to the target")
+        return self

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from clr_cli.format import accuracy, count, loss, number, value
-from clr_cli.report.figures.epochs import matrices, mean_interval
+from clr_cli.format import Scale, loss, moment, number, value
+from clr_cli.records import KNOWN, Metric
+from clr_cli.report.figures.epochs import axis_of, curves, mean_interval
 from clr_cli.report.figures.style import Curve
+from clr_cli.report.tables import clock_of, main_times
 
 if TYPE_CHECKING:
     from clr_cli.records import RunRecord
@@ -20,20 +23,32 @@ def captions(
     summary: Mapping[str, Any], records: Sequence[RunRecord], schedules: Mapping[str, Curve]
 ) -> dict[str, str]:
     """What to see in each figure, in words and numbers, by the figure's name."""
-    target = summary["target"]
-    return {
+    target, metric = summary["target"], Metric(**summary["metric"])
+    said = {
         "range_test": _range_test(summary["arms"]),
         "lr_schedule": _lines(_schedule(arm, *curve) for arm, curve in schedules.items()),
-        "train_loss": _final(records, "train_loss", summary),
-        "test_loss": _final(records, "test_loss", summary),
-        "test_accuracy": _final(records, "test_accuracy", summary),
-        "paired_difference": _lines(_paired(c, summary["margin"]) for c in summary["comparisons"]),
-        "time_to_target": _lines(_times(arm, summary) for arm in summary["arms"])
-        + f" The target is {target['source']}.",
-        "time_ratio": "Below 1 the schedule is sooner than the baseline, above 1 later. A band"
-        " that holds 1 leaves it undecided at that target. The dashed line is the target of the"
-        " verdict; a band needs 6 seeds.",
+        **{name: _final(records, drawn, summary) for name, drawn in drawn_metrics(metric).items()},
+        "paired_difference": _lines(_paired(c, summary) for c in summary["comparisons"]),
     }
+    if target:
+        one = "schedule" if schedules else "arm"
+        said["time_to_target"] = _lines(_times(arm, summary) for arm in summary["arms"])
+        said["time_to_target"] += f" The target is {target['source']}."
+        said["time_ratio"] = (
+            f"Below 1 the {one} is sooner than the baseline, above 1 later. A band that holds 1"
+            " leaves it undecided at that target. The dashed line is the target of the verdict; a"
+            " band needs 6 seeds."
+        )
+    return said
+
+
+def drawn_metrics(metric: Metric) -> dict[str, Metric]:
+    """The metrics that are drawn against progress where runs tell them, by their figure's name.
+
+    A figure's name is a file's name, so a metric that is not among the known ones has none in it.
+    """
+    drawn = {name: KNOWN[name] for name in ("train_loss", "test_loss")}
+    return drawn | {metric.name if metric.name in KNOWN else "metric": metric}
 
 
 def _lines(sentences: Sequence[str] | Iterator[str]) -> str:
@@ -63,29 +78,26 @@ def _schedule(arm: str, epochs: Sequence[float], rates: Sequence[float]) -> str:
     return f"{text} and ends at {end}."
 
 
-def _final(records: Sequence[RunRecord], key: str, summary: Mapping[str, Any]) -> str:
+def _final(records: Sequence[RunRecord], metric: Metric, summary: Mapping[str, Any]) -> str:
     """Final means, best first; then which mean still swings in the last quarter of training."""
-    better = 1 if key.endswith("accuracy") else -1
-    show = accuracy if better > 0 else loss
-    means = {arm: mean_interval(values)[0] for arm, values in matrices(records, key).items()}
-    final = {arm: mean[-1] for arm, mean in means.items() if math.isfinite(mean[-1])}
+    axis = axis_of(records, metric.name)
+    if axis is None:
+        return ""
+    headline = metric.name == summary["metric"]["name"]
+    show = Scale.of(summary).shown if headline else loss
+    found = curves(records, metric.name, axis)
+    final = {
+        arm: float(np.nanmean(each.final))
+        for arm, each in found.items()
+        if np.isfinite(each.final).any()
+    }
     if not final:
         return "No run reached the last epoch."
-    order = sorted(final, key=lambda arm: -better * final[arm])
-    text = "After the last epoch: " + ", ".join(f"{arm} {show(final[arm])}" for arm in order) + "."
-    if better > 0:
-        swings = {
-            arm: float(np.nanmax(late) - np.nanmin(late))
-            for arm in order
-            if len(late := means[arm][-(len(means[arm]) // 4 or 1) :]) > 2
-        }
-        if swings:
-            widest = max(swings, key=lambda arm: swings[arm])
-            calmest = min(swings, key=lambda arm: swings[arm])
-            text += f" Over the last quarter of training the curve of {widest} moves by"
-            text += f" {100 * swings[widest]:.1f} points"
-            other = f", that of {calmest} by {100 * swings[calmest]:.1f}"
-            text += f"{other}." if widest != calmest else "."
+    order = sorted(final, key=lambda arm: -metric.sign * final[arm])
+    end = "After the last epoch" if axis == "epoch" else "At the end"
+    text = f"{end}: " + ", ".join(f"{arm} {show(final[arm])}" for arm in order) + "."
+    if metric.unit == "%" and axis == "epoch":
+        text += _swings({arm: mean_interval(found[arm].values)[0] for arm in order})
     for arm in summary["arms"]:
         if arm["diverged"]:
             text += f" {arm['diverged']} of {arm['n']} runs of {arm['name']} diverged: not in this"
@@ -93,14 +105,35 @@ def _final(records: Sequence[RunRecord], key: str, summary: Mapping[str, Any]) -
     return text
 
 
-def _paired(comparison: Mapping[str, Any], margin: float) -> str:
+def _swings(means: Mapping[str, NDArray[np.float64]]) -> str:
+    """How far the mean curves of fractions still move in the last quarter of training."""
+    swings = {
+        arm: float(np.nanmax(late) - np.nanmin(late))
+        for arm, mean in means.items()
+        if len(late := mean[-(len(mean) // 4 or 1) :]) > 2
+    }
+    if not swings:
+        return ""
+    widest = max(swings, key=lambda arm: swings[arm])
+    calmest = min(swings, key=lambda arm: swings[arm])
+    text = f" Over the last quarter of training the curve of {widest} moves by"
+    text += f" {100 * swings[widest]:.1f} points"
+    other = f", that of {calmest} by {100 * swings[calmest]:.1f}"
+    return text + (f"{other}." if widest != calmest else ".")
+
+
+def _paired(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     arm, baseline, n = comparison["arm"], comparison["baseline"], comparison["n"]
     low, high = (value(comparison["difference"].get(key)) for key in ("low", "high"))
     text = f"{arm} is ahead of {baseline} with {comparison['wins']} of {n} seeds"
     text += f", level with {comparison['ties']}" if comparison["ties"] else ""
     if low is None or high is None:
         return f"{text}; there are too few seeds for an interval."
-    band = f"±{number(100 * margin)} points"
+    margin, scale = summary["margin"], Scale.of(summary)
+    if margin is None:
+        place = "contains zero" if low <= 0 <= high else "leaves out zero"
+        return f"{text}; the 95 % interval {place}."
+    band = f"±{number(scale.factor * margin)}{scale.points}"
     if low > margin or high < -margin:
         place = f"lies wholly outside {band}"
     elif -margin < low and high < margin:
@@ -113,7 +146,7 @@ def _paired(comparison: Mapping[str, Any], margin: float) -> str:
 
 
 def _times(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    times = arm["time_to_target"]["iterations"]
+    times, clock = main_times(arm), clock_of(summary)
     reached = sum(time is not None for time in times["values"].values())
     n, median = len(times["values"]), value(times["median"])
     if not reached:
@@ -124,7 +157,7 @@ def _times(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     contract = summary["contract"]
     share = (
         f" ({100 * median / contract['iterations']:.0f} % of the run)"
-        if contract.get("iterations")
+        if contract.get("iterations") and clock == "iterations"
         else ""
     )
-    return f"{arm['name']} held it after a median of {count(median)} iterations{share}{misses}."
+    return f"{arm['name']} held it after a median of {moment(median)} {clock}{share}{misses}."

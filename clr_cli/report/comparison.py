@@ -18,32 +18,37 @@ from matplotlib.figure import Figure
 
 from clr_cli import schedules
 from clr_cli.errors import InputError
+from clr_cli.format import Scale
 from clr_cli.paths import RUNS, SUMMARY
-from clr_cli.records import RunRecord, Summary, read
+from clr_cli.records import KNOWN, Metric, RunRecord, Summary, read
 from clr_cli.report import page
-from clr_cli.report.captions import captions
+from clr_cli.report.captions import captions, drawn_metrics
 from clr_cli.report.figures import comparison as plots
+from clr_cli.report.figures.epochs import axis_of
 from clr_cli.report.figures.style import Curve, Size
 from clr_cli.report.tables import (
+    CLOCKS,
+    Table,
     certainty_table,
+    clock_of,
     contract_rows,
     costs_table,
     further_table,
+    main_times,
+    name_of,
     results_table,
+    rows_are,
     seeds_table,
     tuning_table,
 )
 
+# Of a run of our own; a run from elsewhere has fewer, and may have others.
 COLUMNS = (
     "epoch",
     "iteration",
+    "seconds",
     "lr",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "test_loss",
-    "test_accuracy",
+    *KNOWN,
     "train_seconds",
     "eval_seconds",
 )
@@ -57,15 +62,20 @@ REMEDY = "run the same clr compare again to write it anew (finished runs are kep
 def write_runs_csv(records: Iterable[RunRecord]) -> str:
     """All runs as tidy CSV: a row per arm, seed and epoch, after the columns arm, seed, status.
 
-    A run without any epoch keeps a row with empty metrics. Numbers are written in full, so
-    `read_runs_csv` gives the same records back, without their `result`.
+    The columns are those that any run knows. A run without any row keeps one with empty metrics.
+    Numbers are written in full, so `read_runs_csv` gives the same records back, without their
+    `result`.
     """
+    records = list(records)
+    known = {column for record in records for row in record.epochs for column in row}
+    columns = [column for column in COLUMNS if column in known]
+    columns += sorted(known - set(COLUMNS))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["arm", "seed", "status", *COLUMNS])
+    writer.writerow(["arm", "seed", "status", *columns])
     for record in records:
         for row in record.epochs or [{}]:
-            metrics = [row.get(column, "") for column in COLUMNS]
+            metrics = [row.get(column, "") for column in columns]
             writer.writerow([record.arm, record.seed, record.status, *metrics])
     return buffer.getvalue()
 
@@ -74,18 +84,20 @@ def read_runs_csv(text: str) -> list[RunRecord]:
     """The records of `write_runs_csv`; ValueError or KeyError for another text."""
     runs: dict[tuple[str, int, str], list[dict[str, float]]] = {}
     reader = csv.DictReader(io.StringIO(text))
-    missing = {"arm", "seed", "status", *COLUMNS} - set(reader.fieldnames or ())
+    columns = list(reader.fieldnames or ())
+    missing = {"arm", "seed", "status"} - set(columns)
     if missing:
         raise ValueError(f"runs.csv has no column {sorted(missing)[0]}")
     for row in reader:
-        epochs = runs.setdefault((row["arm"], int(row["seed"]), row["status"]), [])
-        if row["epoch"]:
-            if not 1 <= int(row["epoch"]) <= MOST_EPOCHS:
+        rows = runs.setdefault((row["arm"], int(row["seed"]), row["status"]), [])
+        found = {key: _number(row[key]) for key in columns[3:] if row.get(key)}
+        if found:
+            if not 1 <= int(found.get("epoch", 1)) <= MOST_EPOCHS:
                 raise ValueError(f"epoch {row['epoch']}")
-            epochs.append({key: _number(row[key]) for key in COLUMNS if row.get(key)})
+            rows.append(found)
     return [
-        RunRecord(arm=arm, seed=seed, status=status, epochs=epochs, result={})  # type: ignore[arg-type]
-        for (arm, seed, status), epochs in runs.items()
+        RunRecord(arm=arm, seed=seed, status=status, epochs=rows, result={})  # type: ignore[arg-type]
+        for (arm, seed, status), rows in runs.items()
     ]
 
 
@@ -114,6 +126,9 @@ def load(folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
     for comparison in summary["comparisons"]:
         if comparison["arm"] not in arms or comparison["baseline"] not in known:
             raise InputError("a comparison of an arm that is not there", source=folder / SUMMARY)
+    name = summary["metric"]["name"]
+    if any(r.status == "finished" and not any(name in row for row in r.epochs) for r in records):
+        raise InputError(f"a finished run without {name}; {REMEDY}", source=folder / RUNS)
     try:
         schedule_curves(summary)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
@@ -134,10 +149,12 @@ def schedule_curves(summary: Mapping[str, Any]) -> tuple[dict[str, Curve], dict[
     Only arms that cycle the momentum are in the second.
     """
     contract = summary["contract"]
-    total, epochs = int(contract["iterations"]), int(contract["epochs"])
-    per_epoch = max(1, round(total / epochs))
     rates: dict[str, Curve] = {}
     momenta: dict[str, Curve] = {}
+    if contract.get("iterations") is None or contract.get("epochs") is None:
+        return rates, momenta
+    total, epochs = int(contract["iterations"]), int(contract["epochs"])
+    per_epoch = max(1, round(total / epochs))
     for arm in summary["arms"]:
         if not arm["schedule"]:  # no run of it has an answer
             continue
@@ -171,28 +188,52 @@ def figures(
     size: Size | None = None,
 ) -> dict[str, Figure]:
     """The report's figures by name, in the page's order; `size` (inches) is that of each."""
-    baseline = summary["baseline"]
+    baseline, kind = summary["baseline"], rows_are(summary)
+    metric, scale = Metric(**summary["metric"]), Scale.of(summary)
     wide = {} if size is None else {"size": size}
     made = {} if range_test is None else {"range_test": range_test}
     rates, momenta = schedule_curves(summary)
-    made["lr_schedule"] = plots.lr_schedule(rates, momentum=momenta, baseline=baseline, size=size)
-    for key in ("train_loss", "test_loss", "test_accuracy"):
-        made[key] = plots.epoch_curves(records, key, baseline=baseline, **wide)
-    if summary["comparisons"]:
-        made["paired_difference"] = plots.paired_difference(
-            summary["comparisons"], margin=summary["margin"], size=size
+    if rates:
+        made["lr_schedule"] = plots.lr_schedule(
+            rates, momentum=momenta, baseline=baseline, size=size
         )
+    for name, drawn in drawn_metrics(metric).items():
+        axis = axis_of(records, drawn.name)
+        if axis is not None:
+            own = scale if drawn == metric else None
+            made[name] = plots.epoch_curves(
+                records, drawn, axis=axis, scale=own, baseline=baseline, **wide
+            )
+    if summary["comparisons"]:
+        made["paired_difference"] = plots.difference(
+            summary["comparisons"],
+            metric,
+            scale,
+            margin=summary["margin"],
+            rows_are=kind,
+            size=size,
+        )
+    target = summary["target"]
+    if target is None:
+        return made
+    unit, watched = (
+        CLOCKS[clock_of(summary)],
+        Metric(**{**metric.plain(), "name": target["metric"]}),
+    )
     made["time_to_target"] = plots.time_to_target(
-        {arm["name"]: arm["time_to_target"]["iterations"]["values"] for arm in summary["arms"]},
-        target=summary["target"]["value"],
+        {arm["name"]: main_times(arm)["values"] for arm in summary["arms"]},
+        goal=f"{watched.label} holds {scale.shown(target['value'])}",
         baseline=baseline,
-        limit=summary["contract"].get("iterations"),
+        limit=summary["contract"].get("iterations") if unit == "Iterations" else None,
+        unit=unit,
+        rows_are=kind,
         size=size,
     )
     curves = {c["arm"]: c["ratios"] for c in summary["comparisons"] if len(c["ratios"]) > 1}
     if curves:
-        target = summary["target"]["value"]
-        made["time_ratio"] = plots.time_ratio(curves, target=target, baseline=baseline, size=size)
+        made["time_ratio"] = plots.time_ratio(
+            curves, watched, scale, target=target["value"], unit=unit, baseline=baseline, size=size
+        )
     return made
 
 
@@ -219,30 +260,35 @@ def markdown(summary: Mapping[str, Any]) -> str:
     """The verdict, the tables and the contract, as GitHub reads them."""
     header, rows = seeds_table(summary)
     arms = len(summary["arms"])
-    named = [header[0], *(f"{a}: accuracy" for a in header[1 : arms + 1])]
-    named += [f"{a}: iterations" for a in header[arms + 1 :]]
+    value, unit = name_of(summary), CLOCKS[clock_of(summary)].lower()
+    if summary["metric"]["name"] == "test_accuracy":
+        value = "accuracy"
+    named = [header[0], *(f"{a}: {value}" for a in header[1 : arms + 1])]
+    named += [f"{a}: {unit}" for a in header[arms + 1 :]]
     sentences = [c["sentence"] for c in summary["comparisons"]] or [summary["verdict"]]
     parts = [
         f"### {_plain(summary['experiment'])}",
         "\n".join(f"- **{_plain(sentence)}**" for sentence in sentences),
         _plain(summary["scope"]),
-        _markdown_table(*results_table(summary)),
+        _markdown_table(results_table(summary)),
     ]
     if summary["comparisons"]:
-        parts.append(_markdown_table(*certainty_table(summary)))
-        parts.append(_markdown_table(*further_table(summary)))
+        parts.append(_markdown_table(certainty_table(summary)))
+        parts.append(_markdown_table(further_table(summary)))
     parts.append("\n".join(f"- {_plain(k)}: {_plain(v)}" for k, v in contract_rows(summary)))
     if summary["tuning"]:
-        parts.append(_markdown_table(*tuning_table(summary)))
-    parts += [_markdown_table(named, rows), _markdown_table(*costs_table(summary))]
-    return "\n\n".join(parts) + "\n"
+        parts.append(_markdown_table(tuning_table(summary)))
+    parts += [_markdown_table((named, rows)), _markdown_table(costs_table(summary))]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, [":--", *["--:"] * (len(header) - 1)]]
+def _markdown_table(table: Table | None) -> str:
+    if table is None:
+        return ""
+    header, rows = table
     cells = [
         [_plain(cell) for cell in header],
-        lines[1],
+        [":--", *["--:"] * (len(header) - 1)],
         *([_plain(c) for c in row] for row in rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)

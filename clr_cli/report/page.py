@@ -16,15 +16,22 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from clr_cli import format as words
+from clr_cli.format import Scale
+from clr_cli.records import KNOWN
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.style import THEME, arm_colors
 from clr_cli.report.tables import (
+    CLOCKS,
+    certainty_lead,
     certainty_table,
+    clock_of,
     contract_rows,
     costs_table,
     further_table,
     median_time,
+    name_of,
     results_table,
+    rows_are,
     seeds_table,
     tuning_table,
     verdict,
@@ -33,9 +40,7 @@ from clr_cli.report.tables import (
 TITLES = {
     "range_test": "Range test",
     "lr_schedule": "Learning rate",
-    "train_loss": "Training loss",
-    "test_loss": "Test loss",
-    "test_accuracy": "Test accuracy",
+    **{name: metric.label.capitalize() for name, metric in KNOWN.items()},
     "paired_difference": "Paired difference",
     "time_to_target": "Time to target",
     "time_ratio": "Time to target, relative to the baseline",
@@ -61,11 +66,13 @@ def html(
     names = [arm["name"] for arm in arms]
     rows = contract_rows(summary)
     middle = (len(rows) + 1) // 2
+    titles = TITLES | {"metric": name_of(summary)}
     drawn = []
     for k, (key, figure) in enumerate(figures.items(), 1):
-        title, text = TITLES.get(key, key), captions.get(key, "")
+        title, text = titles.get(key, key), captions.get(key, "")
         drawn.append((title, text, Markup(inline_svg(figure, f"f{k}", f"{title}. {text}"))))
-    comparisons = summary["comparisons"]
+    comparisons, main = summary["comparisons"], summary["metric"]["name"]
+    certainty = certainty_table(summary) if comparisons else None
     return template.render(
         summary=summary,
         names=names,
@@ -75,14 +82,18 @@ def html(
         claims=[(c["verdict"], verdict(c), c["sentence"]) for c in comparisons]
         or [("", "", summary["verdict"])],
         results=results_table(summary),
-        certainty=certainty_table(summary) if comparisons else None,
+        certainty=certainty,
+        certainty_lead=certainty and certainty_lead(certainty),
         further=further_table(summary) if comparisons else None,
         figures=drawn,
         controlled=[rows[:middle], rows[middle:]],
         tuning=tuning_table(summary) if summary["tuning"] else None,
         seeds=seeds_table(summary),
-        foot=[words.accuracy(arm["test_accuracy"]["mean"]) for arm in arms]
-        + [median_time(arm) for arm in arms],
+        foot=[Scale.of(summary).shown(arm["metrics"][main]["mean"]) for arm in arms]
+        + [median_time(arm) for arm in arms if summary["target"]],
+        metric=name_of(summary),
+        clock=CLOCKS[clock_of(summary)],
+        rows_are=rows_are(summary),
         costs=costs_table(summary),
         reproduce=[text.strip() for text in (command, config) if text.strip()],
         version=(summary["contract"].get("versions") or {}).get("clr", ""),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from clr_cli import format as words
-from clr_cli.format import number
+from clr_cli.format import Scale, number
+from clr_cli.records import KNOWN, Metric
 
 VERDICTS = {
     "no_difference": "no detectable difference",
@@ -29,38 +30,58 @@ _CONTRACT = {
 }
 
 Table = tuple[list[str], list[list[str]]]  # header and rows of plain text; the arm comes first
+CLOCKS = {"iterations": "Iterations", "seconds": "Seconds"}
+
+
+def rows_are(summary: Mapping[str, Any]) -> str:
+    """What a row of a table is: a schedule, where the arms have one."""
+    return "Schedule" if any(arm["schedule"] for arm in summary["arms"]) else "Arm"
+
+
+def name_of(summary: Mapping[str, Any]) -> str:
+    """The metric that is compared, as a heading."""
+    label = Metric(**summary["metric"]).label
+    return label[:1].upper() + label[1:]
+
+
+def _known(header: list[str], rows: list[list[str]]) -> Table:
+    """Without the columns in which nothing is known."""
+    kept = [k for k in range(len(header)) if not k or any(row[k] != words.NONE for row in rows)]
+    return [header[k] for k in kept], [[row[k] for k in kept] for row in rows]
 
 
 def results_table(summary: Mapping[str, Any]) -> Table:
     """Per arm: what came out; and against the baseline, where it is not the baseline itself."""
     against = {c["arm"]: c for c in summary["comparisons"]}
-    holm = len(against) > 1
-    header = ["Schedule", "Runs", "Test accuracy", "Test loss", "Difference (points) [95 %]"]
-    header += [
-        "p (Holm)" if holm else "p",
-        "Wins / ties / losses",
-        "Iterations to target",
-        "Verdict",
-    ]
+    holm, scale, main = len(against) > 1, Scale.of(summary), summary["metric"]["name"]
+    unit = f" ({scale.points.strip()})" if scale.points else ""
+    beside = [name for name in ("test_loss",) if name != main]
+    header = [rows_are(summary), "Runs", name_of(summary)]
+    header += [KNOWN[name].label.capitalize() for name in beside]
+    header += [f"Difference{unit} [95 %]", "p (Holm)" if holm else "p", "Wins / ties / losses"]
+    header += [f"{CLOCKS[clock_of(summary)]} to target", "Verdict"]
     rows = []
     for arm in summary["arms"]:
         other = against.get(arm["name"])
         lost = [f"{arm[key]} {key}" for key in ("diverged", "failed") if arm.get(key)]
-        row = [arm["name"], ", ".join([str(arm["n"]), *lost]), words.spread(arm["test_accuracy"])]
-        infinite = arm["diverged"] and arm["test_loss"]["mean"] is None
-        row.append(words.loss("inf" if infinite else arm["test_loss"]["mean"]))
+        row = [arm["name"], ", ".join([str(arm["n"]), *lost]), scale.spread(arm["metrics"][main])]
+        for name in beside:
+            found = arm["metrics"].get(name, {})
+            infinite = found and arm["diverged"] and found["mean"] is None
+            row.append(words.loss("inf" if infinite else found.get("mean")))
         if other is None:
             row += [words.NONE, words.NONE, words.NONE]
         else:
+            counts = [other[key] for key in ("wins", "ties", "losses")]
             row += [
-                words.difference(other["difference"]),
+                scale.difference(other["difference"]),
                 words.p_value(other["p_holm" if holm else "p"]),
+                words.NONE if counts[0] is None else " / ".join(map(str, counts)),
             ]
-            row += [f"{other['wins']} / {other['ties']} / {other['losses']}"]
         row += [median_time(arm)]
         row += ["baseline" if other is None else verdict(other)]
         rows.append(row)
-    return header, rows
+    return _known(header, rows)
 
 
 def _failed(arm: Mapping[str, Any]) -> str:
@@ -72,14 +93,25 @@ def _failed(arm: Mapping[str, Any]) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
+# What the columns of `certainty_table` mean, by the beginnings of their headings.
+EXPLAINED = {
+    "Failed to train": "Failed to train: how many runs, and how large the true share may be"
+    " (one-sided 95 %).",
+    "P(better)": "P(better): how often a run is better than the baseline's of the same seed.",
+    "Smallest detectable": "Smallest detectable: the true difference that this many runs find with"
+    " 80 % power.",
+    "Seeds to show": "Seeds to show: how many would find a true difference of that size, with 80 %"
+    " power.",
+}
+
+
 def certainty_table(summary: Mapping[str, Any]) -> Table:
     """Per arm: how often it fails, how sure its difference is, and what more seeds could show."""
-    header = ["Schedule", "Failed to train", "P(better) [95 %]", "Smallest detectable"]
-    header += [
-        f"Seeds to show {number(100 * (summary['detect'] or summary['margin']))} points",
-        "Time to target, × baseline [95 %]",
-        "The same in seconds",
-    ]
+    scale, wanted = Scale.of(summary), summary["detect"] or summary["margin"]
+    header = [rows_are(summary), "Failed to train", "P(better) [95 %]", "Smallest detectable"]
+    header += [f"Seeds to show {number((wanted or 0) * scale.factor)}{scale.points}"]
+    header += ["Time to target, × baseline [95 %]", "The same in seconds"]
+    main = clock_of(summary)
     against = {c["arm"]: c for c in summary["comparisons"]}
     rows = []
     for arm in summary["arms"]:
@@ -90,58 +122,86 @@ def certainty_table(summary: Mapping[str, Any]) -> Table:
         chance = [words.value((c["superiority"] or {}).get(k)) for k in ("estimate", "low", "high")]
         texts = [words.NONE if x is None else f"{x:.2f}" for x in chance]
         smallest = words.value(c["smallest_detectable"])
-        time = c["time_to_target"]
+        times = (c["time_to_target"] or {}).get("clocks", {})
         rows.append(
             [
                 arm["name"],
                 _failed(arm),
                 f"{texts[0]} [{texts[1]}, {texts[2]}]" if chance[0] is not None else words.NONE,
-                words.NONE if smallest is None else f"{100 * smallest:.2f} points",
+                words.NONE if smallest is None else scale.bare(smallest) + scale.points,
                 words.count(c["seeds_needed"]),
-                words.ratio(time),
-                words.ratio(time.get("seconds")),
+                words.ratio(times.get(main)),
+                words.NONE if main == "seconds" else words.ratio(times.get("seconds")),
             ]
         )
-    return header, rows
+    return _known(header, rows)
 
 
-def further_table(summary: Mapping[str, Any]) -> Table:
+def certainty_lead(table: Table) -> str:
+    """What the columns of a `certainty_table` mean."""
+    said = [
+        text
+        for start, text in EXPLAINED.items()
+        if any(cell.startswith(start) for cell in table[0])
+    ]
+    several = " Intervals are per arm; the verdict corrects for several arms."
+    return " ".join(said) + (several if len(table[1]) > 2 else "")
+
+
+def further_table(summary: Mapping[str, Any]) -> Table | None:
     """Per arm: the difference with test images drawn too, and at each run's best epoch."""
-    header = ["Schedule", "Over seeds and test images [95 %]", "Error from seeds / images"]
+    scale = Scale.of(summary)
+    header = [rows_are(summary), "Over seeds and test images [95 %]", "Error from seeds / images"]
     header += ["At each run's best validation epoch [95 %]"]
     rows = []
     for c in summary["comparisons"]:
         drawn, best = c["images"], c["best_epoch"]
         errors = words.NONE
         if drawn is not None:
-            errors = " / ".join(f"{100 * drawn[k]:.2f}" for k in ("seeds_error", "images_error"))
-            errors += " points"
+            errors = " / ".join(scale.bare(drawn[k]) for k in ("seeds_error", "images_error"))
+            errors += scale.points
         with_mean = {**(drawn or {}), "mean": c["difference"]["mean"] if drawn else None}
-        rows.append([c["arm"], words.difference(with_mean), errors, words.difference(best or {})])
-    return header, rows
+        rows.append([c["arm"], scale.difference(with_mean), errors, scale.difference(best or {})])
+    made = _known(header, rows)
+    return made if len(made[0]) > 1 else None
 
 
 def seeds_table(summary: Mapping[str, Any]) -> Table:
-    """Per seed: each arm's final test accuracy, then its iterations to the target."""
-    arms = summary["arms"]
-    seeds = list(dict.fromkeys(s for arm in arms for s in arm["test_accuracy"]["values"]))
+    """Per seed: each arm's value at the end, then its time to the target if there is one."""
+    arms, scale, main = summary["arms"], Scale.of(summary), summary["metric"]["name"]
+    seeds = list(dict.fromkeys(s for arm in arms for s in arm["metrics"][main]["values"]))
     names = [arm["name"] for arm in arms]
-    header = ["Seed", *names, *names]
+    header = ["Seed" if summary["design"] == "paired" else "Run", *names]
+    header += names if summary["target"] else []
     rows = []
     for seed in seeds:
         row = [seed]
         row += [
             "diverged"
             if seed in map(str, arm["diverged_seeds"])
-            else words.accuracy(arm["test_accuracy"]["values"].get(seed))
+            else scale.shown(arm["metrics"][main]["values"].get(seed))
             for arm in arms
         ]
-        for arm in arms:
-            times = arm["time_to_target"]["iterations"]["values"]
+        for arm in arms if summary["target"] else []:
+            times = main_times(arm)["values"]
             missed = "missed" if seed in times else words.NONE
-            row.append(missed if times.get(seed) is None else words.count(times[seed]))
+            row.append(missed if times.get(seed) is None else words.moment(times[seed]))
         rows.append(row)
     return header, rows
+
+
+def clock_of(summary: Mapping[str, Any]) -> str:
+    """What the times to target of a summary are counted in first."""
+    for arm in summary["arms"]:
+        for clock in (arm["time_to_target"] or {}).get("clocks", {}):
+            return str(clock)
+    return "iterations"
+
+
+def main_times(arm: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An arm's times to target on the first clock."""
+    clocks = (arm["time_to_target"] or {}).get("clocks", {})
+    return next(iter(clocks.values()), {"values": {}, "median": None})
 
 
 def tuning_table(summary: Mapping[str, Any]) -> Table:
@@ -165,9 +225,11 @@ def tuning_table(summary: Mapping[str, Any]) -> Table:
     return ["Schedule", "Chosen", "Good rates", *(number(rate) for rate in rates)], rows
 
 
-def costs_table(summary: Mapping[str, Any]) -> Table:
+def costs_table(summary: Mapping[str, Any]) -> Table | None:
     """Per arm: the seconds that its runs, its tuning and the range test it used have cost."""
-    header = ["Schedule", "Runs", "Training", "Tuning", "Range test", "Together"]
+    if any(arm["cost"] is None for arm in summary["arms"]):
+        return None
+    header = [rows_are(summary), "Runs", "Training", "Tuning", "Range test", "Together"]
     rows = []
     for arm in summary["arms"]:
         parts = [arm["cost"].get(f"{k}_seconds") for k in ("train", "tuning", "range_test")]
@@ -185,7 +247,7 @@ def costs_table(summary: Mapping[str, Any]) -> Table:
 def contract_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What differs and what was equal, as (label, text)."""
     contract = summary["contract"]
-    rows = [("Differs", str(contract.get("varied", "")))]
+    rows = [("Results", contract.get("source") or ""), ("Differs", contract.get("varied", ""))]
     rows += [("Differs too", text) for text in contract.get("also_differs") or []]
     rows += [(arm["name"], _schedule(arm["schedule"])) for arm in summary["arms"]]
     sizes = [
@@ -199,8 +261,12 @@ def contract_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             raw = contract[key]
             rows.append((label, f"{raw:,}" if isinstance(raw, int) else str(raw)))
     rows.append(("Seeds", _seeds(summary)))
-    rows.append(("Target", str(summary["target"]["source"])))
-    rows.append(("Margin", f"±{number(100 * summary['margin'])} points count as equal"))
+    if summary["target"]:
+        rows.append(("Target", str(summary["target"]["source"])))
+    if summary["margin"]:
+        scale = Scale.of(summary)
+        size = number(summary["margin"] * scale.factor)
+        rows.append(("Margin", f"±{size}{scale.points} count as equal"))
     versions = contract.get("versions") or {}
     rows.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return [(label, text) for label, text in rows if text]
@@ -208,7 +274,7 @@ def contract_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _seeds(summary: Mapping[str, Any]) -> str:
     """How the seeds were chosen, and which rule therefore spoke."""
-    seeds = list(summary["arms"][0]["test_accuracy"]["values"])
+    seeds = list(summary["arms"][0]["metrics"][summary["metric"]["name"]]["values"])
     counts = ", ".join(str(n) for n in summary["looks"])
     if summary["rule"] == "sequential":
         return f"added after looking (at {counts} seeds); 5 % false claims are spent over the looks"
@@ -229,11 +295,13 @@ def _schedule(schedule: Mapping[str, Any]) -> str:
 
 
 def median_time(arm: Mapping[str, Any]) -> str:
-    """The median iterations to the target, with the number of runs that reached it if not all."""
-    times = arm["time_to_target"]["iterations"]
+    """The median time to the target, with the number of runs that reached it if not all."""
+    if arm["time_to_target"] is None:
+        return words.NONE
+    times = main_times(arm)
     n = len(times["values"])
     reached = sum(time is not None for time in times["values"].values())
-    median = words.count(times["median"]) if words.value(times["median"]) is not None else "missed"
+    median = words.moment(times["median"]) if words.value(times["median"]) is not None else "missed"
     median = "missed" if median == "∞" else median
     return median if reached == n else f"{median} ({reached} of {n})"
 

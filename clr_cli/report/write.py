@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
 from clr_cli.paths import MARKDOWN, PAGE, RUNS, SUMMARY, range_test_of
-from clr_cli.records import RunRecord
+from clr_cli.records import KNOWN, RunRecord
 from clr_cli.report import comparison as report
 from clr_cli.report import range_test as range_report
 from clr_cli.report.figures import comparison as plots
@@ -68,7 +68,7 @@ def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Pa
     figures = {"lr_schedule": plots.lr_schedule({record.arm: rates}, momentum=momenta)}
     if record.epochs:
         for key in ("train_loss", "test_loss", "test_accuracy"):
-            figures[key] = plots.epoch_curves([record], key)
+            figures[key] = plots.epoch_curves([record], KNOWN[key])
     write_atomic(directory / "metrics.csv", report.write_runs_csv([record]))
     return [directory / "metrics.csv", *_save(figures, directory, FORMATS)]
 

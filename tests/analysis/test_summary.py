@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clr_cli.analysis.summary import summarize
-from clr_cli.records import RunRecord
+from clr_cli.records import Metric, RunRecord
 
 CONTEXT = {"dataset": "svhn", "model": "cnn", "epochs": 4, "device": "cpu"}
 TRIALS = [{"value": 0.1, "val_accuracy": 0.9}]
@@ -77,8 +77,8 @@ def test_better_in_numbers_and_words():
     )
     assert (comparison["wins"], comparison["ties"], comparison["losses"]) == (6, 0, 0)
     assert comparison["p"] == comparison["p_holm"] == pytest.approx(1 / 32)
-    assert comparison["time_to_target"]["ratio"] == 0.5
-    assert comparison["time_to_target"]["seconds"]["ratio"] == 0.5
+    assert comparison["time_to_target"]["clocks"]["iterations"]["ratio"] == 0.5
+    assert comparison["time_to_target"]["clocks"]["seconds"]["ratio"] == 0.5
     assert summary["verdict"] == comparison["sentence"]
     assert comparison["sentence"].startswith(
         "clr is better than constant by 1.07 points of test accuracy (95 % interval 0.9"
@@ -105,7 +105,7 @@ def test_same_schedule_under_two_names():
     assert (difference["mean"], difference["low"], difference["high"]) == (0.0, 0.0, 0.0)
     assert comparison["p"] == 1.0
     assert comparison["superiority"]["estimate"] == 0.5
-    assert comparison["time_to_target"]["ratio"] == 1.0
+    assert comparison["time_to_target"]["clocks"]["iterations"]["ratio"] == 1.0
     assert summary["verdict"] == (
         "copy and constant are identical: every number is the same in all of 6 paired seeds."
     )
@@ -181,9 +181,9 @@ def test_a_run_that_diverged_is_a_result_of_its_own():
     clr = summary["arms"][1]
     assert (clr["n"], clr["diverged"], clr["diverged_seeds"]) == (7, 1, [6])
     assert clr["failing"] == {"count": 1, "runs": 7, "high": pytest.approx(0.5207, abs=1e-3)}
-    assert clr["test_accuracy"]["values"]["6"] is None
-    assert clr["test_accuracy"]["mean"] == pytest.approx(np.mean(BETTER))
-    assert clr["time_to_target"]["iterations"]["values"]["6"] is None
+    assert clr["metrics"]["test_accuracy"]["values"]["6"] is None
+    assert clr["metrics"]["test_accuracy"]["mean"] == pytest.approx(np.mean(BETTER))
+    assert clr["time_to_target"]["clocks"]["iterations"]["values"]["6"] is None
     assert clr["time_to_target"]["reached"] == 6
     (comparison,) = summary["comparisons"]
     assert (comparison["n"], comparison["unpaired_seeds"]) == (6, [6])
@@ -241,12 +241,12 @@ def test_missed_targets_are_counted_in_words():
     never = [run("constant", seed, value) for seed, value in enumerate(BASE)]
     summary = compare(never, arm("clr", BETTER), target=0.907)
     (comparison,) = summary["comparisons"]
-    assert comparison["time_to_target"]["ratio"] == 0
+    assert comparison["time_to_target"]["clocks"]["iterations"]["ratio"] == 0
     assert comparison["time_to_target"]["reached"] == {"arm": 6, "baseline": 0}
     assert "held in 6 of 6 runs, the baseline's in 0" in comparison["sentence"]
-    assert summary["arms"][0]["time_to_target"]["iterations"]["median"] is None
+    assert summary["arms"][0]["time_to_target"]["clocks"]["iterations"]["median"] is None
     both = compare(never, arm("clr", BETTER), target=0.99)["comparisons"][0]
-    assert both["time_to_target"]["ratio"] is None
+    assert both["time_to_target"]["clocks"]["iterations"]["ratio"] is None
     assert "held in 0 of 6 runs, the baseline's in 0" in both["sentence"]
 
 
@@ -262,7 +262,7 @@ def test_a_ratio_made_of_misses_is_not_a_time():
         ]
 
     few = compare(group("constant", 3), group("clr", 2), target=0.9)["comparisons"][0]
-    assert few["time_to_target"]["ratio"] == 1
+    assert few["time_to_target"]["clocks"]["iterations"]["ratio"] == 1
     assert "times the iterations" not in few["sentence"]
     assert "was held in 2 of 6 runs, the baseline's in 3." in few["sentence"]
     most = compare(group("constant", 6), group("clr", 5), target=0.9)["comparisons"][0]
@@ -307,7 +307,7 @@ def test_a_run_whose_loss_is_infinite_is_summarized():
     runs = arm("clr", BETTER)
     runs[0].result["final"]["test_loss"] = math.inf
     summary = compare(arm("constant", BASE), runs)
-    assert summary["arms"][1]["test_loss"]["values"]["0"] is None
+    assert summary["arms"][1]["metrics"]["test_loss"]["values"]["0"] is None
     assert summary["comparisons"][0]["verdict"] == "better"
 
 
@@ -351,3 +351,80 @@ def test_the_first_screen_says_whether_runs_failed():
     assert whole["scope"].startswith("No run failed. One data set")
     lost = [*arm("clr", BETTER)[:-1], run("clr", 5, 0.1, status="diverged")]
     assert "No run failed" not in compare(arm("constant", BASE), lost)["scope"]
+
+
+LOSS = Metric(name="val_loss", mode="min")
+
+
+def measured(name, losses, curves=None):
+    """Runs that tell an iteration and a loss and nothing else; curves: rows before the end."""
+    return [
+        RunRecord(
+            name,
+            seed,
+            "finished",
+            [
+                {"iteration": 50 * k, "val_loss": value}
+                for k, value in enumerate([*(curves or []), loss], 1)
+            ],
+            {"final": {"val_loss": loss}},
+        )
+        for seed, loss in enumerate(losses)
+    ]
+
+
+def of_loss(*groups, **options):
+    options = {"margin": None, "metric": LOSS, "baseline": "adam", **options}
+    records = [record for group in groups for record in group]
+    return summarize(records, experiment="t", context={"source": "a.csv"}, **options)
+
+
+LOSSES = [3.2801, 3.2790, 3.2812, 3.2795, 3.2803, 3.2788, 3.2809]
+
+
+def test_any_metric_lower_is_better():
+    lower = [loss - gain for loss, gain in zip(LOSSES, [0.012, 0.011] * 4, strict=False)]
+    summary = of_loss(measured("adam", LOSSES, [9, 4]), measured("muon", lower, [9, 3.2]))
+    (comparison,) = summary["comparisons"]
+    assert comparison["verdict"] == "better"
+    assert comparison["difference"]["mean"] == pytest.approx(-0.0116, abs=1e-4)
+    assert (comparison["wins"], comparison["losses"]) == (7, 0)
+    assert comparison["sentence"].startswith(
+        "muon is better than adam: validation loss lower by 0.01157 (95 % interval 0.011"
+    )
+    assert (
+        "target validation loss 3.2798 was held in 7 of 7 runs, the baseline's in 3"
+        in summary["verdict"]
+    )
+    assert summary["arms"][1]["cost"] is None
+    assert set(summary["arms"][1]["metrics"]) == {"val_loss"}
+    assert list(summary["arms"][1]["time_to_target"]["clocks"]) == ["iterations"]
+    assert comparison["seeds_needed"] is comparison["best_epoch"] is None
+    turned = of_loss(measured("adam", lower), measured("muon", LOSSES))
+    assert turned["comparisons"][0]["verdict"] == "worse"
+    assert "validation loss higher by 0.0" in turned["verdict"]
+    near = of_loss(
+        measured("adam", LOSSES),
+        measured("muon", [loss + 1e-5 * (-1) ** k for k, loss in enumerate(LOSSES)]),
+        margin=0.001,
+    )
+    assert "equivalent within 0.00100 of validation loss: difference 0.0" in near["verdict"]
+
+
+def test_finals_alone_have_no_target_and_need_no_rows():
+    finals = [
+        RunRecord(arm, seed, "finished", [{"val_loss": loss + gain}], {"final": {"val_loss": loss}})
+        for arm, gain in (("adam", 0.0), ("muon", 0.1))
+        for seed, loss in enumerate(LOSSES)
+    ]
+    summary = of_loss(finals)
+    assert summary["target"] is None
+    assert summary["comparisons"][0]["time_to_target"] is None
+    assert summary["arms"][0]["time_to_target"] is None
+
+
+def test_a_baseline_that_mostly_diverged_sets_no_target():
+    lost = [RunRecord("adam", seed, "diverged", [], {}) for seed in range(6)]
+    summary = of_loss(lost, measured("muon", LOSSES))
+    assert summary["target"] is None
+    assert "6 of 6 runs of adam" in summary["verdict"]

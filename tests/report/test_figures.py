@@ -14,7 +14,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from clr_cli import schedules
-from clr_cli.records import RunRecord
+from clr_cli.format import Scale
+from clr_cli.records import KNOWN, TEST_ACCURACY, RunRecord
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.style import NEUTRAL, THEME, arm_looks, spread_apart
 
@@ -125,6 +126,7 @@ def final_label(figure: Any, arm: str) -> str:
     return found[0]
 
 
+POINTS = Scale("%", 2)
 DIFFERENCE = {
     "arm": "clr",
     "baseline": "constant",
@@ -152,25 +154,25 @@ class TestColours:
         assert len(set(arm_looks(arms, "arm0").values())) == 40
 
     def test_all_have_a_dark_counterpart(self) -> None:
-        figure = plots.epoch_curves(make_records(diverged=(("clr", 1),)), "test_loss")
+        figure = plots.epoch_curves(make_records(diverged=(("clr", 1),)), KNOWN["test_loss"])
         assert set(re.findall(r"#[0-9a-f]{6}", texts(figure))) <= set(THEME)
 
 
 class TestEpochCurves:
-    @pytest.mark.parametrize("key", plots.METRICS)
+    @pytest.mark.parametrize("key", KNOWN)
     def test_axes_are_labelled(self, key: str) -> None:
-        figure = plots.epoch_curves(make_records(), key)
-        assert labels(figure) == [("Epoch", plots.METRICS[key])]
+        figure = plots.epoch_curves(make_records(), KNOWN[key])
+        assert labels(figure) == [("Epoch", KNOWN[key].label.capitalize())]
 
     def test_the_final_label_is_the_mean_of_the_last_epoch(self) -> None:
         records = make_records()
         last = [r.epochs[-1]["test_accuracy"] for r in records if r.arm == "clr"]
-        label = final_label(plots.epoch_curves(records, "test_accuracy"), "clr")
+        label = final_label(plots.epoch_curves(records, KNOWN["test_accuracy"]), "clr")
         assert label == f"clr {100 * np.mean(last):.2f}\N{NO-BREAK SPACE}%"
 
     def test_a_diverged_run_leaves_the_mean_and_says_so(self) -> None:
         records = make_records(diverged=(("clr", 2),))
-        figure = plots.epoch_curves(records, "test_accuracy")
+        figure = plots.epoch_curves(records, KNOWN["test_accuracy"])
         last = [r.epochs[-1]["test_accuracy"] for r in records if r.arm == "clr" and r.seed != 2]
         assert f"{100 * np.mean(last):.2f}" in final_label(figure, "clr")
         assert final_label(figure, "clr").endswith("(5 of 6)")
@@ -178,7 +180,7 @@ class TestEpochCurves:
 
     @pytest.mark.parametrize(("seeds", "bands"), [(1, 0), (2, 0), (3, 1), (6, 1)])
     def test_an_interval_needs_three_seeds(self, seeds: int, bands: int) -> None:
-        figure = plots.epoch_curves(make_records(("clr",), seeds), "test_accuracy")
+        figure = plots.epoch_curves(make_records(("clr",), seeds), KNOWN["test_accuracy"])
         low, high = plots.mean_interval(np.random.default_rng(0).normal(size=(seeds, 4)))[1:]
         assert np.isfinite(high - low).all() == bool(bands)
         assert ("interval" in figure.axes[0].get_title(loc="left")) == bool(bands)
@@ -195,7 +197,7 @@ class TestEpochCurves:
     def test_an_early_accident_is_cut_off_and_named(self, key: str) -> None:
         records = make_records(epochs=40)
         records[0].epochs[0] |= {"train_loss": 5e4, "test_accuracy": 0.0}
-        ax = plots.epoch_curves(records, key).axes[0]
+        ax = plots.epoch_curves(records, KNOWN[key]).axes[0]
         low, high = ax.get_ylim()
         final = [r.epochs[-1][key] for r in records]
         assert low < min(final) <= max(final) < high
@@ -206,7 +208,7 @@ class TestEpochCurves:
         records = make_records(("clr",), 1)
         for row in records[0].epochs:
             row["test_accuracy"] = 0.90 + 0.001 * row["epoch"]
-        ax = plots.epoch_curves(records, "test_accuracy").axes[0]
+        ax = plots.epoch_curves(records, KNOWN["test_accuracy"]).axes[0]
         assert ax.get_ylim()[0] < 0.901
         assert ax.get_title(loc="left") == ""
 
@@ -222,10 +224,10 @@ class TestEpochCurves:
         ids=["nothing", "one epoch", "all diverged", "diverged at once"],
     )
     def test_thin_results_draw(self, key: str, records: list[RunRecord]) -> None:
-        assert "Epoch" in texts(plots.epoch_curves(records, key))
+        assert "Epoch" in texts(plots.epoch_curves(records, KNOWN[key]))
 
     def test_dollar_signs_stay_text(self) -> None:
-        figure = plots.epoch_curves(make_records(("a$^b$",), 1), "test_loss")
+        figure = plots.epoch_curves(make_records(("a$^b$",), 1), KNOWN["test_loss"])
         assert "a$^b$" in texts(figure)
 
 
@@ -241,9 +243,9 @@ class TestOtherFigures:
         assert to_hex(figure.axes[1].lines[0].get_color()) == colors["clr"]
 
     def test_paired_difference_is_in_points(self) -> None:
-        figure = plots.paired_difference([DIFFERENCE], margin=0.001)
+        figure = plots.difference([DIFFERENCE], TEST_ACCURACY, POINTS, margin=0.001)
         assert "constant" in labels(figure)[0][0]
-        assert labels(figure)[0][1] == "Schedule"
+        assert labels(figure)[0][1] == "Arm"
         assert "+2.00 [+1.00, +3.00]" in texts(figure)
         assert "seed 0" in texts(figure)
         assert "seed 1" not in texts(figure)
@@ -251,12 +253,14 @@ class TestOtherFigures:
     def test_paired_difference_without_an_interval(self) -> None:
         thin = DIFFERENCE | {"difference": {"mean": 0.02, "low": None, "values": {"0": 0.02}}}
         none = DIFFERENCE | {"difference": {"mean": None, "values": {}}}
-        figure = plots.paired_difference([thin, none | {"arm": "cosine"}], margin=0.001)
+        figure = plots.difference(
+            [thin, none | {"arm": "cosine"}], TEST_ACCURACY, POINTS, margin=0.001
+        )
         assert ">+2.00<" in texts(figure)
 
     def test_time_to_target_sets_misses_apart(self) -> None:
         times = {"constant": {"0": 500, "1": None}, "clr": {"0": 300, "1": 200}}
-        figure = plots.time_to_target(times, target=0.9, limit=600)
+        figure = plots.time_to_target(times, goal="it is 90 %", limit=600)
         assert "not reached" in texts(figure)
         assert "median 250" in texts(figure)
         marks = [float(line.get_xdata()[0]) for line in figure.axes[0].lines]
@@ -264,8 +268,8 @@ class TestOtherFigures:
         assert all(labels(figure)[0])
 
     def test_time_to_target_without_a_miss_or_a_hit(self) -> None:
-        assert "not reached" not in texts(plots.time_to_target({"clr": {"0": 3}}, target=0.9))
-        assert "not reached" in texts(plots.time_to_target({"clr": {"0": None}}, target=0.9))
+        assert "not reached" not in texts(plots.time_to_target({"clr": {"0": 3}}, goal="x"))
+        assert "not reached" in texts(plots.time_to_target({"clr": {"0": None}}, goal="x"))
 
 
 class TestRangeTest:
@@ -307,12 +311,12 @@ class TestRangeTest:
 class TestFiles:
     def test_svg_is_the_same_twice(self) -> None:
         first, second = (
-            plots.to_svg(plots.epoch_curves(make_records(), "test_loss")) for _ in range(2)
+            plots.to_svg(plots.epoch_curves(make_records(), KNOWN["test_loss"])) for _ in range(2)
         )
         assert first == second
 
     def test_png_has_the_size_asked_for(self) -> None:
-        figure = plots.epoch_curves(make_records(("clr",), 1), "test_loss", size=(4, 3))
+        figure = plots.epoch_curves(make_records(("clr",), 1), KNOWN["test_loss"], size=(4, 3))
         image = matplotlib.image.imread(io.BytesIO(plots.to_png(figure, dpi=100)))
         assert image.shape[:2] == (300, 400)
 

@@ -189,7 +189,7 @@ class TestMarkdown:
         summary = make_summary(make_records(FOUR))
         text = report.markdown(summary).replace("\\", "").replace("\N{NO-BREAK SPACE}", " ")
         for arm in summary["arms"]:
-            mean, sd = arm["test_accuracy"]["mean"], arm["test_accuracy"]["sd"]
+            mean, sd = (arm["metrics"]["test_accuracy"][key] for key in ("mean", "sd"))
             assert f"| {arm['name']} | 6 | {100 * mean:.2f} ± {100 * sd:.2f} % |" in text
         for c in summary["comparisons"]:
             d = c["difference"]
@@ -243,7 +243,7 @@ class TestFiles:
             ("{}", None, "no runs.csv"),
             ("{", "", "damaged"),
             ("{}", NO_RUNS, "experiment: missing; run the same clr compare again"),
-            ('{"schema": 2}', NO_RUNS, "schema: 2: the file of another version of clr"),
+            ('{"schema": 1}', NO_RUNS, "schema: 1: the file of another version of clr"),
             ("[]", NO_RUNS, "does not fit"),
             (json.dumps(make_summary(make_records())), "a,b\n1,2\n", "has no column"),
             (json.dumps(make_summary(make_records())), "", "has no column"),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from clr_cli.format import signed_points
-from clr_cli.report.figures.epochs import METRICS, epoch_curves, mean_interval
+from clr_cli.format import Scale
+from clr_cli.report.figures.epochs import epoch_curves, mean_interval
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.style import (
     BAND,
@@ -27,11 +27,11 @@ from clr_cli.report.figures.style import (
     arm_looks,
     arm_rows,
     dress,
-    epoch_axis,
     label_ends,
     new_figure,
     note_above,
     offset_text,
+    progress_axis,
     short,
     to_png,
     to_svg,
@@ -41,15 +41,16 @@ from clr_cli.report.figures.times import time_ratio, time_to_target
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from clr_cli.records import Metric
+
 __all__ = [
-    "METRICS",
     "Curve",
     "Size",
     "arm_colors",
+    "difference",
     "epoch_curves",
     "lr_schedule",
     "mean_interval",
-    "paired_difference",
     "range_test",
     "time_ratio",
     "time_to_target",
@@ -86,53 +87,64 @@ def lr_schedule(
             (c[1][-1], short(arm), looks[arm].color) for arm, c in curves.items() if len(c[1])
         ]
         label_ends(ax, labels, panel_height=size[1] / len(panels))
-    epoch_axis(axes[-1])
+    progress_axis(axes[-1])
     return figure
 
 
-def paired_difference(
-    comparisons: Sequence[Mapping[str, Any]], *, margin: float, size: Size | None = None
+def difference(
+    comparisons: Sequence[Mapping[str, Any]],
+    metric: Metric,
+    scale: Scale,
+    *,
+    margin: float | None = None,
+    rows_are: str = "Arm",
+    size: Size | None = None,
 ) -> Figure:
-    """Final test accuracy minus the baseline's, seed by seed, with mean, interval and margin.
+    """The metric at the end minus the baseline's, run by run, with mean, interval and margin.
 
-    `comparisons`: those of summary.json (fractions); drawn in points, one row per arm.
+    `comparisons`: those of summary.json; one row per arm. Fractions are drawn in points.
     """
-    rows = len(comparisons)
+    rows, factor = len(comparisons), scale.factor
     figure = new_figure(size or (SIZE[0], max(2.8, 1.5 + 0.8 * rows)))
     ax = figure.subplots()
     baseline = comparisons[0]["baseline"] if comparisons else ""
     looks = arm_looks([c["arm"] for c in comparisons] + [baseline], baseline)
-    ax.axvspan(-100 * margin, 100 * margin, color=BAND, lw=0, zorder=0)
+    if margin is not None:
+        ax.axvspan(-factor * margin, factor * margin, color=BAND, lw=0, zorder=0)
     ax.axvline(0, color=MUTED, lw=1.1, zorder=1)
     for row, comparison in enumerate(comparisons):
         color, marker = looks[comparison["arm"]]
-        difference = comparison["difference"]
-        seeds = {s: v for s, v in difference["values"].items() if v is not None}
+        found = comparison["difference"]
+        seeds = {s: v for s, v in found["values"].items() if v is not None}
         for k, (seed, value) in enumerate(seeds.items()):
             y = row - 0.38 + 0.46 * (k + 0.5) / len(seeds)
-            ax.plot([100 * value], [y], marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
+            ax.plot([factor * value], [y], marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
             if rows == 1:
-                offset_text(ax, f"seed {seed}", (100 * value, y), (7, 0), color=MUTED, fontsize=8)
+                here = (factor * value, y)
+                offset_text(ax, f"seed {seed}", here, (7, 0), color=MUTED, fontsize=8)
         for k, seed in enumerate(comparison.get("unpaired_seeds") or ()):
             _failed_pair(ax, row, k, seed)
-        mean, low, high = (difference.get(k) for k in ("mean", "low", "high"))
+        mean, low, high = (found.get(k) for k in ("mean", "low", "high"))
         if mean is None:
             continue
         y = row + 0.26
         if low is not None and high is not None:
-            ends = np.clip([100 * low, 100 * high], -100, 100)  # no difference is larger
+            ends = np.array([factor * low, factor * high])
+            if scale.unit == "%":  # no difference is larger
+                ends = ends.clip(-100, 100)
             ax.plot(ends, [y, y], color=color, lw=2.4, marker="|", ms=9, mew=2, zorder=3)
-        ax.plot([100 * mean], [y], marker, color=color, ms=8, mec=PAPER, mew=1, zorder=4)
-        text = signed_points(mean) + (
-            f" [{signed_points(low)}, {signed_points(high)}]" if low is not None else ""
-        )
-        offset_text(ax, text, (100 * mean, y), (0, -14), color=color, weight="bold")
+        ax.plot([factor * mean], [y], marker, color=color, ms=8, mec=PAPER, mew=1, zorder=4)
+        text = scale.difference(found)
+        offset_text(ax, text, (factor * mean, y), (0, -14), color=color, weight="bold")
     gap = 4 * "\N{NO-BREAK SPACE}"
-    label = f"Test accuracy minus {short(baseline)}’s (points)"
-    dress(ax, xlabel=f"← worse{gap}{label}{gap}better →", ylabel="Schedule")
+    unit = f" ({scale.points.strip()})" if scale.points else ""
+    name = metric.label[:1].upper() + metric.label[1:]
+    label = f"{name} minus {short(baseline)}’s{unit}"
+    left, right = ("worse", "better") if metric.mode == "max" else ("better", "worse")
+    dress(ax, xlabel=f"← {left}{gap}{label}{gap}{right} →", ylabel=rows_are)
     arm_rows(ax, [c["arm"] for c in comparisons], looks, bottom=0.72)
     ax.margins(x=0.12)
-    grey = f"grey: ±{100 * margin:.2g} points"
+    grey = "" if margin is None else f"grey: ±{factor * margin:.2g}{scale.points}"
     if any(comparison.get("unpaired_seeds") for comparison in comparisons):
         note_above(ax, ["small: a seed; large: mean, 95 % interval", grey, "×: a run failed"])
     else:

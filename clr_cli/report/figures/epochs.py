@@ -1,59 +1,94 @@
-"""The figures of a metric against epoch: means over seeds, their intervals, single seeds."""
+"""The figures of a metric against progress: means over runs, their intervals, single runs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy.special import stdtrit
 
-from clr_cli.format import number, percent, percent_tick
+from clr_cli.format import Scale, number, percent_tick
 from clr_cli.report.figures.style import (
     PAPER,
+    PROGRESS,
     SIZE,
     Array,
     Size,
     arm_looks,
     dress,
-    epoch_axis,
     label_ends,
     new_figure,
     note_above,
+    progress_axis,
     short,
 )
 
 if TYPE_CHECKING:
-    from clr_cli.records import RunRecord
+    from clr_cli.records import Metric, RunRecord
 
-METRICS = {
-    "train_loss": "Training loss",
-    "train_accuracy": "Training accuracy",
-    "val_loss": "Validation loss",
-    "val_accuracy": "Validation accuracy",
-    "test_loss": "Test loss",
-    "test_accuracy": "Test accuracy",
-}
+MOST_POINTS = 400  # of a curve whose runs were measured at different places
 
 
-def matrices(records: Sequence[RunRecord], key: str) -> dict[str, Array]:
-    """Per arm the values of `key`, shape (seeds, epochs); NaN where a run has no finite value.
+class Curves(NamedTuple):
+    """The runs of one arm: where they were measured, their values there, and how they ended.
 
-    An epoch whose training loss is not finite has none: its accuracy is that of broken weights.
+    values has shape (runs, points), NaN where a run has no finite value; final, (runs,), is NaN for
+    a run that did not finish.
     """
-    last = max((int(row["epoch"]) for r in records for row in r.epochs), default=1)
-    out: dict[str, list[Array]] = {}
+
+    x: Array
+    values: Array
+    final: Array
+
+
+def axis_of(records: Sequence[RunRecord], key: str) -> str | None:
+    """What the values of `key` can be drawn against: "epoch", "iteration", "seconds" or nothing."""
+    rows = [row for record in records for row in record.epochs if key in row]
+    if not rows:
+        return "epoch" if not any(record.epochs for record in records) else None
+    return next((axis for axis in PROGRESS if all(axis in row for row in rows)), None)
+
+
+def curves(records: Sequence[RunRecord], key: str, axis: str = "epoch") -> dict[str, Curves]:
+    """Per arm the values of `key` along `axis`. Epochs are the same for all arms.
+
+    Runs of an arm that were measured at different places are interpolated, each within its own
+    range. A row whose training loss is not finite has no value: it is that of broken weights.
+    """
+    runs: dict[str, list[tuple[Array, Array, float]]] = {}
     for record in records:
-        line = np.full(last, np.nan)
-        for row in record.epochs:
-            value = row.get(key, math.nan)
-            if math.isfinite(value) and math.isfinite(row.get("train_loss", value)):
-                line[int(row["epoch"]) - 1] = value
-        out.setdefault(record.arm, []).append(line)
-    return {arm: np.array(lines) for arm, lines in out.items()}
+        rows = [row for row in record.epochs if key in row and axis in row]
+        x = np.array([row[axis] for row in rows], np.float64)
+        sound = [math.isfinite(row.get("train_loss", row[key])) for row in rows]
+        values = np.where(sound, [row[key] for row in rows], np.nan) if rows else np.zeros(0)
+        values = np.where(np.isfinite(values), values, np.nan)
+        final = float(values[-1]) if rows and record.status == "finished" else math.nan
+        runs.setdefault(record.arm, []).append((x, values, final))
+    last = max((int(x[-1]) for each in runs.values() for x, *_ in each if len(x)), default=1)
+    made = {}
+    for arm, each in runs.items():
+        grid = np.arange(1.0, last + 1) if axis == "epoch" else _grid([x for x, *_ in each])
+        lines = [_on(grid, x, values) for x, values, _ in each]
+        made[arm] = Curves(grid, np.array(lines), np.array([final for *_, final in each]))
+    return made
+
+
+def _grid(places: Sequence[Array]) -> Array:
+    union = np.unique(np.concatenate([*places, np.zeros(0)]))
+    if len(union) > max(MOST_POINTS, *(len(x) for x in places)):
+        return np.linspace(union[0], union[-1], MOST_POINTS)
+    return union if len(union) else np.zeros(1)
+
+
+def _on(grid: Array, x: Array, values: Array) -> Array:
+    """A run's values on the grid: linear between its own places, NaN outside of them."""
+    if not len(x):
+        return np.full(len(grid), np.nan)
+    return np.asarray(np.interp(grid, x, values, left=np.nan, right=np.nan))
 
 
 def mean_interval(values: Array, level: float = 0.95) -> tuple[Array, Array, Array]:
@@ -72,43 +107,52 @@ def mean_interval(values: Array, level: float = 0.95) -> tuple[Array, Array, Arr
 
 
 def epoch_curves(
-    records: Sequence[RunRecord], key: str, *, baseline: str | None = None, size: Size = SIZE
+    records: Sequence[RunRecord],
+    metric: Metric,
+    *,
+    axis: str = "epoch",
+    scale: Scale | None = None,
+    baseline: str | None = None,
+    size: Size = SIZE,
 ) -> Figure:
-    """A metric of `METRICS` against epoch: mean over seeds, its 95 % interval, faint single seeds.
+    """A metric against progress: mean over runs, its 95 % interval, faint single runs.
 
-    The interval (Student's t) needs 3 seeds. A diverged run leaves the mean, with a cross at the
-    axis' bad end; the arm's label then says how many runs the last mean holds.
+    The interval (Student's t) needs 3 runs. A diverged run leaves the mean, with a cross at the
+    axis' bad end; the arm's label then says how many runs the last mean holds. `axis`: epoch,
+    iteration or seconds.
     """
-    accuracy = key.endswith("accuracy")
-    data = matrices(records, key)
+    percent = metric.unit == "%"
+    scale = scale or Scale(metric.unit, 2 if percent else 3)
+    data = curves(records, metric.name, axis)
     looks = arm_looks(list(data), baseline)
-    means = {arm: mean_interval(values) for arm, values in data.items()}
-    low, high, log, note = _view(data, {arm: m[0] for arm, m in means.items()}, accuracy)
+    means = {arm: mean_interval(found.values) for arm, found in data.items()}
+    low, high, log, note = _view(data, {arm: m[0] for arm, m in means.items()}, metric, scale)
     figure = new_figure(size)
     ax = figure.subplots()
-    dress(ax, ylabel=METRICS[key])
+    dress(ax, ylabel=metric.label[:1].upper() + metric.label[1:])
     if log:
         ax.set_yscale("log")
         subs = (1.0, 2.0, 5.0) if high / low > 30 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
         ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
         ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if accuracy else number))
+    if percent:
+        ax.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+    elif log:
+        ax.yaxis.set_major_formatter(FuncFormatter(number))
     labels = []
-    lines = sum(map(len, data.values()))
+    lines = sum(len(found.values) for found in data.values())
     faint = 0.3 * math.sqrt(16 / max(16, lines))  # many of them must not hide the means
     band = 0.6 * faint
-    for index, (arm, values) in enumerate(data.items()):
+    for index, (arm, (x, values, final)) in enumerate(data.items()):
         color, marker = looks[arm]
         mean, lower, upper = means[arm]
-        epochs = np.arange(1, values.shape[1] + 1)
         if len(values) > 1:
-            ax.plot(epochs, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
-            ax.fill_between(
-                epochs, np.maximum(lower, low / 10), upper, color=color, alpha=band, lw=0, zorder=1
-            )
-        step = max(1, len(epochs) // 7)
+            ax.plot(x, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
+            floor = np.maximum(lower, low / 10) if log else lower
+            ax.fill_between(x, floor, upper, color=color, alpha=band, lw=0, zorder=1)
+        step = max(1, len(x) // 7)
         ax.plot(
-            epochs,
+            x,
             mean,
             color=color,
             lw=1.8,
@@ -119,11 +163,12 @@ def epoch_curves(
             markevery=(index * step // max(1, len(data)), step),
             zorder=4,
         )
-        finished = np.isfinite(values[:, -1])
+        finished = np.isfinite(final)
         if finished.any():
+            end = float(final[finished].mean())
             ax.plot(
-                epochs[-1:],
-                mean[-1:],
+                x[-1:],
+                [end],
                 color=color,
                 marker=marker,
                 ms=7,
@@ -132,28 +177,28 @@ def epoch_curves(
                 zorder=5,
                 clip_on=False,
             )
-            text = percent(mean[-1]) if accuracy else f"{mean[-1]:.3f}"
             share = "" if finished.all() else f" ({finished.sum()} of {len(values)})"
-            labels.append((mean[-1], f"{short(arm)} {text}{share}", color))
+            labels.append((end, f"{short(arm)} {scale.shown(end)}{share}", color))
     for record in records:
         if record.status == "diverged":
-            at = max([row["epoch"] for row in record.epochs], default=1)
-            y = 0.03 if accuracy else 0.97
+            at = max([row[axis] for row in record.epochs if axis in row], default=1)
+            y = 0.03 if metric.mode == "max" else 0.97
             style: dict[str, Any] = {"ms": 8, "mew": 2, "zorder": 6}
             style["color"] = looks[record.arm].color
             ax.plot([at], [y], "x", transform=ax.get_xaxis_transform(), **style)
     ax.set_ylim(low, high)
-    most = max((values.shape[1] for values in data.values()), default=1)
-    ax.set_xlim((1, most) if most > 1 else (0.5, 1.5))
+    first = min((found.x[0] for found in data.values()), default=1.0)
+    most = max((found.x[-1] for found in data.values()), default=1.0)
+    ax.set_xlim((first, most) if most > first else (first - 0.5, first + 0.5))
     label_ends(ax, labels, panel_height=size[1])
-    epoch_axis(ax)
+    progress_axis(ax, axis)
     diverged = any(record.status == "diverged" for record in records)
     note_above(ax, [_seeds_note(data), "× diverged" if diverged else "", note])
     return figure
 
 
-def _seeds_note(data: Mapping[str, Array]) -> str:
-    counts = sorted({len(values) for values in data.values()})
+def _seeds_note(data: Mapping[str, Curves]) -> str:
+    counts = sorted({len(found.values) for found in data.values()})
     if not counts or counts[-1] == 1:
         return ""
     seeds = f"{counts[-1]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -161,39 +206,40 @@ def _seeds_note(data: Mapping[str, Array]) -> str:
 
 
 def _view(
-    data: Mapping[str, Array], means: Mapping[str, Array], accuracy: bool
+    data: Mapping[str, Curves], means: Mapping[str, Array], metric: Metric, scale: Scale
 ) -> tuple[float, float, bool, str]:
     """(low, high, log?, note) of a y axis that shows the end of training, not its accidents.
 
-    The first tenth of training and what single seeds do may be cut off, and so may rare dips of a
+    The first tenth of training and what single runs do may be cut off, and so may rare dips of a
     mean that would take two thirds of the axis; final values never are. Losses that span a
     factor of 3 get a log axis.
     """
-    pool = np.concatenate([v[np.isfinite(v)] for v in data.values()] or [np.zeros(0)])
+    pool = np.concatenate([f.values[np.isfinite(f.values)] for f in data.values()] or [np.zeros(0)])
     if not len(pool):
         return 0.0, 1.0, False, "no finite value"
-    log = bool(not accuracy and pool.min() > 0)
-    sign = 1.0 if accuracy else -1.0  # turns "worse" into "lower"
+    rises, percent = metric.mode == "max", metric.unit == "%"
+    log = bool(not rises and not percent and pool.min() > 0)
 
     def height(values: Array) -> Array:
-        return sign * (np.log(values) if log else values)
+        return metric.sign * (np.log(values) if log else values)  # better is higher
 
     best, worst = float(height(pool).max()), float(height(pool).min())
     late = [m[len(m) // 10 :] for m in means.values()]
     late = [height(m[np.isfinite(m)]) for m in late if np.isfinite(m).any()]
-    final = height(np.concatenate([v[np.isfinite(v[:, -1]), -1] for v in data.values()]))
+    final = height(np.concatenate([f.final[np.isfinite(f.final)] for f in data.values()]))
     needed = min([*(float(np.quantile(m, 0.1)) for m in late), *final], default=worst)
     lowest = min([float(m.min()) for m in late], default=worst)
     bottom = lowest if best - lowest < 3 * (best - needed) else needed
     bottom = min(bottom, *final, best) if len(final) else bottom
     cut = best - worst > 1.4 * (best - bottom) > 0
     bottom = bottom if cut else worst
-    pad = max(0.06 * (best - bottom), 2e-4)
-    low, high = sorted((sign * (best + pad), sign * (bottom - pad)))
-    if accuracy:
-        note = f"axis cut, lowest {percent(pool.min())}" if cut else ""
-        return max(low, 0.0), min(high, 1.002), False, note
-    note = f"axis cut, highest {number(pool.max())}" if cut else ""
+    least = 2e-4 if log or percent else 1e-3 * (float(np.abs(pool).max()) or 1.0)
+    pad = max(0.06 * (best - bottom), 0.0 if best > bottom and not (log or percent) else least)
+    low, high = sorted((metric.sign * (best + pad), metric.sign * (bottom - pad)))
+    extreme = float(pool.min() if rises else pool.max())
+    note = f"axis cut, {'lowest' if rises else 'highest'} " if cut else ""
+    if percent:
+        return max(low, 0.0), min(high, 1.002), False, note and note + scale.shown(extreme)
     if log:
         low, high = math.exp(low), math.exp(high)
-    return low, high, log and high / low >= 3, note
+    return low, high, log and high / low >= 3, note and note + number(extreme)

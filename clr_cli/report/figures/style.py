@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ PREFERRED = {
     "triangular2": 4,
     "exp_range": 5,
 }
+# What a curve can be drawn against, and what its axis is called.
+PROGRESS = {"epoch": "Epoch", "iteration": "Iteration", "seconds": "Seconds"}
 # light -> dark counterpart of every colour used here
 THEME = {
     PAPER: "#161a1f",
@@ -128,9 +130,12 @@ def dress(ax: Axes, *, xlabel: str = "", ylabel: str = "") -> None:
         ax.set_ylabel(ylabel, fontsize=10, color=INK, parse_math=False)
 
 
-def epoch_axis(ax: Axes) -> None:
-    ax.set_xlabel("Epoch", fontsize=10, color=INK)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True))
+def progress_axis(ax: Axes, axis: str = "epoch") -> None:
+    """Epochs and iterations are whole numbers; long counts get separators."""
+    ax.set_xlabel(PROGRESS[axis], fontsize=10, color=INK)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=9 if axis == "epoch" else 6, integer=True))
+    if axis != "epoch":
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))
 
 
 def arm_rows(ax: Axes, arms: Sequence[str], looks: Mapping[str, Look], bottom: float) -> None:

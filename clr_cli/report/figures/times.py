@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from clr_cli.format import percent
+from clr_cli.format import Scale, moment
 from clr_cli.report.figures.style import (
     BAND,
     MUTED,
@@ -28,23 +29,26 @@ from clr_cli.report.figures.style import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from clr_cli.records import Metric
 
+LEAST_DISTANCE = 0.01  # of the axis, beyond its last target
 LARGEST_RATIO = 8.0  # drawn, and its inverse; a ratio beyond lies on the edge
 
 
 def time_to_target(
     times: Mapping[str, Mapping[Any, float | None]],
     *,
-    target: float,
+    goal: str,
     baseline: str | None = None,
     limit: float | None = None,
     unit: str = "Iterations",
+    rows_are: str = "Arm",
     size: Size | None = None,
 ) -> Figure:
-    """Time until the target accuracy is held, per arm and seed; None is a miss, drawn at right.
+    """Time until the target is held, per arm and seed; None is a miss, drawn at right.
 
-    `times`: arm -> {seed: time or None}; `limit`: where training ended, in the same `unit`.
+    `times`: arm -> {seed: time or None}; `goal`: the target in words, such as "validation accuracy
+    holds 90 %"; `limit`: where training ended, in the same `unit`.
     """
     figure = new_figure(size or (SIZE[0], max(2.6, 1.5 + 0.6 * len(times))))
     ax = figure.subplots()
@@ -69,16 +73,16 @@ def time_to_target(
         text = "median: not reached"
         if math.isfinite(median):
             ax.plot([median, median], [row - 0.33, row + 0.33], color=color, lw=2.6, zorder=4)
-            text = f"median {median:,.0f}"
+            text = f"median {moment(median)}"
         there = [time for time in values.values() if time is not None]
         right = min([median, *there]) > 0.45 * end
         x = min([median, end, *there]) if right else max([*there, min(median, end)])
         side, dx = ("right", -9) if right else ("left", 9)
         offset_text(ax, text, (x, row), (dx, 0), color=color, ha=side, fontsize=9.5)
-    dress(ax, xlabel=f"{unit} until validation accuracy holds {percent(target)}", ylabel="Schedule")
+    dress(ax, xlabel=f"{unit} until {goal}", ylabel=rows_are)
     arm_rows(ax, list(times), looks, bottom=0.55)
     ticks = [t for t in MaxNLocator(6).tick_values(0, end) if t <= end]
-    ax.set_xticks(ticks, [f"{t:,.0f}" for t in ticks])
+    ax.set_xticks(ticks, [f"{t:,.6g}" for t in ticks])
     ax.set_xlim(0, 1.21 * end if missed else 1.02 * end)
     note_above(ax, ["one mark per seed", "bar: median"])
     return figure
@@ -86,15 +90,19 @@ def time_to_target(
 
 def time_ratio(
     curves: Mapping[str, Sequence[Mapping[str, float | None]]],
+    metric: Metric,
+    scale: Scale,
     *,
     target: float,
+    unit: str = "Iterations",
     baseline: str | None = None,
     size: Size | None = None,
 ) -> Figure:
-    """Median ratio of the iterations to a target, against the target, with its 95 % band.
+    """Ratio of the times to a target, against the target, with its 95 % band.
 
-    `curves`: arm -> points of target (a fraction), ratio, low and high, as in summary.json. Both
-    axes are logarithmic: the lower one in the error that the target leaves.
+    `curves`: arm -> points of target, ratio, low and high, as in summary.json. Both axes are
+    logarithmic: the lower one in the error that the target leaves, or, where the metric is no
+    fraction that should be 1, in the distance from the last target.
     """
     height = size or SIZE
     figure = new_figure(height)
@@ -106,16 +114,18 @@ def time_ratio(
     edge = min(LARGEST_RATIO, math.exp(1.05 * max(spread)))
     ax.set_yscale("log")
     ax.set_ylim(1 / edge, edge)
-    errors = [1 - float(p["target"] or 0) for points in curves.values() for p in points]
+    targets = [_or(p["target"], 0.0) for points in curves.values() for p in points]
+    left = _Left.of(targets, metric)
+    errors = [left(t) for t in targets]
     ax.set_xscale("log")
     ax.set_xlim(max(errors), min(errors))
     ax.axhline(1, color=MUTED, lw=1.1, zorder=1)
-    if min(errors) <= 1 - target <= max(errors):
-        ax.axvline(1 - target, color=MUTED, lw=1, ls="--", zorder=1)
+    if min(errors) <= left(target) <= max(errors):
+        ax.axvline(left(target), color=MUTED, lw=1, ls="--", zorder=1)
     labels = []
     for arm, points in curves.items():
         color = looks[arm].color
-        x = [1 - float(point["target"] or 0) for point in points]
+        x = [left(_or(point["target"], 0.0)) for point in points]
         ratio = np.clip([_or(point["ratio"], math.inf) for point in points], 1 / edge, edge)
         if any(point["low"] is not None for point in points):
             low = np.clip([_or(point["low"], 1 / edge) for point in points], 1 / edge, edge)
@@ -124,8 +134,12 @@ def time_ratio(
         ax.plot(x, ratio, color=color, lw=1.8, zorder=3)
         labels.append((float(ratio[-1]), short(arm), color))
     rival = short(baseline) if baseline else "the baseline"
-    dress(ax, xlabel="Validation accuracy to be held", ylabel=f"Iterations, × {rival}’s")
-    _percent_ticks(ax, min(errors), max(errors))
+    name = metric.label[:1].upper() + metric.label[1:]
+    dress(ax, xlabel=f"{name} to be held", ylabel=f"{unit}, × {rival}’s")
+    chosen = left.ticks(min(errors), max(errors))
+    texts = [f"{100 * t:.4g} %" if scale.unit == "%" else f"{t:,.6g}" for t in chosen]
+    ax.set_xticks([left(t) for t in chosen], texts)
+    ax.xaxis.set_minor_locator(NullLocator())
     ticks = [r for r in (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8) if 1 / edge <= r <= edge]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.yaxis.set_minor_locator(NullLocator())
@@ -138,13 +152,35 @@ def _or(value: float | None, other: float) -> float:
     return other if value is None else value
 
 
-def _percent_ticks(ax: Axes, least: float, most: float) -> None:
-    """At most six round accuracies, evenly over the axis of errors."""
-    round_errors = [m * 10.0**e for e in range(-4, 1) for m in (1, 2, 5)]
-    round_errors += [0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 0.04, 0.06, 0.08]
-    chosen: list[float] = []
-    for error in sorted(e for e in round_errors if least <= e <= most):
-        if not chosen or math.log(error / chosen[-1]) > math.log(most / least) / 7:
-            chosen.append(error)
-    ax.set_xticks(chosen, [f"{100 * (1 - error):.4g} %" for error in chosen])
-    ax.xaxis.set_minor_locator(NullLocator())
+@dataclass(frozen=True)
+class _Left:
+    """How far a target is from the end of the axis: its error, or the distance from the last."""
+
+    end: float
+    sign: int
+
+    @staticmethod
+    def of(targets: Sequence[float], metric: Metric) -> _Left:
+        if metric.unit == "%" and metric.mode == "max":
+            return _Left(1.0, 1)
+        last, first = max(targets), min(targets)
+        if metric.mode == "min":
+            last, first = first, last
+        beyond = LEAST_DISTANCE * (last - first) or metric.sign * 1.0
+        return _Left(last + beyond, metric.sign)
+
+    def __call__(self, target: float) -> float:
+        return max(self.sign * (self.end - target), 1e-12)
+
+    def ticks(self, least: float, most: float) -> list[float]:
+        """At most seven round targets, evenly over the axis."""
+        count = max(2, min(7, round(math.log2(most / least)) + 1))
+        chosen: list[float] = []
+        for error in np.geomspace(most, least, count).tolist():
+            step = 10.0 ** math.floor(math.log10(error))
+            step /= 2 if error < 2 * step else 1
+            target = round(round((self.end - self.sign * error) / step) * step, 12)
+            inside = least * 0.99 <= self(target) <= most * 1.01
+            if inside and target not in chosen:
+                chosen.append(target)
+        return chosen

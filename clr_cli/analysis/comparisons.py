@@ -1,0 +1,180 @@
+"""Every arm against the baseline: the verdicts, with Holm's correction over the arms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from clr_cli.analysis import sequential, stats
+from clr_cli.analysis.contrasts import Contrast, OneSample
+from clr_cli.analysis.further import ratios
+from clr_cli.analysis.outcomes import Measures, Outcome
+from clr_cli.analysis.sentences import Wording, sentence
+from clr_cli.analysis.sequential import Decision
+from clr_cli.records import TEST_ACCURACY, Metric, RunRecord
+
+Outcomes = Mapping[int, Outcome]  # an arm's runs that have an answer, by seed
+_TURNED = {"better": "worse", "worse": "better"}
+
+
+def decide(
+    records: Iterable[RunRecord],
+    *,
+    baseline: str,
+    looks: Sequence[int],
+    margin: float | None,
+    cap: int | None,
+    metric: Metric = TEST_ACCURACY,
+) -> dict[str, Decision]:
+    """The sequential decision on every arm, from paired runs of the first seeds.
+
+    See `sequential.decide`.
+
+    Args:
+        records: the runs; seeds count in rising order.
+        looks: numbers of seeds at which it was looked at; those with more seeds than there are
+            do not count yet.
+        margin: the difference that does not matter; None: no arms are called equivalent.
+    """
+    found: dict[str, dict[int, float]] = {}
+    seeds: set[int] = set()
+    for run in records:
+        seeds.add(run.seed)
+        values = found.setdefault(run.arm, {})
+        if run.status == "finished":
+            values[run.seed] = float(run.result["final"][metric.name])
+    base = found.pop(baseline, {})
+    order = sorted(seeds)
+    differences, at = {}, {}
+    for arm, values in found.items():
+        pairs = [seed for seed in order if seed in values and seed in base]
+        differences[arm] = [metric.sign * (values[seed] - base[seed]) for seed in pairs]
+        at[arm] = [sum(seed in set(order[:n]) for seed in pairs) for n in looks if n <= len(order)]
+    return sequential.decide(differences, at, margin=margin or 0.0, cap=cap)
+
+
+def comparisons(
+    outcomes: Mapping[str, Outcomes],
+    baseline: str,
+    measures: Measures,
+    wording: Wording,
+    decisions: Mapping[str, Decision] | None,
+) -> list[dict[str, Any]]:
+    """One for every arm but the baseline, in their order: numbers and sentence."""
+    others = [arm for arm in outcomes if arm != baseline]
+    base = outcomes[baseline]
+    made = {arm: _paired(outcomes[arm], base, measures.metric) for arm in others}
+    p = {arm: contrast.p() for arm, contrast in made.items()}
+    adjusted = dict(zip(others, stats.holm([p[arm] for arm in others]), strict=True))
+    claimed, compared = 0, {}
+    for arm in sorted(others, key=lambda arm: p[arm]):  # as Holm steps down
+        pairs = [(outcomes[arm][s], base[s]) for s in sorted(outcomes[arm].keys() & base.keys())]
+        compared[arm] = _compare(
+            (arm, baseline),
+            made[arm],
+            ratios(pairs, measures.clocks),
+            identical=_identical(pairs),
+            p=adjusted[arm],
+            metric=measures.metric,
+            wording=wording,
+            open_arms=len(others) - claimed,
+            decision=None if decisions is None else decisions[arm],
+        )
+        claimed += compared[arm]["verdict"] in ("better", "worse")
+    return [
+        {
+            "arm": arm,
+            "baseline": baseline,
+            "unpaired_seeds": sorted(
+                (outcomes[arm].keys() | base.keys()) - set(made[arm].values.keys())
+            ),
+            "p": p[arm] if made[arm].enough and decisions is None else None,
+            **compared[arm],
+        }
+        for arm in others
+    ]
+
+
+def _paired(arm: Outcomes, base: Outcomes, metric: Metric) -> Contrast:
+    seeds = sorted(arm.keys() & base.keys())
+    return OneSample(
+        {
+            seed: arm[seed].final[metric.name] - base[seed].final[metric.name]
+            for seed in seeds
+            if arm[seed].trained and base[seed].trained
+        }
+    )
+
+
+def _identical(pairs: Sequence[tuple[Outcome, Outcome]]) -> bool:
+    """Whether these are the same runs, not the same number by chance or by failing."""
+    return len(pairs) > 1 and all(
+        arm.final == base.final and all(map(math.isfinite, arm.final.values()))
+        for arm, base in pairs
+    )
+
+
+def _compare(
+    names: tuple[str, str],
+    contrast: Contrast,
+    times: Mapping[str, Any] | None,
+    *,
+    identical: bool,
+    p: float,
+    metric: Metric,
+    wording: Wording,
+    open_arms: int,
+    decision: Decision | None,
+) -> dict[str, Any]:
+    """The numbers and the sentence of one arm against the baseline."""
+    difference: dict[str, Any] = {"mean": None, "low": None, "high": None, "level": stats.LEVEL}
+    difference |= {"method": contrast.method, "values": contrast.values}
+    numbers: dict[str, Any] = {"n": contrast.n, "n_baseline": contrast.n_baseline, "p_holm": p}
+    numbers |= {"difference": difference, "time_to_target": times}
+    if not contrast.enough:
+        numbers |= {"p_holm": None, "verdict": "too_few_seeds"}
+        numbers |= dict.fromkeys(("superiority", "smallest_detectable", "seeds_needed"))
+        numbers |= dict.fromkeys(("wins", "ties", "losses"), 0)
+        return {**numbers, "sentence": sentence(names, numbers, wording)}
+    # The claim's interval: with seeds that were added after looking it is a wider one.
+    claim_level = 1 - (1 - stats.CLAIM_LEVEL) / open_arms
+    if decision is not None:
+        claim_level = sequential.guard_level(open_arms)
+        numbers |= {"p_holm": None, "decided_at": decision.seeds, "futile": decision.futile}
+    low, high = contrast.intervals((stats.LEVEL, claim_level))
+    if metric.unit == "%" and math.isfinite(low[0]):  # no two fractions differ by more than 1
+        low, high = low.clip(-1, 1), high.clip(-1, 1)
+    difference |= {"mean": contrast.mean, "low": float(low[0]), "high": float(high[0])}
+    difference["claim"] = {"level": claim_level, "low": float(low[1]), "high": float(high[1])}
+    arms, detect = wording.comparisons, wording.detect or wording.margin
+    verdict: str = stats.claim(
+        contrast.n, p, float(low[1]), float(high[1]), wording.margin or 0.0, arms
+    )
+    if metric.mode == "min":
+        verdict = _TURNED.get(verdict, verdict)
+    if decision is not None and contrast.n >= stats.MIN_SEEDS:
+        verdict = decision.verdict
+    numbers |= {
+        **_wins(list(contrast.values.values()), metric),
+        "smallest_detectable": contrast.smallest_detectable(arms),
+        "seeds_needed": None if detect is None else contrast.seeds_needed(detect, arms),
+        "verdict": "identical" if identical else verdict,
+    }
+    return {**numbers, "sentence": sentence(names, numbers, wording)}
+
+
+def _wins(differences: Sequence[float], metric: Metric) -> dict[str, Any]:
+    """How often the arm is better, and how probable that is; None where runs are not paired."""
+    if not differences:
+        return dict.fromkeys(("superiority", "wins", "ties", "losses"))
+    wins = sum(metric.sign * d > 0 for d in differences)
+    losses = sum(metric.sign * d < 0 for d in differences)
+    ties = len(differences) - wins - losses
+    probability = stats.superiority(wins, ties, losses)
+    return {
+        "superiority": dict(zip(("estimate", "low", "high"), probability, strict=True)),
+        "wins": wins,
+        "ties": ties,
+        "losses": losses,
+    }
