@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # Subprocesses share the cores with the test run; one thread also makes runs comparable.
@@ -27,6 +28,35 @@ compare: {{schedules: [constant, clr], seeds: 2}}
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
+
+
+EASY = """\
+dataset: {{name: npz, path: {path}, val_size: 80, augment: {{crop_padding: 0}}}}
+model: {{name: cnn, width: 8}}
+training: {{epochs: 2, batch_size: 20, threads: 1, precision: fp32}}
+range_test: {{epochs: 1}}
+schedules:
+  constant: {{kind: constant, lr: 0.05}}
+  clr: {{kind: triangular, base_lr: 0.001, max_lr: 0.1, step_size_epochs: 0.5}}
+compare: {{schedules: [constant, clr], seeds: 2}}
+"""
+
+
+@pytest.fixture
+def easy(tmp_path: Path) -> Path:
+    """A config of colours that a small CNN learns to tell within an epoch of 40 iterations."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 880), ("test", 80)):
+        labels = np.arange(count) % 4
+        images = rng.integers(0, 120, (count, 8, 8, 3), dtype=np.uint8)
+        for channel in range(3):
+            images[labels == channel, :, :, channel] += 120
+        arrays |= {f"{split}_images": images, f"{split}_labels": labels}
+    np.savez(tmp_path / "colours.npz", **arrays)
+    path = tmp_path / "easy.yaml"
+    path.write_text(EASY.format(path=tmp_path / "colours.npz"))
+    return path
 
 
 @pytest.fixture

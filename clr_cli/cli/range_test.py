@@ -111,10 +111,12 @@ def command(
 
 def _range_test(asked: Asked, named: str | None, certify: int) -> int:
     """Sweeps, probes, files, and what is printed. Returns the exit code: 3 without an answer."""
+    from clr_cli.analysis.lattice import DELTA
     from clr_cli.analysis.suggest import first_guess
     from clr_cli.cli import results
     from clr_cli.execution import plan
     from clr_cli.execution.setup import measure
+    from clr_cli.records.metric import VAL_ACCURACY
     from clr_cli.report import range_test as report
 
     config, options, engine = asked.config, asked.options, asked.options.engine
@@ -132,10 +134,13 @@ def _range_test(asked: Asked, named: str | None, certify: int) -> int:
             circumstances["seconds"] += seconds
             answer = report.answer(
                 found,
-                name=asked.name,
-                schedule=asked.arm,
+                metric=VAL_ACCURACY,
+                delta=DELTA,
+                base_lr=asked.arm.base_at,
+                schedule=asked.name,
+                kind=asked.arm.kind,
                 iterations=length,
-                steps_per_epoch=sizes.steps_per_epoch,
+                epochs=length / sizes.steps_per_epoch,
                 chance=sizes.chance,
             )
             if certify and found.doubt is None:

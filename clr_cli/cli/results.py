@@ -9,7 +9,7 @@ from typing import Any
 from clr_cli import schedules
 from clr_cli.analysis.lattice import DISTANCE
 from clr_cli.cli import terminal
-from clr_cli.format import NONE, Scale, duration, points, reached_at, rounded_lr
+from clr_cli.format import NONE, Scale, decimals, duration, reached_at, rounded_lr
 from clr_cli.format import p_value as p_cell
 from clr_cli.records import Metric
 from clr_cli.report.range_test import ESTIMATES
@@ -77,9 +77,12 @@ def print_range_test(result: Mapping[str, Any]) -> None:
         low, high = (rounded_lr(result["estimates"][k]["value"]) for k in ("base_lr", "max_lr"))
     else:
         low, high = found["base_lr"], found["max_lr"]
+    if kind is None:  # of a program of the user's
+        return
     rates = f"base_lr: {low:g}, max_lr: {high:g}"
-    if kind in schedules.KINDS and "max_lr" not in schedules.KINDS[kind].model_fields:
-        rates = f"lr: {high:g}"
+    if "base_lr" not in schedules.KINDS[kind].model_fields:
+        key = "max_lr" if "max_lr" in schedules.KINDS[kind].model_fields else "lr"
+        rates = f"{key}: {high:g}"
     name = "clr" if found is None else found["schedule"]
     print("To use it, put into the config (or give --bounds):")
     print(f"  schedules:\n    {name}: {{kind: {kind}, {rates}}}\n")
@@ -103,12 +106,17 @@ def _sweep_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _probe_rows(found: Mapping[str, Any], seconds: float) -> list[tuple[str, str]]:
     """What the probes came to, a row for each part of the answer."""
-    length = f"{found['iterations']:,} iterations ({found['epochs']:.3g} epochs)"
+    length = "one run"
+    if found["iterations"] is not None:
+        length = f"{found['iterations']:,} iterations ({found['epochs']:.3g} epochs)"
+    scale = Scale(found["metric"]["unit"], 2)
+    if scale.unit != "%":
+        scale = Scale(scale.unit, decimals([found["sd"]], [found["top"] or 0.0]))
     rates = [each["rate"] for each in found["tried"]]
     rows = []
     if found["low"] is not None:
-        best = f"the best three rates' mean, {found['top']:.1%}"
-        within = f"within {100 * found['delta']:g} points of {best}, after {length}"
+        best = f"the best three rates' mean, {scale.brief(found['top'])}"
+        within = f"within {scale.bare(found['delta'])}{scale.points} of {best}, after {length}"
         rows.append(("good rates", f"{found['low']:.2g} to {found['high']:.2g}: {within}"))
     if found["max_lr"] is not None:
         centre = math.isclose(found["max_lr"], math.sqrt(found["low"] * found["high"]), rel_tol=0.1)
@@ -124,8 +132,9 @@ def _probe_rows(found: Mapping[str, Any], seconds: float) -> list[tuple[str, str
         cliff = f"from {found['cliff']:.2g} on, runs fail" if found["cliff"] else top
         rows.append(("cliff", cliff))
     if found["bound"] is not None:
-        said = f"no rate tried is better than max_lr by more than {points(found['bound'])} points"
-        rows.append(("bound", f"{said} (95 %, at this length)"))
-    rows.append(("probes", f"{found['probes']} of {length}; {duration(seconds)} with the sweep"))
+        most = f"{scale.bare(found['bound'])}{scale.points}"
+        said = f"no rate tried is better than max_lr by more than {most} (95 %, at this length)"
+        rows.append(("bound", said))
+    rows.append(("probes", f"{found['probes']} of {length}, {duration(seconds)} in all"))
     rows += [("certified", each["sentence"]) for each in found["certified"]]
     return rows

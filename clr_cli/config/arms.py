@@ -92,6 +92,11 @@ class ScheduleConfig(Section):
                 scaled[key] = rate / BASE_SHARE
         return self.with_params(scaled)
 
+    def base_at(self, rate: float) -> float:
+        """The base_lr that belongs to this rate."""
+        given = self.at_rate(rate).params.get("base_lr")
+        return rate / BASE_SHARE if given is None else float(given)
+
     @model_validator(mode="after")
     def _check(self) -> ScheduleConfig:
         unknown = {"min_lr", "base_lr", "lr", "max_lr"} if self.needs_bounds else {}

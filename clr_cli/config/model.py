@@ -109,7 +109,9 @@ class Config(Section):
                 return schedule.with_bounds(read_bounds(bounds))
             if not schedule.needs_bounds:
                 return schedule
-            found = Experiment(output_dir, self.name).range_test / BOUNDS
+            places = Experiment(output_dir, self.name)
+            own, found = (places.answer(arm) / BOUNDS for arm in (name, None))
+            found = own if own.exists() else found
             if not found.exists():
                 raise InputError(
                     f"auto, but {found} is not there: run clr range-test with the same "

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from clr_cli.records.base import Count, Number, Record, Seconds, Text
+from clr_cli.records.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -92,16 +93,18 @@ class Certified(Record):
 class Answer(Record):
     """What the probes came to; see ``analysis.probing.Found``.
 
-    schedule: the arm, of that kind. iterations, epochs: of one probe. delta: how far below the top
-    a rate still counts as good. probes: how many counted. doubt: None, or why there is no answer.
+    metric: of the scores, which are its values. schedule: the arm, of that kind, and iterations,
+    epochs: of one probe; None for a program of the user's. delta: how far from the top a rate still
+    counts as good. probes: how many counted. doubt: None, or why there is no answer.
     """
 
-    schedule: Text
-    kind: Text
-    iterations: Count
-    epochs: Number
+    metric: Metric
+    schedule: Text | None = None
+    kind: Text | None = None
+    iterations: Count | None = None
+    epochs: Number | None = None
     delta: Number
-    chance: Number | None
+    chance: Number | None = None
     low: Rate | None
     high: Rate | None
     max_lr: Rate | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,16 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from clr_cli.analysis.finders import Estimate
-from clr_cli.analysis.lattice import DELTA, Found
+from clr_cli.analysis.lattice import Found
 from clr_cli.analysis.suggest import Suggestion
 from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
-from clr_cli.config.arms import BASE_SHARE, ScheduleConfig
+from clr_cli.config.arms import BASE_SHARE
 from clr_cli.config.yaml_text import dump
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
 from clr_cli.format import rounded_lr
 from clr_cli.paths import BOUNDS, CURVES, RESULT
-from clr_cli.records import RangeTestResult, Sweep, read
+from clr_cli.records import Metric, RangeTestResult, Sweep, read
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.save import save_figure
@@ -110,34 +110,42 @@ def read_figure(directory: Path) -> Figure | None:
 def answer(
     found: Found,
     *,
-    name: str,
-    schedule: ScheduleConfig,
-    iterations: int,
-    steps_per_epoch: int,
-    chance: float,
+    metric: Metric,
+    delta: float,
+    base_lr: Callable[[float], float] | None = None,
+    **about: Any,
 ) -> dict[str, Any]:
-    """What a search came to, as result.json holds it; max_lr in two significant digits."""
+    """What a search came to, as result.json holds it; max_lr in two significant digits.
+
+    Args:
+        found: its scores are the metric's values, with the sign turned where less is better.
+        metric, delta: what was searched for.
+        base_lr: of a max_lr; by default max_lr / BASE_SHARE.
+        **about: the other keys of ``records.Answer``, such as schedule and iterations.
+    """
+
+    def value(score: float | None) -> float | None:
+        return None if score is None else metric.sign * score
+
     max_lr = None if found.max_lr is None else rounded_lr(found.max_lr)
-    base = None if max_lr is None else schedule.at_rate(max_lr).params.get("base_lr")
-    if max_lr is not None:
-        base = rounded_lr(max_lr / BASE_SHARE if base is None else base)
+    base = (base_lr or (lambda rate: rate / BASE_SHARE))(max_lr) if max_lr else None
     return {
-        "schedule": name,
-        "kind": schedule.kind,
-        "iterations": iterations,
-        "epochs": iterations / steps_per_epoch,
-        "delta": DELTA,
-        "chance": chance,
+        **about,
+        "metric": metric.plain(),
+        "delta": delta,
         "low": found.low,
         "high": found.high,
         "max_lr": max_lr,
-        "base_lr": base,
-        "top": found.top,
+        "base_lr": None if base is None else rounded_lr(base),
+        "top": value(found.top),
         "cliff": found.cliff,
         "sd": found.sd,
         "bound": found.bound,
         "probes": sum(len(each.scores) for each in found.tried),
-        "tried": [{**asdict(each), "scores": list(each.scores)} for each in found.tried],
+        "tried": [
+            {"rate": each.rate, "scores": [*map(value, each.scores)], "mean": value(each.mean)}
+            for each in found.tried
+        ],
         "doubt": found.doubt,
         "certified": [],
     }

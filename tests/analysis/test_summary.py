@@ -12,9 +12,9 @@ from clr_cli.analysis.summary import summarize
 from clr_cli.records import Metric, RunRecord
 
 CONTEXT = {"dataset": "svhn", "model": "cnn", "epochs": 4, "device": "cpu"}
-TRIALS = [{"value": 0.1, "val_accuracy": 0.9}]
-TUNED = {"key": "lr", "value": 0.1, "val_accuracy": 0.9, "edge": True, "trials": TRIALS}
-TUNING = {"grid": [0.1], "seeds": 3, "arms": {"constant": TUNED}, "seconds": {"constant": 12.0}}
+TRIALS = [{"value": 0.1, "scores": [0.9, 0.9], "val_accuracy": 0.9}]
+TUNED = {"key": "lr", "value": 0.1, "low": 0.05, "high": 0.2, "doubt": None, "trials": TRIALS}
+TUNING = {"seeds": 3, "arms": {"constant": TUNED}, "seconds": {"constant": 12.0}}
 
 
 def run(arm, seed, accuracy, *, status="finished", validation=None, seconds=2.0):
@@ -342,8 +342,8 @@ def test_the_scope_names_the_rates_and_what_was_varied():
         tuning=TUNING,
     )
     assert "the interval covers the seeds and validation splits, not other data" in varied["scope"]
-    rates = "It holds at these rates: constant lr 0.1; they are the best of 1 on validation"
-    assert f"{rates} (3 runs each)" in varied["scope"]
+    rates = "It holds at these rates: constant lr 0.1; they were searched for on validation"
+    assert rates in varied["scope"]
 
 
 def test_the_first_screen_says_whether_runs_failed():

@@ -1,4 +1,4 @@
-"""Equal tuning: the grid, the trials of every kind, and the choice on validation."""
+"""Tuning: every kind at any rate, and what is kept of a search."""
 
 from __future__ import annotations
 
@@ -6,52 +6,41 @@ import pytest
 
 from clr_cli import schedules
 from clr_cli.analysis import tuning
+from clr_cli.analysis.lattice import Found, Tried
 from clr_cli.config.model import Config
-from clr_cli.errors import InputError
-from clr_cli.records import RunRecord
 
-CONFIG = Config.model_validate({"range_test": {"min_lr": 1e-5, "max_lr": 0.1}})
+CONFIG = Config.model_validate({})
 
 
 @pytest.mark.parametrize("kind", schedules.KINDS)
-@pytest.mark.parametrize("rate", [1e-5, 0.3])
-def test_every_kind_can_be_tried_at_any_rate_of_the_grid(kind, rate):
-    arm = tuning.trial(CONFIG.schedule(kind), rate)
-    assert arm.params[tuning.rate_key(arm)] == rate
+@pytest.mark.parametrize("rate", [1e-5, 0.3, 20.0])
+def test_every_kind_can_be_tried_at_any_rate(kind, rate):
+    arm = CONFIG.schedule(kind).at_rate(rate)
+    assert arm.rate == rate
     made = schedules.make(kind, arm.params, iterations_per_epoch=100, total_iterations=1000)
     assert max(made.lr(i) for i in range(1000)) <= rate * (1 + 1e-12)
 
 
-def test_a_base_rate_above_the_trial_follows_it_down():
-    assert tuning.trial(CONFIG.schedule("clr"), 1e-4).params["base_lr"] == 1e-4
-    assert tuning.trial(CONFIG.schedule("clr"), 0.1).params["base_lr"] == 0.001
+def test_all_rates_of_an_arm_are_scaled_together():
+    arms = Config.model_validate(
+        {
+            "schedules": {
+                "clr": {"kind": "triangular", "base_lr": 0.01, "max_lr": 0.1},
+                "auto": {"kind": "triangular", "base_lr": "auto", "max_lr": "auto"},
+                "cosine": {"kind": "cosine", "lr": 0.1, "min_lr": 0.01},
+            }
+        }
+    ).schedules
+    assert arms["clr"].at_rate(1.0).params == pytest.approx({"base_lr": 0.1, "max_lr": 1.0})
+    assert arms["auto"].at_rate(1.0).params == {"base_lr": 0.01, "max_lr": 1.0}
+    assert arms["cosine"].at_rate(0.001).params == pytest.approx({"lr": 0.001, "min_lr": 0.0001})
+    assert CONFIG.schedule("clr").at_rate(0.5).params == {"base_lr": 0.005, "max_lr": 0.5}
 
 
-def test_a_rate_that_does_not_fit_is_refused():
-    cosine = type(CONFIG.schedule("cosine"))(kind="cosine", lr=0.1, min_lr=0.01)
-    with pytest.raises(InputError, match=r"--tune: cosine at 0.001: lr: 0.001 is below min_lr"):
-        tuning.trial(cosine, 0.001)
-
-
-def test_the_grid_is_even_in_log_rate_and_needs_two_trials():
-    assert tuning.grid(CONFIG, 5) == [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
-    with pytest.raises(InputError, match="--tune 1"):
-        tuning.grid(CONFIG, 1)
-
-
-def test_the_best_on_validation_is_chosen_and_an_edge_flagged():
-    def record(rate, accuracy):
-        final = {"val_accuracy": accuracy}
-        result = {"final": final, "train_seconds": 2.0, "num_classes": 10}
-        status = "finished" if accuracy else "diverged"
-        return RunRecord(tuning.trial_name("constant", rate), 0, status, [], result)
-
-    arms = {"constant": CONFIG.schedule("constant")}
-    rates = [0.01, 0.1, 1.0]
-    middle = [record(0.01, 0.5), record(0.1, 0.9), record(1.0, None)]
-    chosen = tuning.choose(arms, rates, middle)
-    assert chosen["seconds"] == {"constant": 6.0}
-    assert (chosen["arms"]["constant"]["value"], chosen["arms"]["constant"]["edge"]) == (0.1, False)
-    assert chosen["arms"]["constant"]["trials"][2]["val_accuracy"] == 0.1  # diverged: chance
-    edge = tuning.choose(arms, rates, [record(0.01, 0.95), *middle[1:]])
-    assert (edge["arms"]["constant"]["value"], edge["arms"]["constant"]["edge"]) == (0.01, True)
+def test_without_an_interval_the_best_rate_tried_is_used_and_the_doubt_kept():
+    tried = (Tried(0.1, (0.8,), 0.8), Tried(0.2, (0.9,), 0.9), Tried(0.4, (None,), None))
+    found = {"clr": Found(tried, doubt="two separate stretches")}
+    kept = tuning.record(found, {"clr": "max_lr"}, {"clr": 5.0}, 3)["arms"]["clr"]
+    assert (kept["value"], kept["low"], kept["doubt"]) == (0.2, None, "two separate stretches")
+    assert tuning.chosen_rate(Found(tried, doubt="nothing", learned=False)) is None
+    assert tuning.chosen_rate(Found((), max_lr=0.12345)) == 0.12

@@ -14,10 +14,10 @@ from clr_cli.paths import Experiment
 def test_a_run_has_its_arms_own_config(tiny, tmp_path):
     config = load(str(tiny), ["schedules.clr.set={optimizer.weight_decay: 0.01}"])
     options = RunOptions(Experiment(tmp_path, config.name))
-    made = plan(config, options, config.arms(tmp_path), [0], trials=2)
+    made = plan(config, options, config.arms(tmp_path), [0], tune=True)
     decays = {run.arm: run.tree()["optimizer"]["weight_decay"] for run in made.runs(1)}
     assert decays == {"constant": 5e-4, "clr": 0.01}
-    trials = {run.arm.partition("@")[0]: run.config.optimizer for run in made.trials(1)}
+    trials = {arm: made.trial(arm, (0, 0), 1).config.optimizer for arm in made.tuned_arms}
     assert {arm: given.weight_decay for arm, given in trials.items()} == decays
     tuned = made.at({"clr": 0.02})
     assert tuned.as_run()["schedules"]["clr"]["set"] == {"optimizer.weight_decay": 0.01}
@@ -50,10 +50,13 @@ def test_the_split_varies_with_the_seed_and_not_with_the_arm():
     assert splits == {(arm, seed): seed for arm in ("constant", "clr") for seed in range(3)}
 
 
-def test_every_rate_is_tried_on_every_tuning_seed():
+def test_trials_have_folders_and_seeds_of_their_own():
     config = Config.model_validate({"name": "x"})
     options = RunOptions(Experiment(Path("outputs"), "x"))
     arms = config.arms(Path("outputs"))
-    trials = plan(config, options, arms, range(6), trials=4, tune_seeds=3).trials(None)
-    assert len({run.path for run in trials}) == 4 * 3 * 2
+    made = plan(config, options, arms, range(6), tune=True)
+    probes = [(k, seed) for k in (-2, 0, 1) for seed in range(3)]
+    trials = [made.trial(arm, probe, None) for arm in made.tuned_arms for probe in probes]
+    assert len({run.path for run in trials}) == 3 * 3 * 2
     assert {run.seed for run in trials}.isdisjoint(range(6))
+    assert {run.schedule.rate for run in trials} == {0.025, 0.1, 0.2}

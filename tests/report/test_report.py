@@ -338,12 +338,14 @@ def test_numbers_in_words(function: Any, raw: Any, text: str) -> None:
 def test_tuning_has_its_table_on_the_page_and_in_markdown() -> None:
     arms = {}
     for k, arm in enumerate(("constant", "clr")):
-        trials = [{"value": lr, "val_accuracy": 0.8 + lr + k / 100} for lr in (0.01, 0.05, 0.1)]
-        arms[arm] = {"key": "lr", "value": 0.1, "val_accuracy": 0.9, "edge": True, "trials": trials}
+        trials = [{"value": lr, "val_accuracy": 0.8 + lr + k / 100} for lr in (0.025, 0.05, 0.1)]
+        found = {"low": 0.05, "high": 0.125} if k else {"low": None, "high": None, "doubt": "noise"}
+        arms[arm] = {"key": "lr", "value": 0.08, **found, "trials": trials[k:]}
     records = make_records(("constant", "clr"))
-    tuning = {"grid": [0.01, 0.05, 0.1], "arms": arms, "seconds": {}}
+    tuning = {"arms": arms, "seconds": {}}
     summary = make_summary(records, tuning=tuning)
     words = Reader(report.render(summary, records, {})).words.replace("\N{NO-BREAK SPACE}", " ")
-    assert "constant (lr)81.00 %85.00 %90.00 % ← edge" in words
+    assert "constant (lr)0.08noise82.50 %85.00 %90.00 %" in words
+    assert "clr (lr)0.080.05 to 0.125–86.00 %91.00 %" in words
     text = report.markdown(summary).replace("\N{NO-BREAK SPACE}", " ")
-    assert "| constant (lr) | 81.00 % | 85.00 % | 90.00 % ← edge |" in text
+    assert "| clr (lr) | 0.08 | 0.05 to 0.125 | – | 86.00 % | 91.00 % |" in text

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from clr_cli.analysis.sweeps import smooth_accuracy
 from clr_cli.format import number, percent_tick
+from clr_cli.records.metric import Metric
 from clr_cli.report.figures.style import (
     BAND,
     INK,
@@ -36,7 +37,7 @@ ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
 def probes(
     answer: Mapping[str, Any], sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.9)
 ) -> Figure:
-    """Validation accuracy against learning rate (logarithmic).
+    """The metric, at the end of each probe, against learning rate (logarithmic).
 
     A dot is a probe, a cross at the bottom one that failed; the line joins the means. The interval
     of good rates is shaded, max_lr circled, the lowest rate at which probes failed marked; the
@@ -62,7 +63,10 @@ def probes(
     means = [(each["rate"], each["mean"]) for each in answer["tried"] if each["mean"] is not None]
     if means:
         ax.plot(*zip(*means, strict=True), color=color, lw=2, zorder=3)
-    floor = answer["chance"] or 0.0
+    percent = answer["metric"]["unit"] == "%"
+    values = [score for each in answer["tried"] for score in each["scores"] if score is not None]
+    worst = min if answer["metric"]["mode"] == "max" else max
+    floor = worst(values, default=0.0) if answer["chance"] is None else answer["chance"]
     for each in answer["tried"]:
         there = [score for score in each["scores"] if score is not None]
         ax.plot([each["rate"]] * len(there), there, "o", color=color, ms=5, alpha=0.75, zorder=4)
@@ -71,15 +75,20 @@ def probes(
     if best is not None and means:
         ax.plot(best, _between(means, best), "o", mfc="none", mec=RED, ms=17, mew=2.2, zorder=6)
     _labels(ax, answer)
-    dress(ax, xlabel="Learning rate (its highest, where it moves)", ylabel="Validation accuracy")
+    dress(ax, xlabel="Learning rate (its highest, where it moves)", ylabel=_label(answer))
     ax.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if _narrow(rates) else (1.0,)))
     ax.xaxis.set_major_formatter(FuncFormatter(number))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.yaxis.set_major_formatter(FuncFormatter(percent_tick))
-    counted = sum(len(each["scores"]) for each in answer["tried"])
-    parts = [f"{counted} probes of {answer['epochs']:.3g} epochs, line: means"]
+    ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else number))
+    length = "" if answer["epochs"] is None else f" of {answer['epochs']:.3g} epochs"
+    parts = [f"{answer['probes']} probes{length}, line: means"]
     note_above(ax, [*parts, "grey: the sweep" if sweeps else ""])
     return figure
+
+
+def _label(answer: Mapping[str, Any]) -> str:
+    label = Metric.model_validate(answer["metric"]).label
+    return label[:1].upper() + label[1:]
 
 
 def _narrow(rates: Sequence[float]) -> bool:

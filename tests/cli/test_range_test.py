@@ -1,0 +1,92 @@
+"""``clr range-test`` as people use it: sweep, probes, answer, and the same again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+
+def answer(clr, config, *more, code=0):
+    given = ["range-test", "--config", config, "--device", "cpu", "--json"]
+    done = clr(*given, *more, check=False)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)["answer"], done.stderr
+
+
+def folders(tmp_path):
+    return {
+        path: path.stat().st_mtime_ns for path in tmp_path.glob("outputs/*/probes/**/result.json")
+    }
+
+
+def test_sweep_probes_answer_and_bounds(clr, easy, tmp_path):
+    found, told = answer(clr, easy, "--jobs", 1)
+    assert "usually 12 to 24 of them" in told
+    assert "bracket: " in told
+    assert found["doubt"] is None
+    assert found["low"] < found["max_lr"] < found["high"]
+    assert found["max_lr"] == pytest.approx((found["low"] * found["high"]) ** 0.5, rel=0.06)
+    assert found["iterations"] == 40  # one cycle
+    bounds = yaml.safe_load((tmp_path / "outputs/easy/range-test/bounds.yaml").read_text())
+    assert bounds == {key: found[key] for key in ("base_lr", "max_lr", "low", "high")}
+    assert len(folders(tmp_path)) >= found["probes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [("--jobs", 2), ("--jobs", 1, "--max-lr", 5, "--epochs", 2)])
+def test_another_range_or_more_workers_give_the_same_answer(clr, easy, more):
+    first, _ = answer(clr, easy, "--jobs", 1)
+    second, _ = answer(clr, easy, *more, "--name", "second")
+    assert second == first
+
+
+@pytest.mark.slow
+def test_probes_are_kept_and_a_later_search_trains_only_what_is_missing(clr, easy, tmp_path):
+    first, _ = answer(clr, easy)
+    there = folders(tmp_path)
+    for sweep in (tmp_path / "outputs/easy/range-test").glob("sweep-*/*"):
+        sweep.unlink()
+    again, _ = answer(clr, easy, "--max-lr", 3, "--epochs", 0.5)
+    assert again == first
+    now = folders(tmp_path)
+    assert {path: now[path] for path in there} == there
+
+
+@pytest.mark.slow
+def test_any_arm_has_an_interval_of_its_own_and_auto_uses_it(clr, easy, tmp_path):
+    found, _ = answer(clr, easy, "--schedule", "constant")
+    assert found["schedule"] == "constant"
+    assert (tmp_path / "outputs/easy/range-test/constant/probes.png").exists()
+    automatic = ["--set", "schedules.constant.lr=auto", "--schedule", "constant", "--json"]
+    run = json.loads(clr("train", "--config", easy, "--device", "cpu", *automatic).stdout)
+    assert run["schedule"]["lr"] == found["max_lr"]
+
+
+@pytest.mark.slow
+def test_the_answer_is_certified_by_whole_runs_of_its_half_and_double(clr, easy, tmp_path):
+    found, told = answer(clr, easy, "--certify", 2)
+    assert "3 rates x 2 seeds" in told
+    rates = {each["rate"] for each in found["certified"]}
+    assert rates == {found["max_lr"] / 2, 2 * found["max_lr"]}
+    assert all(each["verdict"] == "too_few_seeds" for each in found["certified"])
+    assert (tmp_path / "outputs/easy/range-test/certify/report.html").exists()
+
+
+def test_without_probes_the_sweeps_answer_and_it_is_said_what_that_is_worth(clr, tiny):
+    done = clr("range-test", "--config", tiny, "--device", "cpu", "--probes", "off", check=False)
+    assert "depends on the range (0.001 to 0.5)" in done.stdout
+    assert "bracket" not in done.stderr
+    refused = clr("range-test", "--config", tiny, "--probes", "off", "--certify", 3, check=False)
+    assert refused.returncode == 2
+    assert "--probes off" in refused.stderr
+
+
+@pytest.mark.slow
+def test_where_nothing_is_learned_it_is_said_after_longer_probes(clr, tiny):
+    """Random labels would do the same: three epochs of ten iterations teach this model nothing."""
+    found, told = answer(clr, tiny, "--sweeps", 1, code=3)
+    assert "nothing was learned" in found["doubt"]
+    assert found["max_lr"] is None
+    assert "again with probes of 20 iterations" in told
