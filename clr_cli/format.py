@@ -74,6 +74,10 @@ class Scale:
         text = self.bare(raw)
         return (text.rstrip("0").rstrip(".") if "." in text else text) + self._unit
 
+    def given(self, raw: float) -> str:
+        """A number that someone has given, with all its digits."""
+        return f"{self.factor * raw:.10g}{self._unit}"
+
     def mean_sd(self, measure: Mapping[str, Any]) -> str:
         """Mean and standard deviation over runs, without the unit: "95.08 ± 0.21"."""
         mean, sd = value(measure.get("mean")), value(measure.get("sd"))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clr_cli.analysis import sequential, stats
-from clr_cli.analysis.contrasts import Contrast, OneSample
+from clr_cli.analysis.contrasts import Contrast, OneSample, TwoSample
 from clr_cli.analysis.further import ratios
 from clr_cli.analysis.outcomes import Measures, Outcome
 from clr_cli.analysis.sentences import Wording, sentence
@@ -56,25 +56,37 @@ def decide(
 
 def comparisons(
     outcomes: Mapping[str, Outcomes],
-    baseline: str,
+    baseline: str | float,
     measures: Measures,
     wording: Wording,
     decisions: Mapping[str, Decision] | None,
 ) -> list[dict[str, Any]]:
-    """One for every arm but the baseline, in their order: numbers and sentence."""
+    """One for every arm but the baseline, in their order: numbers and sentence.
+
+    Args:
+        outcomes: of all arms.
+        baseline: an arm, or a number that every arm is compared with.
+    """
     others = [arm for arm in outcomes if arm != baseline]
-    base = outcomes[baseline]
-    made = {arm: _paired(outcomes[arm], base, measures.metric) for arm in others}
+    paired = wording.design == "paired"
+    base: Outcomes = {} if isinstance(baseline, float) else outcomes[baseline]
+    made = {
+        arm: _contrast(outcomes[arm], base, baseline, measures.metric, paired) for arm in others
+    }
     p = {arm: contrast.p() for arm, contrast in made.items()}
     adjusted = dict(zip(others, stats.holm([p[arm] for arm in others]), strict=True))
     claimed, compared = 0, {}
     for arm in sorted(others, key=lambda arm: p[arm]):  # as Holm steps down
-        pairs = [(outcomes[arm][s], base[s]) for s in sorted(outcomes[arm].keys() & base.keys())]
+        mine, theirs = outcomes[arm], base
+        if paired:
+            seeds = sorted(mine.keys() & theirs.keys())
+            mine, theirs = ({seed: side[seed] for seed in seeds} for side in (mine, theirs))
+        runs, their_runs = list(mine.values()), list(theirs.values())
         compared[arm] = _compare(
-            (arm, baseline),
+            (arm, wording.base(baseline)),
             made[arm],
-            ratios(pairs, measures.clocks),
-            identical=_identical(pairs),
+            ratios(runs, their_runs, measures.clocks, paired=paired) if base else None,
+            identical=paired and _identical(list(zip(runs, their_runs, strict=True))),
             p=adjusted[arm],
             metric=measures.metric,
             wording=wording,
@@ -85,10 +97,10 @@ def comparisons(
     return [
         {
             "arm": arm,
-            "baseline": baseline,
-            "unpaired_seeds": sorted(
-                (outcomes[arm].keys() | base.keys()) - set(made[arm].values.keys())
-            ),
+            "baseline": wording.base(baseline),
+            "unpaired_seeds": sorted((outcomes[arm].keys() | base.keys()) - set(made[arm].values))
+            if paired
+            else [],
             "p": p[arm] if made[arm].enough and decisions is None else None,
             **compared[arm],
         }
@@ -96,15 +108,18 @@ def comparisons(
     ]
 
 
-def _paired(arm: Outcomes, base: Outcomes, metric: Metric) -> Contrast:
-    seeds = sorted(arm.keys() & base.keys())
-    return OneSample(
-        {
-            seed: arm[seed].final[metric.name] - base[seed].final[metric.name]
-            for seed in seeds
-            if arm[seed].trained and base[seed].trained
-        }
+def _contrast(
+    arm: Outcomes, base: Outcomes, baseline: str | float, metric: Metric, paired: bool
+) -> Contrast:
+    values, others = (
+        {seed: run.final[metric.name] for seed, run in side.items() if run.trained}
+        for side in (arm, base)
     )
+    if isinstance(baseline, float):
+        return OneSample({seed: value - baseline for seed, value in values.items()})
+    if not paired:
+        return TwoSample(list(values.values()), list(others.values()))
+    return OneSample({s: values[s] - others[s] for s in sorted(values.keys() & others.keys())})
 
 
 def _identical(pairs: Sequence[tuple[Outcome, Outcome]]) -> bool:
@@ -138,7 +153,7 @@ def _compare(
         numbers |= dict.fromkeys(("wins", "ties", "losses"), 0)
         return {**numbers, "sentence": sentence(names, numbers, wording)}
     # The claim's interval: with seeds that were added after looking it is a wider one.
-    claim_level = 1 - (1 - stats.CLAIM_LEVEL) / open_arms
+    claim_level = 1 - (1 - contrast.claim_level) / open_arms
     if decision is not None:
         claim_level = sequential.guard_level(open_arms)
         numbers |= {"p_holm": None, "decided_at": decision.seeds, "futile": decision.futile}
@@ -148,9 +163,7 @@ def _compare(
     difference |= {"mean": contrast.mean, "low": float(low[0]), "high": float(high[0])}
     difference["claim"] = {"level": claim_level, "low": float(low[1]), "high": float(high[1])}
     arms, detect = wording.comparisons, wording.detect or wording.margin
-    verdict: str = stats.claim(
-        contrast.n, p, float(low[1]), float(high[1]), wording.margin or 0.0, arms
-    )
+    verdict: str = contrast.claim(p, float(low[1]), float(high[1]), wording.margin or 0.0, arms)
     if metric.mode == "min":
         verdict = _TURNED.get(verdict, verdict)
     if decision is not None and contrast.n >= stats.MIN_SEEDS:

@@ -1,6 +1,7 @@
 """What an arm's runs are compared with, and the rule that speaks of the difference.
 
-One class a design. The rules themselves, and what they are calibrated on, stand in `stats`.
+The rules themselves, and what they are calibrated on, stand in `stats` (one sample: paired runs,
+or runs against a number) and in `unpaired` (two samples).
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clr_cli.analysis import stats
-from clr_cli.analysis.stats import Array
+from clr_cli.analysis import stats, unpaired
+from clr_cli.analysis.stats import CLAIM_LEVEL, Array, Claim
 
-METHOD = "hull of Student's t and the studentised bootstrap"
-METHOD_FEW = "Student's t (too few runs to resample)"
+RESAMPLED, FEW = "the studentised bootstrap", " (too few runs to resample)"
 
 
 class Contrast(ABC):
@@ -51,6 +51,15 @@ class Contrast(ABC):
     def intervals(self, levels: Sequence[float]) -> tuple[Array, Array]:
         """Low and high of the difference for each level; unbounded where there is no spread."""
 
+    @property
+    def claim_level(self) -> float:
+        """The level of the interval that the claim on a single arm must pass."""
+        return CLAIM_LEVEL
+
+    @abstractmethod
+    def claim(self, p: float, low: float, high: float, margin: float, comparisons: int) -> Claim:
+        """What may be said: p is Holm-adjusted, low and high bound the claim's interval."""
+
     @abstractmethod
     def smallest_detectable(self, comparisons: int) -> float | None:
         """The true difference found with 80 % power; None without a spread, or out of reach."""
@@ -80,7 +89,8 @@ class OneSample(Contrast):
 
     @property
     def method(self) -> str:
-        return METHOD_FEW if self.n < stats.MIN_SEEDS else METHOD
+        few = self.n < stats.MIN_SEEDS
+        return f"Student's t{FEW}" if few else f"hull of Student's t and {RESAMPLED}"
 
     @property
     def values(self) -> Mapping[int, float]:
@@ -91,6 +101,9 @@ class OneSample(Contrast):
 
     def intervals(self, levels: Sequence[float]) -> tuple[Array, Array]:
         return stats.mean_intervals(list(self.differences.values()), levels)
+
+    def claim(self, p: float, low: float, high: float, margin: float, comparisons: int) -> Claim:
+        return stats.claim(self.n, p, low, high, margin, comparisons)
 
     @property
     def _sd(self) -> float | None:
@@ -103,3 +116,65 @@ class OneSample(Contrast):
 
     def seeds_needed(self, difference: float, comparisons: int) -> int | None:
         return None if self._sd is None else stats.seeds_needed(difference, self._sd, comparisons)
+
+
+@dataclass(frozen=True)
+class TwoSample(Contrast):
+    """Runs of two arms that share nothing: the difference of their means."""
+
+    arm: Sequence[float]
+    baseline: Sequence[float]
+
+    @property
+    def n(self) -> int:  # type: ignore[override]
+        return len(self.arm)
+
+    @property
+    def n_baseline(self) -> int:  # type: ignore[override]
+        return len(self.baseline)
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        return self.n, self.n_baseline
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.arm) - statistics.fmean(self.baseline)
+
+    @property
+    def enough(self) -> bool:
+        return min(self._sizes) > 0
+
+    @property
+    def method(self) -> str:
+        few = min(self._sizes) < unpaired.MIN_RUNS
+        return f"Welch's t{FEW}" if few else f"hull of Welch's t and {RESAMPLED}"
+
+    def p(self) -> float:
+        return float(unpaired.permutation_p(self.arm, self.baseline)) if self.enough else 1.0
+
+    def intervals(self, levels: Sequence[float]) -> tuple[Array, Array]:
+        return unpaired.mean_intervals(self.arm, self.baseline, levels)
+
+    @property
+    def claim_level(self) -> float:
+        return unpaired.claim_level(*self._sizes)
+
+    def claim(self, p: float, low: float, high: float, margin: float, comparisons: int) -> Claim:
+        return unpaired.claim(*self._sizes, p, low, high, margin, comparisons)
+
+    @property
+    def _spreads(self) -> tuple[float, float] | None:
+        if min(self._sizes) < 2:
+            return None
+        return statistics.stdev(self.arm), statistics.stdev(self.baseline)
+
+    def smallest_detectable(self, comparisons: int) -> float | None:
+        if self._spreads is None:
+            return None
+        return unpaired.smallest_detectable(self._spreads, self._sizes, comparisons)
+
+    def seeds_needed(self, difference: float, comparisons: int) -> int | None:
+        if self._spreads is None:
+            return None
+        return unpaired.runs_needed(difference, self._spreads, comparisons)

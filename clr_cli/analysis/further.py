@@ -21,6 +21,7 @@ from clr_cli.analysis.outcomes import Measures, Outcome, curve
 from clr_cli.records import Clock, Metric, RunRecord
 from clr_cli.records.answers import unpack
 
+RESAMPLES = 1_999  # of each point
 TARGETS = 25  # on the grid of `ratio_curve`
 LEAST_ERROR = 1e-4  # a target of 100 % would be at infinity on an axis of errors
 LEAST_DISTANCE = 0.01  # of the way, from a last target that is no bound: see `ratio_curve`
@@ -31,11 +32,13 @@ def further(
     base: Mapping[int, RunRecord],
     interval: Mapping[str, Any],
     measures: Measures,
+    *,
+    paired: bool = True,
 ) -> dict[str, Any]:
     """The further looks at one arm's difference from the baseline, for summary.json.
 
     Args:
-        arm, base: the runs by seed.
+        arm, base: the runs by seed; base is empty where arms are compared with a number.
         interval: low and high of the headline, over seeds alone. The interval over seeds and test
             images is never the narrower one: it covers more.
 
@@ -43,15 +46,21 @@ def further(
         best_epoch: mean, low and high of the difference of the metric at each run's best row by
         what is watched; None where that is the metric itself. images: the interval over seeds and
         test images, with each source's standard error. ratios: see `ratio_curve`. None where there
-        are fewer than 2 pairs.
+        are fewer than 2 pairs, or runs are not paired.
     """
+    if not paired:
+        runs, others = (
+            [run for run in side.values() if run.status != "failed"] for side in (arm, base)
+        )
+        curves = ratio_curve(runs, others, measures, paired=False) if base else []
+        return {"best_epoch": None, "images": None, "ratios": curves}
     pairs = [(arm[seed], base[seed]) for seed in sorted(arm.keys() & base.keys())]
     trained = [pair for pair in pairs if all(run.status == "finished" for run in pair)]
     answered = [pair for pair in pairs if all(run.status != "failed" for run in pair)]
     return {
         "best_epoch": _best_epoch(trained, measures),
         "images": _over_images(trained, interval),
-        "ratios": ratio_curve(answered, measures),
+        "ratios": ratio_curve([a for a, _ in answered], [b for _, b in answered], measures),
     }
 
 
@@ -100,22 +109,29 @@ def _answers(run: RunRecord) -> npt.NDArray[np.bool_] | None:
 
 
 def ratio_curve(
-    pairs: Sequence[tuple[RunRecord, RunRecord]], measures: Measures
+    arm: Sequence[RunRecord],
+    base: Sequence[RunRecord],
+    measures: Measures,
+    *,
+    paired: bool = True,
 ) -> list[dict[str, float]]:
-    """Median ratio of the times to a target, for a grid of targets, on the first clock.
+    """Ratio of the times to a target, for a grid of targets, on the first clock.
 
     The targets run from what the baseline has at its first row to the better of the two arms'
     median final values: evenly in the logarithm of the error for fractions that should be 1, else
     in that of the distance from the last target, down to a hundredth of the way. A target that
-    more than half of the pairs miss on both sides has no ratio and is left out.
+    too many miss on both sides has no ratio and is left out.
+
+    Args:
+        arm, base: the runs, in the same order of seeds where they are paired.
 
     Returns:
-        target, ratio, low and high (see `times.median_ratio`) of each point; an infinite or
-        undefined number is not finite.
+        target, ratio, low and high (see `times.median_ratio`, `times.unpaired_ratio`) of each
+        point; an infinite or undefined number is not finite.
     """
     watched = measures.watched
-    sides = [[_Curve.of(run, measures) for run in side] for side in zip(*pairs, strict=True)]
-    if not sides or not measures.clocks or not all(run.rows for side in sides for run in side):
+    sides = [[_Curve.of(run, measures) for run in side] for side in (arm, base)]
+    if not all(sides) or not measures.clocks or not all(run.rows for side in sides for run in side):
         return []
     first = statistics.median(run.rows[0][watched.name] for run in sides[1])
     finals = [statistics.median(run.final for run in side) for side in sides]
@@ -124,10 +140,13 @@ def ratio_curve(
         return []
     points = []
     for target in _grid(first, last, fractions=watched.unit == "%" and watched.mode == "max"):
-        reached = [[run.time_to(target) for run in side] for side in sides]
-        found = times.median_ratio(*reached)
-        if not math.isnan(found.median):
-            ends = {"ratio": found.median, "low": found.low, "high": found.high}
+        mine, theirs = ([run.time_to(target) for run in side] for side in sides)
+        if paired:
+            found = times.median_ratio(mine, theirs)
+        else:
+            found = times.unpaired_ratio(mine, theirs, RESAMPLES)
+        if not math.isnan(found.value):
+            ends = {"ratio": found.value, "low": found.low, "high": found.high}
             points.append({"target": target, **ends})
     return points
 
@@ -152,8 +171,14 @@ class _Curve:
     @staticmethod
     def of(run: RunRecord, measures: Measures) -> _Curve:
         rows = curve(run, measures.watched)
-        moments = times.moments(rows, measures.clocks[0]) if measures.clocks else None
-        return _Curve(rows, moments or [], measures.watched, run.status == "finished")
+        moments = (times.moments(rows, measures.clocks[0]) if measures.clocks else None) or []
+        begun = [k for k, moment in enumerate(moments) if moment > 0]  # no ratio of nothing
+        return _Curve(
+            [rows[k] for k in begun],
+            [moments[k] for k in begun],
+            measures.watched,
+            run.status == "finished",
+        )
 
     @property
     def final(self) -> float:
@@ -165,26 +190,31 @@ class _Curve:
 
 
 def ratios(
-    pairs: Sequence[tuple[Outcome, Outcome]], clocks: Sequence[Clock]
+    arm: Sequence[Outcome], base: Sequence[Outcome], clocks: Sequence[Clock], *, paired: bool
 ) -> dict[str, Any] | None:
-    """Median of time to target over the baseline's, on every clock; None where runs tell none.
+    """Time to target over the baseline's, on every clock; None where runs tell none.
 
     An infinite end of an interval is None in the file, so "reached" tells who missed.
+
+    Args:
+        arm, base: the runs, in the same order of seeds where they are paired.
     """
     if not clocks:
         return None
-    found = {}
+    made = {}
     for clock in clocks:
-        ratio = times.median_ratio(
-            [arm.times[clock] for arm, _ in pairs], [base.times[clock] for _, base in pairs]
-        )
-        found[clock] = {"ratio": ratio.median, "low": ratio.low, "high": ratio.high}
-    reached = [
-        sum(math.isfinite(run.times[clocks[0]]) for run in side)
-        for side in zip(*pairs, strict=True)
-    ]
+        mine, theirs = ([run.times[clock] for run in side] for side in (arm, base))
+        rule = times.median_ratio if paired else times.unpaired_ratio
+        made[clock] = rule(mine, theirs)
+    sides = {"arm": arm, "baseline": base}
     return {
-        "clocks": found,
-        "reached": dict(zip(("arm", "baseline"), reached or [0, 0], strict=True)),
-        "runs": dict.fromkeys(("arm", "baseline"), len(pairs)),
+        "clocks": {
+            clock: {"ratio": found.value, "low": found.low, "high": found.high}
+            for clock, found in made.items()
+        },
+        "reached": {
+            name: sum(math.isfinite(run.times[clocks[0]]) for run in side)
+            for name, side in sides.items()
+        },
+        "runs": {name: len(side) for name, side in sides.items()},
     }

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clr_cli.analysis import stats
+from clr_cli.analysis import stats, unpaired
 from clr_cli.analysis.outcomes import Measures, goal
 from clr_cli.format import Scale, about, number, p_equals
+from clr_cli.records import Design
 
 CLOCKS = {"iterations": "the iterations", "seconds": "the time"}
 
@@ -22,6 +23,7 @@ class Wording:
     comparisons: arms that are compared with the baseline.
     """
 
+    design: Design
     measures: Measures
     scale: Scale
     target: float | None
@@ -29,27 +31,46 @@ class Wording:
     detect: float | None
     comparisons: int
 
+    def base(self, baseline: str | float) -> str:
+        """The name of the baseline; a number as it was given."""
+        return baseline if isinstance(baseline, str) else self.scale.given(baseline)
+
+    def sides(self, arm: str, base: str) -> tuple[str, str]:
+        """What is told apart: two arms, or an arm's mean and a number."""
+        if self.design == "number":
+            return f"{arm}'s mean {self.measures.metric.label}", base
+        return arm, base
+
     def size(self, difference: float) -> str:
         """A difference without its sign: "1.07 points", "0.0012"."""
         return self.scale.bare(abs(difference)) + self.scale.points
 
     def signed(self, difference: float) -> str:
-        """ "+1.07 points of test accuracy", "validation loss +0.0012"."""
+        """As in "+1.07 points of test accuracy", or "validation loss +0.0012"."""
         label, text = self.measures.metric.label, self.scale.bare(difference, sign=True)
         text += self.scale.points
+        if self.design == "number":
+            return f"difference {text}"
         return f"{text} of {label}" if self.scale.unit == "%" else f"{label} {text}"
 
-    def by(self, word: str, base: str, difference: float) -> str:
-        """ "better than base by 1.07 points of ...", "better than base: ... lower by 0.0012"."""
+    def is_(self, word: str, arm: str, base: str, difference: float) -> str:
+        """As in "a is better than b by 1.07 points of ..." or "... than b: ... lower by 0.0012"."""
         label, size = self.measures.metric.label, self.size(difference)
+        if self.design == "number":
+            side = "above" if difference > 0 else "below"
+            return f"{arm}'s mean {label} is {side} {base} by {size}"
         if self.scale.unit == "%":
-            return f"{word} than {base} by {size} of {label}"
-        return f"{word} than {base}: {label} {'higher' if difference > 0 else 'lower'} by {size}"
+            return f"{arm} is {word} than {base} by {size} of {label}"
+        side = "higher" if difference > 0 else "lower"
+        return f"{arm} is {word} than {base}: {label} {side} by {size}"
 
-    def equal(self, difference: float) -> str:
-        margin = self.size(self.margin or 0.0)
-        label, of = self.measures.metric.label, self.scale.bare(difference, sign=True)
-        return f"equivalent within {margin} of {label}: difference {of}"
+    def runs(self, n: int, others: int | None) -> str:
+        """How many runs tell: "8 paired seeds", "10 against 12 runs", "10 runs"."""
+        if self.design == "paired":
+            return f"{n} paired seed{'s' * (n != 1)}"
+        if others is not None:
+            return f"{n} against {others} runs"
+        return f"{n} run{'s' * (n != 1)}"
 
 
 def sentence(names: tuple[str, str], numbers: Mapping[str, Any], wording: Wording) -> str:
@@ -57,43 +78,46 @@ def sentence(names: tuple[str, str], numbers: Mapping[str, Any], wording: Wordin
     arm, base = names
     difference, n, verdict = numbers["difference"], numbers["n"], numbers["verdict"]
     if difference["mean"] is None:
-        return f"No seed has a run that trained in both {arm} and {base}."
+        return _nothing(arm, base, wording)
     comparisons, bare = wording.comparisons, wording.scale.bare
-    seeds = f"{n} paired seed{'s' * (n != 1)}"
+    seeds = wording.runs(n, numbers["n_baseline"])
     ends = [difference["low"], difference["high"]]
     if verdict in ("better", "worse") and difference["mean"] < 0:  # said by its size
         ends = [-difference["high"], -difference["low"]]
     interval = f"95 % interval {bare(ends[0])} to {bare(ends[1])}"
-    if n == 1:
-        interval = "no interval from one seed"
+    if not math.isfinite(difference["low"]):
+        interval = "no interval from one " + ("seed" if wording.design == "paired" else "run")
     corrected = f"Holm-corrected over {comparisons} arms, " if comparisons > 1 else ""
     sequential = "decided_at" in numbers
     test = "sequential test" if sequential else p_equals(numbers["p_holm"])
     evidence = f"{interval}, {seeds}, {corrected}{test}"
     signed = wording.signed(difference["mean"])
     time = _time_sentence(arm, numbers["time_to_target"], wording)
+    one, other = wording.sides(arm, base)
     match verdict:
         case "identical":
             return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
         case "better" | "worse" as word:
-            return f"{arm} is {wording.by(word, base, difference['mean'])} ({evidence}).{time}"
+            return f"{wording.is_(word, arm, base, difference['mean'])} ({evidence}).{time}"
         case "equivalent":
-            equal = wording.equal(difference["mean"])
-            return f"{arm} and {base} are {equal} ({interval}, {seeds}).{time}"
-        case "too_few_seeds":
-            fewest = stats.seeds_for_test(comparisons)
-            least = min(1.0, 2 * comparisons / 2**n)
-            many = f" for {comparisons} comparisons" if comparisons > 1 else ""
+            margin, of = wording.size(wording.margin or 0.0), bare(difference["mean"], sign=True)
+            label = "" if wording.design == "number" else f" of {wording.measures.metric.label}"
             return (
-                f"Too few seeds to tell {arm} from {base}: with {seeds} no two-sided sign-flip test"
-                f"{many} can succeed at 5 % (the smallest p is {least:.2g}), at least {fewest} are"
-                f" needed; so far {signed} ({interval}).{time}"
+                f"{one} and {other} are equivalent within {margin}{label}: difference {of}"
+                f" ({interval}, {seeds}).{time}"
+            )
+        case "too_few_seeds":
+            few = _too_few(n, numbers["n_baseline"], wording)
+            kind = "seeds" if wording.design == "paired" else "runs"
+            return (
+                f"Too few {kind} to tell {one} from {other}: {few}; so far {signed}"
+                f" ({interval}).{time}"
             )
     if sequential:
         end = "the seeds that were allowed are used up"
         if numbers["futile"]:
             end = "ended early, because more seeds would hardly have shown one"
-        said = f"No detectable difference between {arm} and {base}"
+        said = f"No detectable difference between {one} and {other}"
         return f"{said}: {signed} ({evidence}); {end}.{time}"
     said, missing = "No detectable difference between", ""
     if numbers["p_holm"] <= stats.ALPHA or difference["low"] > 0 or difference["high"] < 0:
@@ -106,8 +130,31 @@ def sentence(names: tuple[str, str], numbers: Mapping[str, Any], wording: Wordin
     needed, detect = numbers["seeds_needed"], wording.detect or wording.margin
     if needed is not None and detect is not None:
         count = about(max(needed, n + 1))
-        more += f", and about {count} seeds would show one of {wording.size(detect)}"
-    return f"{said} {arm} and {base}: {signed} ({evidence}){missing}; {more}.{time}"
+        kind = "seeds" if wording.design == "paired" else "runs of an arm"
+        more += f", and about {count} {kind} would show one of {wording.size(detect)}"
+    return f"{said} {one} and {other}: {signed} ({evidence}){missing}; {more}.{time}"
+
+
+def _nothing(arm: str, base: str, wording: Wording) -> str:
+    if wording.design == "paired":
+        return f"No seed has a run that trained in both {arm} and {base}."
+    none = f"No run of {arm} " + (f"or none of {base} " if wording.design == "unpaired" else "")
+    return f"{none}trained: there is nothing to compare."
+
+
+def _too_few(n: int, others: int | None, wording: Wording) -> str:
+    """Why so few runs can give no claim, and how many could."""
+    comparisons, seeds = wording.comparisons, wording.runs(n, others)
+    many = f" for {comparisons} comparisons" if comparisons > 1 else ""
+    if others is not None:
+        fewest = next(k for k in range(2, 1000) if unpaired.can_claim(k, k, comparisons))
+        return f"with {seeds} no claim can be made{many}, at least {fewest} of each are needed"
+    fewest = stats.seeds_for_test(comparisons)
+    least = min(1.0, 2 * comparisons / 2**n)
+    return (
+        f"with {seeds} no two-sided sign-flip test{many} can succeed at 5 % (the smallest p is"
+        f" {least:.2g}), at least {fewest} are needed"
+    )
 
 
 def _time_sentence(arm: str, ratios: Mapping[str, Any] | None, wording: Wording) -> str:
@@ -135,7 +182,7 @@ def _time_sentence(arm: str, ratios: Mapping[str, Any] | None, wording: Wording)
     return f" {arm} reached {said} in {size}."
 
 
-def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]], *, paired: bool) -> str:
     """What is said wherever a run failed to train: how many, and how large the share may be."""
     if not any(found["count"] for _, found in sides):
         return ""
@@ -144,7 +191,8 @@ def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         f" {100 * found['high']:.0f} %)"
         for name, found in sides
     )
-    return f" Failed to train: {', '.join(said)}; the difference is among pairs that both trained."
+    among = "pairs that both trained" if paired else "runs that trained"
+    return f" Failed to train: {', '.join(said)}; the difference is among {among}."
 
 
 def scope(context: Mapping[str, Any], tuning: Mapping[str, Any] | None = None) -> str:

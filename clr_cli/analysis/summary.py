@@ -17,7 +17,7 @@ from clr_cli.analysis.further import further
 from clr_cli.analysis.outcomes import Measures, Outcome, choose_target, describe_arm, spread
 from clr_cli.analysis.sentences import Wording, failing_sentence, scope
 from clr_cli.format import Scale, decimals
-from clr_cli.records import TEST_ACCURACY, Metric, RunRecord, Summary
+from clr_cli.records import TEST_ACCURACY, Design, Metric, RunRecord, Summary
 
 
 def summarize(
@@ -25,7 +25,8 @@ def summarize(
     *,
     experiment: str,
     context: Mapping[str, Any],
-    baseline: str,
+    baseline: str | float,
+    paired: bool = True,
     metric: Metric = TEST_ACCURACY,
     watched: Metric | None = None,
     num_classes: int | None = None,
@@ -37,14 +38,17 @@ def summarize(
     costs: Mapping[str, Mapping[str, float]] | None = None,
     tuning: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Compare every arm with the baseline, paired by seed.
+    """Compare every arm with the baseline.
 
     Failing to train is a result of its own: a run that diverged or could not be finished is counted
-    and named, and its seed is in no difference. A diverged run never reaches the target.
+    and named, and it is in no difference. A diverged run never reaches the target.
 
     Args:
         records: the runs; arms appear in the summary in the order of their first record, the
             baseline first.
+        baseline: an arm, or a number that the mean of every arm is compared with.
+        paired: whether runs of equal seeds share their randomness, so that their difference is
+            less noisy than they are. Otherwise the arms are independent samples.
         context: what the arms share, passed through as "contract".
         metric: what is compared: its value at the end of each run (``result["final"]``).
         watched: what time to target goes by, from the rows of the runs; default: validation
@@ -67,18 +71,26 @@ def summarize(
         ValueError: the baseline has no run, or a seed occurs twice in one arm.
     """
     records = list(records)
-    arms: dict[str, dict[int, RunRecord]] = {baseline: {}}
+    reference = None if isinstance(baseline, str) else float(baseline)
+    against = baseline if isinstance(baseline, str) else float(baseline)
+    design: Design = "number" if reference is not None else "paired" if paired else "unpaired"
+    if design != "paired" and (len(looks) > 1 or cap is not None):
+        raise ValueError("seeds can be added after looking only where runs are paired")
+    arms: dict[str, dict[int, RunRecord]] = {} if reference is not None else {str(baseline): {}}
     for record in records:
         if arms.setdefault(record.arm, {}).setdefault(record.seed, record) is not record:
             raise ValueError(f"{record.arm}: seed {record.seed} occurs twice")
-    if not arms[baseline]:
+    if not all(arms.values()):
         raise ValueError(f"the baseline {baseline!r} has no run")
     arms = {arm: dict(sorted(runs.items())) for arm, runs in arms.items()}
     measures = Measures.of(records, metric, watched)
     scale = Scale(metric.unit, _decimals(arms, metric))
     goal = None
-    if measures.clocks:
-        goal = choose_target(arms[baseline], target, measures, scale, num_classes)
+    if measures.clocks and target == "auto" and reference is not None:
+        goal = reference, f"the number that the arms are compared with: {scale.given(reference)}"
+    elif measures.clocks:
+        first = arms[str(baseline)] if reference is None else {}
+        goal = choose_target(first, target, measures, scale, num_classes)
     if goal is None:
         measures = replace(measures, clocks=())
     outcomes = {
@@ -92,10 +104,11 @@ def summarize(
     decisions = None
     if len(looks) > 1 or cap is not None:
         decisions = decide(
-            records, baseline=baseline, looks=looks, margin=margin, cap=cap, metric=metric
+            records, baseline=str(baseline), looks=looks, margin=margin, cap=cap, metric=metric
         )
-    wording = Wording(measures, scale, goal and goal[0], margin, detect, len(arms) - 1)
-    compared = comparisons(outcomes, baseline, measures, wording, decisions)
+    others = len(arms) - (reference is None)
+    wording = Wording(design, measures, scale, goal and goal[0], margin, detect, others)
+    compared = comparisons(outcomes, against, measures, wording, decisions)
     costed = bool(costs) or any("train_seconds" in run.result for run in records)
     described = [
         describe_arm(
@@ -105,17 +118,21 @@ def summarize(
     ]
     failures = {arm["name"]: arm["failing"] for arm in described}
     for comparison in compared:
-        sides = [(name, failures[name]) for name in (comparison["arm"], baseline)]
-        comparison["sentence"] += failing_sentence(sides)
-        arm = arms[comparison["arm"]]
-        comparison |= further(arm, arms[baseline], comparison["difference"], measures)
+        named = [comparison["arm"], *([] if reference is not None else [str(baseline)])]
+        sides = [(name, failures[name]) for name in named]
+        comparison["sentence"] += failing_sentence(sides, paired=design == "paired")
+        arm, base = (arms.get(name, {}) for name in [*named, ""][:2])
+        comparison |= further(
+            arm, base, comparison["difference"], measures, paired=design == "paired"
+        )
     summary = {
         "schema": 2,
         "experiment": experiment,
         "metric": metric.plain(),
         "decimals": scale.decimals,
-        "design": "paired",
-        "baseline": baseline,
+        "design": design,
+        "baseline": wording.base(against),
+        "reference": reference,
         "level": stats.LEVEL,
         "claim_level": stats.CLAIM_LEVEL,
         "margin": margin,

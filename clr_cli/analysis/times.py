@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
-from clr_cli.analysis.stats import LEVEL
+from clr_cli.analysis.stats import LEVEL, RESAMPLES
+from clr_cli.analysis.unpaired import mean_intervals
 from clr_cli.records import VAL_ACCURACY, Clock, Metric
 
 HOLD = 3  # measurements (of our own training: epochs) for which a target must be held
@@ -18,15 +21,20 @@ CLOCKS: tuple[Clock, ...] = ("iterations", "seconds")
 
 
 @dataclass(frozen=True)
-class MedianRatio:
-    """Median of paired ratios and the order-statistic interval; NaN where there is none."""
+class Ratio:
+    """A ratio of times and its interval at LEVEL; NaN where there is none."""
 
-    median: float
+    value: float
     low: float
     high: float
 
 
-def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> MedianRatio:
+NO_RATIO = Ratio(math.nan, math.nan, math.nan)
+# Of each median in a ratio of two, so that the interval of the ratio covers 95 % (calibrated).
+MEDIAN_LEVEL = 0.89
+
+
+def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
     """The median over pairs of numerator / denominator, misses being infinite.
 
     A pair in which both missed is a tie (1). When that is more than half of the pairs there is no
@@ -35,20 +43,68 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Me
     the distribution-free one of the median (scipy.stats.quantile_test): it needs 6 pairs, and an
     end may be 0 (only the numerator arrived) or infinite.
 
-    >>> median_ratio([50, 60, 40], [100, 100, 100]).median
+    >>> median_ratio([50, 60, 40], [100, 100, 100]).value
     0.5
     """
     pairs = list(zip(numerator, denominator, strict=True))
     both_missed = sum(math.isinf(a) and math.isinf(b) for a, b in pairs)
     if not pairs or 2 * both_missed > len(pairs):
-        return MedianRatio(math.nan, math.nan, math.nan)
-    ratios = sorted(1.0 if math.isinf(a) and math.isinf(b) else a / b for a, b in pairs)
+        return NO_RATIO
+    ratios = sorted(_quotient(a, b) for a, b in pairs)
     test = stats.quantile_test(ratios, q=1.0, p=0.5)
     interval = test.confidence_interval(LEVEL)
     low, high = ratios[(len(ratios) - 1) // 2], ratios[len(ratios) // 2]
     usual = low > 0 and math.isfinite(high)
     median = (low + high) / 2 if usual else min(max(1.0, low), high)
-    return MedianRatio(median, float(interval.low), float(interval.high))
+    return Ratio(median, float(interval.low), float(interval.high))
+
+
+def _quotient(a: float, b: float) -> float:
+    """a / b of two times: 1 for equal ones, also for two misses or two that are 0."""
+    return 1.0 if a == b else a / b if b else math.inf
+
+
+def unpaired_ratio(
+    numerator: Sequence[float], denominator: Sequence[float], resamples: int = RESAMPLES
+) -> Ratio:
+    """The ratio of two arms' times where their runs share nothing, misses being infinite.
+
+    Where every run arrived it is the ratio of geometric means, with the interval of
+    `unpaired.mean_intervals` on logarithms. Otherwise it is the ratio of medians, with the ratios
+    of the ends of their distribution-free intervals at MEDIAN_LEVEL (order statistics; 5 runs of
+    either arm are needed). There is none where half of the runs of both arms or more missed.
+
+    >>> unpaired_ratio([50, 60, 40], [100, 100, 100, math.inf]).value
+    0.5
+    """
+    sides = [sorted(numerator), sorted(denominator)]
+    if not all(sides):
+        return NO_RATIO
+    if all(side[0] > 0 and math.isfinite(side[-1]) for side in sides):
+        one, two = (np.log(side) for side in sides)
+        (low,), (high,) = mean_intervals(one, two, (LEVEL,), resamples)
+        middle = math.exp(float(one.mean() - two.mean()))
+        if not math.isfinite(low):
+            return Ratio(middle, math.nan, math.nan)
+        return Ratio(middle, math.exp(low), math.exp(min(high, 700.0)))  # beyond lies no float
+    median, other = (statistics.median(side) for side in sides)
+    if math.isinf(median) and math.isinf(other):
+        return NO_RATIO
+    ends, others = (_median_ends(side) for side in sides)
+    if ends is None or others is None:
+        return Ratio(_quotient(median, other), math.nan, math.nan)
+    # A miss over a miss may be anything.
+    low = 0.0 if math.isinf(others[1]) else _quotient(ends[0], others[1])
+    high = math.inf if math.isinf(ends[1]) else _quotient(ends[1], others[0])
+    return Ratio(_quotient(median, other), low, high)
+
+
+def _median_ends(ordered: Sequence[float]) -> tuple[float, float] | None:
+    """The narrowest pair of order statistics that holds the median in MEDIAN_LEVEL and more."""
+    n = len(ordered)
+    outside = [2 * float(stats.binom.cdf(k, n, 0.5)) for k in range(n // 2)]
+    kept = [k for k, share in enumerate(outside) if share <= 1 - MEDIAN_LEVEL]
+    return (ordered[kept[-1]], ordered[n - 1 - kept[-1]]) if kept else None
 
 
 def moments(rows: Sequence[Mapping[str, Any]], clock: Clock) -> list[float] | None:

@@ -29,6 +29,7 @@ def captions(
         "lr_schedule": _lines(_schedule(arm, *curve) for arm, curve in schedules.items()),
         **{name: _final(records, drawn, summary) for name, drawn in drawn_metrics(metric).items()},
         "paired_difference": _lines(_paired(c, summary) for c in summary["comparisons"]),
+        "difference": _lines(_unpaired(c, summary) for c in summary["comparisons"]),
     }
     if target:
         one = "schedule" if schedules else "arm"
@@ -124,15 +125,25 @@ def _swings(means: Mapping[str, NDArray[np.float64]]) -> str:
 
 def _paired(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     arm, baseline, n = comparison["arm"], comparison["baseline"], comparison["n"]
-    low, high = (value(comparison["difference"].get(key)) for key in ("low", "high"))
     text = f"{arm} is ahead of {baseline} with {comparison['wins']} of {n} seeds"
     text += f", level with {comparison['ties']}" if comparison["ties"] else ""
+    place = _placed(comparison["difference"], summary)
+    return f"{text}; {place or 'there are too few seeds for an interval'}."
+
+
+def _unpaired(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    place = _placed(comparison["difference"], summary)
+    return f"{comparison['arm']}: {place or 'there are too few runs for an interval'}."
+
+
+def _placed(difference: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """Where an interval lies; nothing where there is none."""
+    low, high = (value(difference.get(key)) for key in ("low", "high"))
     if low is None or high is None:
-        return f"{text}; there are too few seeds for an interval."
+        return ""
     margin, scale = summary["margin"], Scale.of(summary)
     if margin is None:
-        place = "contains zero" if low <= 0 <= high else "leaves out zero"
-        return f"{text}; the 95 % interval {place}."
+        return f"the 95 % interval {'contains' if low <= 0 <= high else 'leaves out'} zero"
     band = f"±{number(scale.factor * margin)}{scale.points}"
     if low > margin or high < -margin:
         place = f"lies wholly outside {band}"
@@ -142,7 +153,7 @@ def _paired(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
         place = f"leaves out zero but overlaps {band}"
     else:
         place = "contains zero"
-    return f"{text}; the 95 % interval {place}."
+    return f"the 95 % interval {place}"
 
 
 def _times(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:

@@ -205,12 +205,14 @@ def figures(
                 records, drawn, axis=axis, scale=own, baseline=baseline, **wide
             )
     if summary["comparisons"]:
-        made["paired_difference"] = plots.difference(
-            summary["comparisons"],
+        name = "paired_difference" if summary["design"] == "paired" else "difference"
+        made[name] = plots.difference(
+            _drawn_differences(summary),
             metric,
             scale,
             margin=summary["margin"],
             rows_are=kind,
+            design=summary["design"],
             size=size,
         )
     target = summary["target"]
@@ -235,6 +237,26 @@ def figures(
             curves, watched, scale, target=target["value"], unit=unit, baseline=baseline, size=size
         )
     return made
+
+
+def _drawn_differences(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The comparisons; unpaired runs as what they differ from the baseline's mean, its own too."""
+    if summary["design"] != "unpaired":
+        return list(summary["comparisons"])
+    arms = {arm["name"]: arm["metrics"][summary["metric"]["name"]] for arm in summary["arms"]}
+    baseline = summary["baseline"]
+    centre = arms[baseline]["mean"] if baseline in arms else None
+
+    def runs(arm: str) -> dict[str, float]:
+        values = arms[arm]["values"] if centre is not None else {}
+        return {run: value - centre for run, value in values.items() if value is not None}
+
+    none = {"mean": None, "low": None, "high": None}
+    own = [{"arm": baseline, "baseline": baseline, "difference": none}] if centre else []
+    return [
+        {**c, "difference": {**c["difference"], "values": runs(c["arm"])}}
+        for c in [*own, *summary["comparisons"]]
+    ]
 
 
 # --- pages -----------------------------------------------------------------------------------

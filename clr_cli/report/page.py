@@ -42,6 +42,7 @@ TITLES = {
     "lr_schedule": "Learning rate",
     **{name: metric.label.capitalize() for name, metric in KNOWN.items()},
     "paired_difference": "Paired difference",
+    "difference": "Difference",
     "time_to_target": "Time to target",
     "time_ratio": "Time to target, relative to the baseline",
 }

@@ -97,9 +97,11 @@ def _failed(arm: Mapping[str, Any]) -> str:
 EXPLAINED = {
     "Failed to train": "Failed to train: how many runs, and how large the true share may be"
     " (one-sided 95 %).",
-    "P(better)": "P(better): how often a run is better than the baseline's of the same seed.",
+    "P(better)": "P(better): how often a run is better than what it is compared with.",
     "Smallest detectable": "Smallest detectable: the true difference that this many runs find with"
     " 80 % power.",
+    "Runs to show": "Runs to show: how many runs of either arm would find a true difference of that"
+    " size, with 80 % power.",
     "Seeds to show": "Seeds to show: how many would find a true difference of that size, with 80 %"
     " power.",
 }
@@ -109,7 +111,8 @@ def certainty_table(summary: Mapping[str, Any]) -> Table:
     """Per arm: how often it fails, how sure its difference is, and what more seeds could show."""
     scale, wanted = Scale.of(summary), summary["detect"] or summary["margin"]
     header = [rows_are(summary), "Failed to train", "P(better) [95 %]", "Smallest detectable"]
-    header += [f"Seeds to show {number((wanted or 0) * scale.factor)}{scale.points}"]
+    kind = "Seeds" if summary["design"] == "paired" else "Runs"
+    header += [f"{kind} to show {number((wanted or 0) * scale.factor)}{scale.points}"]
     header += ["Time to target, × baseline [95 %]", "The same in seconds"]
     main = clock_of(summary)
     against = {c["arm"]: c for c in summary["comparisons"]}

@@ -164,17 +164,17 @@ def test_seeds_needed_turns_smallest_detectable_round():
 
 def test_median_ratio_holds_misses():
     six = times.median_ratio([1, 2, 3, 4, 5, 6], [2] * 6)
-    assert (six.median, six.low, six.high) == (1.75, 0.5, 3.0)
+    assert (six.value, six.low, six.high) == (1.75, 0.5, 3.0)
     inf = math.inf
     late = times.median_ratio([50, inf, inf, inf, 60, inf], [100] * 6)
-    assert (late.median, late.low, late.high) == (inf, 0.5, inf)
-    assert times.median_ratio([50] * 3, [inf] * 3).median == 0
+    assert (late.value, late.low, late.high) == (inf, 0.5, inf)
+    assert times.median_ratio([50] * 3, [inf] * 3).value == 0
     assert math.isnan(times.median_ratio([50] * 3, [inf] * 3).low)  # fewer than six pairs
-    assert times.median_ratio([inf, 5, 5], [inf, 10, 10]).median == 0.5  # a tie and two
-    assert math.isnan(times.median_ratio([inf, inf, 1], [inf, inf, 2]).median)
-    assert math.isnan(times.median_ratio([], []).median)
-    assert times.median_ratio([5, 5, 5, 6], [inf, inf, 10, 10]).median == 0.5  # not (0 + 0.5) / 2
-    assert times.median_ratio([5, inf], [inf, 5]).median == 1.0
+    assert times.median_ratio([inf, 5, 5], [inf, 10, 10]).value == 0.5  # a tie and two
+    assert math.isnan(times.median_ratio([inf, inf, 1], [inf, inf, 2]).value)
+    assert math.isnan(times.median_ratio([], []).value)
+    assert times.median_ratio([5, 5, 5, 6], [inf, inf, 10, 10]).value == 0.5  # not (0 + 0.5) / 2
+    assert times.median_ratio([5, inf], [inf, 5]).value == 1.0
 
 
 def rows(accuracies, rates=None):

@@ -41,7 +41,7 @@ from clr_cli.report.figures.times import time_ratio, time_to_target
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from clr_cli.records import Metric
+    from clr_cli.records import Design, Metric
 
 __all__ = [
     "Curve",
@@ -98,16 +98,19 @@ def difference(
     *,
     margin: float | None = None,
     rows_are: str = "Arm",
+    design: Design = "paired",
     size: Size | None = None,
 ) -> Figure:
     """The metric at the end minus the baseline's, run by run, with mean, interval and margin.
 
-    `comparisons`: those of summary.json; one row per arm. Fractions are drawn in points.
+    `comparisons`: those of summary.json; one row per arm. Fractions are drawn in points. In an
+    unpaired `design` the values are differences from the baseline's mean, or from a number.
     """
     rows, factor = len(comparisons), scale.factor
     figure = new_figure(size or (SIZE[0], max(2.8, 1.5 + 0.8 * rows)))
     ax = figure.subplots()
     baseline = comparisons[0]["baseline"] if comparisons else ""
+    one = "seed" if design == "paired" else "run"
     looks = arm_looks([c["arm"] for c in comparisons] + [baseline], baseline)
     if margin is not None:
         ax.axvspan(-factor * margin, factor * margin, color=BAND, lw=0, zorder=0)
@@ -121,7 +124,7 @@ def difference(
             ax.plot([factor * value], [y], marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
             if rows == 1:
                 here = (factor * value, y)
-                offset_text(ax, f"seed {seed}", here, (7, 0), color=MUTED, fontsize=8)
+                offset_text(ax, f"{one} {seed}", here, (7, 0), color=MUTED, fontsize=8)
         for k, seed in enumerate(comparison.get("unpaired_seeds") or ()):
             _failed_pair(ax, row, k, seed)
         mean, low, high = (found.get(k) for k in ("mean", "low", "high"))
@@ -139,7 +142,8 @@ def difference(
     gap = 4 * "\N{NO-BREAK SPACE}"
     unit = f" ({scale.points.strip()})" if scale.points else ""
     name = metric.label[:1].upper() + metric.label[1:]
-    label = f"{name} minus {short(baseline)}’s{unit}"
+    whose = {"paired": "’s", "unpaired": "’s mean", "number": ""}[design]
+    label = f"{name} minus {short(baseline)}{whose}{unit}"
     left, right = ("worse", "better") if metric.mode == "max" else ("better", "worse")
     dress(ax, xlabel=f"← {left}{gap}{label}{gap}{right} →", ylabel=rows_are)
     arm_rows(ax, [c["arm"] for c in comparisons], looks, bottom=0.72)
@@ -148,7 +152,7 @@ def difference(
     if any(comparison.get("unpaired_seeds") for comparison in comparisons):
         note_above(ax, ["small: a seed; large: mean, 95 % interval", grey, "×: a run failed"])
     else:
-        note_above(ax, ["small: one seed; large: mean and 95 % interval", grey])
+        note_above(ax, [f"small: one {one}; large: mean and 95 % interval", grey])
     return figure
 
 
