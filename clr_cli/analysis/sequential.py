@@ -4,13 +4,13 @@ A comparison of paired runs is looked at after some seeds, and more are added un
 Asked naively at 5 % each time, 10 to 14 % of such comparisons of equal arms end in a claim. Here
 the 5 % are spent over the looks (alpha spending; Lan & DeMets 1983, "Discrete sequential boundaries
 for clinical trials"), and the boundary at each look is that of the sign-flip test itself, so that
-no normal distribution is assumed. tests/benchmarks/sequential.py measures its error rates.
+no normal distribution is assumed. tests/benchmarks/claims.py measures its error rates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from clr_cli.analysis import stats
+from clr_cli.config.sections import AUTO_CAP, LEAST_CAP
 
-FIRST = 8  # seeds at the first look
+FIRST = LEAST_CAP  # seeds at the first look
 STEP = 2  # seeds added between two looks
 PATTERNS = 2**12  # sign patterns: all of the first 12 seeds', then drawn by a fixed generator
-GUARD = 0.01  # a claim's interval has the level 1 - GUARD
-FUTILE_FROM = 12  # seeds; fewer tell too little of the noise to give up
-FUTILE_POWER = 0.2
+GUARD = 0.009  # a claim's interval has the level 1 - GUARD
+# Futile: the cap would find a difference of this size with power FOUND, and the differences seen
+# are ODDS times as likely under none.
+FOUND = 0.99
+ODDS = 20.0
 
 Verdict = Literal["better", "worse", "equivalent", "no_difference"]
 Array = NDArray[np.float64]
@@ -61,7 +64,11 @@ def looks(cap: int) -> list[int]:
 
 
 def spent(n: int, alpha: float = stats.ALPHA) -> float:
-    """The part of alpha that may be spent up to a look at n seeds: alpha * (1 - 5 / n).
+    """The part of alpha that may be spent up to a look at n seeds.
+
+    alpha * (1 - 5 / n) below AUTO_CAP (30) seeds, alpha * (1 - 1 / n) from there on: nearly all of
+    it is spent where most comparisons end, and something is left for one that grows beyond. It
+    depends on n alone, so that a cap that is raised later changes no look before it.
 
     Args:
         n: pairs at the look.
@@ -70,10 +77,10 @@ def spent(n: int, alpha: float = stats.ALPHA) -> float:
     Returns:
         A probability; 0 below 6 pairs, where no sign-flip test can succeed at 5 %.
 
-    >>> round(spent(8), 5), spent(5)
-    (0.01875, 0.0)
+    >>> round(spent(8), 5), round(spent(30), 5), spent(5)
+    (0.01875, 0.04833, 0.0)
     """
-    return alpha * max(0.0, 1 - 5 / n) if n else 0.0
+    return alpha * max(0.0, 1 - (5 if n < AUTO_CAP else 1) / n) if n else 0.0
 
 
 def _signs(n: int) -> Array:
@@ -117,16 +124,19 @@ def rejected(differences: Sequence[float], at: Sequence[int], alpha: float = sta
     False
     """
     values: Array = np.asarray(differences, dtype=np.float64)
-    alive = np.ones(PATTERNS, dtype=bool)
+    sums, seen, alive = np.zeros(PATTERNS), 0, np.ones(PATTERNS, dtype=bool)
     # Sums of equal magnitude must be equal: rounded far above the error of adding in another order.
     unit = float(np.abs(values).sum()) * 1e-12 or 1.0
     for n in at:
         allowed = math.floor(PATTERNS * spent(n, alpha)) - int((~alive).sum())
         if n > len(values) or allowed < 0:
             continue
-        sums = np.abs(np.rint(_signs(len(values))[:, :n] @ values[:n] / unit))
-        ranked = np.sort(sums[alive])[::-1]
-        alive &= ~(sums > ranked[allowed])
+        sums += _signs(n)[:, seen:n] @ values[seen:n]
+        seen = n
+        extreme = np.abs(np.rint(sums / unit))
+        left = extreme[alive]
+        boundary = len(left) - 1 - allowed
+        alive &= ~(extreme > np.partition(left, boundary)[boundary])
         if not alive[0]:
             return True
     return False
@@ -160,6 +170,19 @@ def decide(
     >>> decide({"clr": ones}, {"clr": [8]}, margin=0.001)["clr"]
     Decision(verdict='better', seeds=8, futile=False)
     """
+    said = [{arm: Decision("no_difference") for arm in differences}]
+    said.extend(replay(differences, at, margin=margin, cap=cap))
+    return said[-1]
+
+
+def replay(
+    differences: Mapping[str, Sequence[float]],
+    at: Mapping[str, Sequence[int]],
+    *,
+    margin: float,
+    cap: int | None = None,
+) -> Iterator[dict[str, Decision]]:
+    """The decisions after each look; see `decide`, which gives the last ones."""
     decided: dict[str, Decision] = {}
     claimed: set[str] = set()
     for look in range(max((len(counts) for counts in at.values()), default=0)):
@@ -167,43 +190,43 @@ def decide(
         while again:  # a claim makes the others' level larger: ask them again
             again = False
             for arm, values in differences.items():
-                if arm in claimed or (arm in decided and not decided[arm].futile):
+                if arm in decided and not decided[arm].futile:
                     continue
-                open_arms = len(differences) - len(claimed)
-                counts = list(at[arm][: look + 1])
-                verdict = _claim(values, counts, margin, open_arms)
+                counts = at[arm][: look + 1]
+                verdict = _claim(values, counts, margin, len(differences) - len(claimed))
                 if verdict != "no_difference":
                     decided[arm] = Decision(verdict, counts[-1])
+                if verdict in ("better", "worse"):
                     claimed.add(arm)
                     again = True
         for arm, values in differences.items():
-            n = at[arm][look]
-            hopeless = cap is not None and (n == 0 or _futile(values[:n], cap, margin))
-            if arm not in decided and hopeless:
+            n, open_arms = at[arm][look], len(differences) - len(claimed)
+            if arm not in decided and _futile(values[:n], cap, margin, open_arms):
                 decided[arm] = Decision("no_difference", n, futile=True)
-    return {arm: decided.get(arm, Decision("no_difference")) for arm in differences}
+        yield {arm: decided.get(arm, Decision("no_difference")) for arm in differences}
 
 
 def guard_level(open_arms: int) -> float:
     """The level of the interval that a claim must pass, with so many arms still open.
 
     >>> guard_level(1), guard_level(4)
-    (0.99, 0.9975)
+    (0.991, 0.99775)
     """
     return 1 - GUARD / open_arms
 
 
 def _claim(values: Sequence[float], counts: Sequence[int], margin: float, arms: int) -> Verdict:
-    n = counts[-1]
+    n, level = counts[-1], guard_level(arms)
     if n < stats.MIN_SEEDS:
         return "no_difference"
-    level, reject = guard_level(arms), rejected(values[:n], counts, stats.ALPHA / arms)
-    if not reject and abs(float(np.mean(values[:n]))) + _half(values[:n], level) >= margin:
-        return "no_difference"  # Student's t alone says so: the union of intervals is wider
+    # What Student's t rules out needs no look at the rest: the union of intervals is wider.
+    mean, half = abs(float(np.mean(values[:n]))), _half(values[:n], level)
+    if mean <= half and mean + half >= margin:
+        return "no_difference"
     low, high = stats.mean_intervals(values[:n], (level,))
     if -margin < low[0] and high[0] < margin:
         return "equivalent"
-    if not reject or low[0] <= 0 <= high[0]:
+    if low[0] <= 0 <= high[0] or not rejected(values[:n], counts, stats.ALPHA / arms):
         return "no_difference"
     return "better" if low[0] > 0 else "worse"
 
@@ -212,20 +235,35 @@ def _half(values: Sequence[float], level: float, n: int | None = None) -> float:
     """Half of Student's interval of the mean, with n values of this spread."""
     n = n or len(values)
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    return float(distributions.t.ppf((1 + level) / 2, n - 1)) * error
+    return _critical(level, n) * error
 
 
-def _futile(values: Sequence[float], cap: int, margin: float) -> bool:
-    """Whether seeds up to the cap would hardly show a difference as large as the one seen.
+@lru_cache(maxsize=256)
+def _critical(level: float, n: int) -> float:
+    return float(distributions.t.ppf((1 + level) / 2, n - 1))
 
-    Nor could they show equivalence: then the interval at the cap would be wider than the margin.
+
+def _futile(values: Sequence[float], cap: int | None, margin: float, open_arms: int) -> bool:
+    """Whether there is hardly a difference that seeds up to the cap could show.
+
+    A likelihood ratio of normal differences, as in Wald's (1945) sequential test: none against the
+    size that the cap would surely find. Giving up costs no level, only power: .4 points of 99.5 %
+    at that size. Nor may equivalence be within reach: then the interval at the cap would be
+    narrower than the margin.
     """
     n = len(values)
-    if n < FUTILE_FROM or n >= cap:
+    if cap is None or 0 < n < FIRST or n >= cap:
         return False
-    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
-    if sd == 0:
+    if n == 0:  # all runs failed
+        return True
+    mean, sd = abs(float(np.mean(values))), float(np.std(values, ddof=1))
+    if sd == 0 or mean + _half(values, guard_level(open_arms), cap) < margin:
         return False
-    if abs(mean) + _half(values, guard_level(1), cap) < margin:
-        return False
-    return stats.power(abs(mean) / sd, cap) < FUTILE_POWER
+    size = _surely_found(cap, open_arms)
+    return size is None or n * size * (size / 2 - mean / sd) > math.log(ODDS)
+
+
+@lru_cache(maxsize=64)
+def _surely_found(cap: int, open_arms: int) -> float | None:
+    """The difference, in standard deviations, that the cap finds with power FOUND."""
+    return stats.smallest_detectable(1.0, cap, open_arms, FOUND)

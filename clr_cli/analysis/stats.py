@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -33,15 +34,28 @@ def _generator() -> np.random.Generator:
     return np.random.default_rng(_RNG_SEED)
 
 
-def _studentised(sample: Array, axis: int) -> Array:
-    n = sample.shape[axis]
-    error = sample.std(axis=axis, ddof=1) / math.sqrt(n)
-    # A resample of one repeated value has no spread and so no t: it counts as the centre. (std is
-    # not sure to be exactly zero there.)
-    spread = np.ptp(sample, axis=axis) > 0
-    return np.asarray(
-        np.divide(sample.mean(axis=axis), error, out=np.zeros_like(error), where=spread)
-    )
+@lru_cache(maxsize=16)
+def _times_drawn(n: int, resamples: int) -> Array:
+    """(n, resamples): how often each of n values is in each bootstrap resample."""
+    drawn = _generator().integers(0, n, (resamples, n)) + n * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=n * resamples).reshape(resamples, n)
+    return np.ascontiguousarray(counts.T, dtype=np.float64)
+
+
+def _bootstrap_t(centred: Array, resamples: int) -> Array:
+    """Student's t of every resample: (rows, n) of mean 0 -> (rows, resamples).
+
+    Sums over resamples are products with the counts, the same ones for all rows.
+    """
+    n = centred.shape[-1]
+    counts = _times_drawn(n, resamples)
+    mean, squares = centred @ counts / n, centred**2 @ counts / n
+    variance = squares - mean**2
+    # A resample of one repeated value has no spread and so no t: it counts as the centre. (The
+    # variance is not sure to be exactly zero there.)
+    spread = variance > 1e-12 * (centred**2).mean(axis=-1, keepdims=True)
+    error = np.sqrt(variance / (n - 1), where=spread, out=np.ones_like(mean))
+    return np.asarray(np.divide(mean, error, where=spread, out=np.zeros_like(mean)))
 
 
 def mean_intervals(
@@ -78,46 +92,51 @@ def mean_intervals(
     t_low = stats.t.ppf(column, n - 1) * np.ones_like(mean)
     t_high = -t_low
     if n >= MIN_SEEDS:
-        distribution = stats.bootstrap(
-            (values - mean[..., None],),
-            _studentised,
-            axis=-1,
-            vectorized=True,
-            n_resamples=resamples,
-            batch=max(1, 4_000_000 // values.size),
-            method="percentile",
-            rng=_generator(),
-        ).bootstrap_distribution
-        t_low = np.minimum(t_low, np.quantile(distribution, tails, axis=-1))
-        t_high = np.maximum(t_high, np.quantile(distribution, 1 - tails, axis=-1))
+        rows = (values - mean[..., None]).reshape(-1, n)
+        most = max(1, 4_000_000 // resamples)  # rows at a time
+        ends = [
+            np.quantile(_bootstrap_t(rows[k : k + most], resamples), [tails, 1 - tails], axis=-1)
+            for k in range(0, len(rows), most)
+        ]
+        low, high = np.concatenate(ends, axis=-1).reshape(2, *t_low.shape)
+        t_low, t_high = np.minimum(t_low, low), np.maximum(t_high, high)
     return mean - t_high * error, mean - t_low * error
+
+
+@lru_cache(maxsize=8)
+def _signs(n: int, resamples: int) -> Array:
+    """(n, patterns) of +1 and -1: all 2**n, or so many at random beside the observed one."""
+    if 2**n <= resamples:
+        bits = np.arange(2**n)[None, :] >> np.arange(n)[:, None] & 1
+    else:
+        bits = _generator().integers(0, 2, (n, resamples))
+        bits[:, 0] = 0
+    signs: Array = np.where(bits, -1.0, 1.0)
+    return signs
 
 
 def sign_flip_p(differences: ArrayLike, resamples: int = 2**EXACT_SEEDS) -> Array:
     """Two-sided p of the paired sign-flip test along the last axis.
 
-    Exact where 2**n <= resamples (all sign patterns), otherwise scipy's Monte-Carlo version, which
+    Exact where 2**n <= resamples (all sign patterns), otherwise the Monte-Carlo version, which
     keeps its level too. It is exact when the differences are symmetric about 0 under the null.
 
     >>> float(sign_flip_p([1.0, 1.2, 0.9, 1.1, 1.0, 1.3]))  # 2 of 2**6 sign patterns
     0.03125
     """
     values = np.asarray(differences, dtype=np.float64)
-    if values.shape[-1] < 2:
-        return np.ones(
-            values.shape[:-1]
-        )  # both sign patterns are as extreme; scipy wants two pairs
-    result = stats.permutation_test(
-        (values,),
-        lambda sample, axis: np.mean(sample, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        batch=max(1, 4_000_000 // values.size),
-        axis=-1,
-        rng=_generator(),
+    n = values.shape[-1]
+    rows, signs = values.reshape(-1, n), _signs(n, resamples)
+    # Sums that differ by rounding only are as extreme as one another.
+    least = np.abs(rows.sum(axis=-1)) - 1e-12 * np.abs(rows).sum(axis=-1)
+    most = max(1, 4_000_000 // signs.shape[-1])  # rows at a time
+    p: Array = np.concatenate(
+        [
+            np.mean(np.abs(rows[k : k + most] @ signs) >= least[k : k + most, None], axis=-1)
+            for k in range(0, len(rows), most)
+        ]
     )
-    return np.minimum(np.asarray(result.pvalue, dtype=np.float64), 1.0)
+    return p.reshape(values.shape[:-1])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -203,20 +222,22 @@ def power(effect: float, n: int, comparisons: int = 1) -> float:
     return float(stats.nct.sf(critical, n - 1, noncentrality))
 
 
-def smallest_detectable(sd: float, n: int, comparisons: int = 1) -> float | None:
-    """The true mean difference found with 80 % power by n pairs; None when nothing can be found.
+def smallest_detectable(
+    sd: float, n: int, comparisons: int = 1, wanted: float = POWER
+) -> float | None:
+    """The true mean difference found with the wanted power by n pairs; None if none can be found.
 
     `sd` is that of the differences; the answer has its unit.
 
     >>> round(smallest_detectable(sd=0.005, n=8), 4)
     0.0077
     """
-    if power(10.0, n, comparisons) < POWER:
+    if power(10.0, n, comparisons) < wanted:
         return None
     low, high = 0.0, 10.0
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (low, middle) if power(middle, n, comparisons) >= POWER else (middle, high)
+        low, high = (low, middle) if power(middle, n, comparisons) >= wanted else (middle, high)
     return sd * high
 
 

@@ -38,6 +38,13 @@ def test_over_all_signs_no_more_are_rejected_than_the_level_allows(seed):
     assert 0 < rate <= spent(10)
 
 
+def test_what_may_be_spent_rises_and_never_reaches_the_level():
+    amounts = [spent(n) for n in range(1, 2_000)]
+    assert amounts == sorted(amounts)
+    assert amounts[4] == 0
+    assert 0.96 * 0.05 < spent(30) < amounts[-1] < 0.05
+
+
 def test_equal_sizes_are_ties_that_fall_out_together():
     assert rejected([0.01] * 8, [8])
     assert not rejected([0.01] * 7 + [-0.01], [8])  # 9 of 256 are as extreme: over 1.9 %
@@ -78,13 +85,18 @@ def test_a_larger_number_of_arms_asks_for_more_and_a_claim_gives_it_back():
 def test_small_differences_are_equivalent_and_hopeless_ones_futile():
     sure = gain(0, 0.0002, 8)
     assert decide({"a": sure}, {"a": [8]}, margin=MARGIN)["a"] == Decision("equivalent", 8)
-    noise = gain(0, 0.01, 12, seed=1)
-    noise = [value - np.mean(noise) for value in noise]  # no difference at all
-    at = {"a": [8, 10, 12]}
-    assert decide({"a": noise}, at, margin=MARGIN, cap=30)["a"] == Decision(
-        "no_difference", 12, futile=True
-    )
-    assert decide({"a": noise}, at, margin=MARGIN)["a"].seeds is None  # without a cap never
+    noise = np.array(gain(0, 0.01, 12, seed=1))
+    noise = 0.01 * (noise - noise.mean()) / noise.std(ddof=1)  # no difference at all
+
+    def at_12(shift: float, **cap: int) -> Decision:
+        return decide({"a": noise + shift}, {"a": [12]}, margin=MARGIN, **cap)["a"]
+
+    assert at_12(0, cap=30) == Decision("no_difference", 12, futile=True)
+    assert at_12(0).seeds is None  # without a cap never
+    # Wald's line at 12 seeds: sizes of .89 are found by 30, and log(20) / (12 * .89) is .28
+    assert at_12(0.01 * 0.15, cap=30).futile
+    assert not at_12(0.01 * 0.17, cap=30).futile
+    assert not at_12(0, cap=12).futile  # the cap itself is the end
 
 
 def test_an_arm_whose_runs_all_fail_does_not_keep_the_others_waiting():
@@ -115,7 +127,7 @@ def test_the_summary_says_which_rule_spoke(options):
     assert (summary["rule"], summary["looks"]) == ("sequential", options["looks"])
     assert (comparison["verdict"], comparison["decided_at"]) == ("better", 8)
     assert comparison["p"] is comparison["p_holm"] is None
-    assert comparison["difference"]["claim"]["level"] == 0.99
+    assert comparison["difference"]["claim"]["level"] == sequential.guard_level(1)
     assert "sequential test" in comparison["sentence"]
     fixed = summarize(runs, **common, looks=[8])
     assert fixed["rule"] == "fixed"
