@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator
 
 _pending: int | None = None
-_deferred = False
+_deferred = 0  # how many want signals to wait; runs that take turns begin and end in any order
 _insist = True
 
 
@@ -61,9 +61,9 @@ def check() -> None:
 def deferred() -> Iterator[None]:
     """Within, a signal is only remembered: what is being done comes to a ``check`` first."""
     global _deferred
-    before, _deferred = _deferred, True
+    _deferred += 1
     try:
         yield
     finally:
-        _deferred = before
+        _deferred -= 1
     check()

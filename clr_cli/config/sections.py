@@ -77,7 +77,9 @@ class TrainingConfig(Section):
     batch_size: Count = 128
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    cuda_graph: bool = Field(False, description="replay steps from a CUDA graph (experimental)")
+    cuda_graph: bool = Field(
+        True, description="on CUDA: replay steps from a graph where that can be; false: one by one"
+    )
     sync_batch_norm: bool = Field(False, description="under torchrun: statistics of whole batches")
     threads: Count | None = Field(None, description="CPU threads of a run; default: torch's own")
 

@@ -88,6 +88,39 @@ def to_device(data: Data, device: torch.device, crop_padding: int) -> Resident:
     )
 
 
+def draw(data: Resident, *, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+    """One epoch's order of the images, and the place of each one's crop in that order, (N,) both.
+
+    A place is the number of the crop's first byte in ``padded``. Drawn on the CPU and left there.
+    """
+    order = torch.randperm(len(data), generator=_generator(seed, epoch, "order"))
+    image_stride, row_stride, pixel_stride, _ = data.padded.stride()
+    places = order * image_stride
+    if data.crop_padding:
+        generator = _generator(seed, epoch, "crop")
+        span = 2 * data.crop_padding + 1
+        top, left = torch.randint(span, (2, len(data)), generator=generator)
+        places += top * row_stride + left * pixel_stride
+    return order, places
+
+
+class Crops:
+    """Cuts crops out of the padded images: places (B,) of their first bytes -> (B, H, W, C)."""
+
+    def __init__(self, data: Resident) -> None:
+        # A crop is H contiguous runs of W * C bytes, so the gather copies whole rows; indexing the
+        # pixels one by one is five times slower on a CPU.
+        row = data.width * data.channels
+        self._shape = (data.height, data.width, data.channels)
+        self._rows = data.padded.as_strided((data.padded.numel() - row + 1, row), (1, 1))
+        steps = torch.arange(data.height, device=data.padded.device)
+        self._first = steps * data.padded.stride(1)
+
+    def __call__(self, places: Tensor) -> Tensor:
+        offsets = (places[:, None] + self._first).view(-1)
+        return self._rows.index_select(0, offsets).view(len(places), *self._shape)
+
+
 def training_batches(
     data: Resident, batch_size: int, *, seed: int, epoch: int, part: tuple[int, int] = (0, 1)
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -98,28 +131,12 @@ def training_batches(
     k, n = part
     size = batch_size // n
     device = data.labels.device
-    order = torch.randperm(len(data), generator=_generator(seed, epoch, "order")).to(device)
-    if data.crop_padding:
-        generator = _generator(seed, epoch, "crop")
-        span = 2 * data.crop_padding + 1
-        corner = torch.randint(span, (2, len(data)), generator=generator).to(device)
-    else:
-        corner = torch.zeros((2, len(data)), dtype=torch.int64, device=device)
-    # A crop is H contiguous runs of W * C bytes, so the gather copies whole rows; indexing the
-    # pixels one by one is five times slower on a CPU.
-    image_stride, row_stride, pixel_stride, _ = data.padded.stride()
-    row = data.width * data.channels
-    starts = data.padded.numel() - row + 1
-    rows = data.padded.as_strided((starts, row), (1, 1))
-    first = torch.arange(data.height, device=device) * row_stride
-    shape = (size, data.height, data.width, data.channels)
+    order, places = (drawn.to(device) for drawn in draw(data, seed=seed, epoch=epoch))
+    crops = Crops(data)
     for step in range(data.steps_per_epoch(batch_size)):
         first_image = step * batch_size + k * size
-        chosen_part = slice(first_image, first_image + size)
-        chosen, (top, left) = order[chosen_part], corner[:, chosen_part]
-        base = chosen * image_stride + top * row_stride + left * pixel_stride
-        offsets = (base[:, None] + first).view(-1)
-        yield rows.index_select(0, offsets).view(shape), data.labels[chosen]
+        chosen = slice(first_image, first_image + size)
+        yield crops(places[chosen]), data.labels[order[chosen]]
 
 
 def evaluation_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -29,8 +29,8 @@ from clr_cli.records import RunResult, read
 # In the order in which they are put in place: a kill in between leaves a run that can go on.
 FILES = (METRICS, PREVIOUS_CHECKPOINT, CHECKPOINT, RESULT)
 
-# Where the data lies and how it got there changes nothing about a result.
-_NOT_COMPARED = {"dataset.root", "dataset.download"}
+# Where the data lies, how it got there and how steps are taken changes nothing about a result.
+_NOT_COMPARED = {"dataset.root", "dataset.download", "training.cuda_graph"}
 
 
 class Locked(EnvironmentFailure):

@@ -7,12 +7,13 @@ its class: ``training_task`` has those that train a model here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from clr_cli.execution.run_directory import Locked, RunDirectory
+from clr_cli.training.lane import Turn, alone
 from clr_cli.training.ranks import SINGLE, Ranks
 
 RETRIES = 1  # of a task whose worker died
@@ -68,10 +69,12 @@ class Task(ABC):
         return None
 
     @abstractmethod
-    def work(self, index: int, ranks: Ranks) -> Iterator[Event]:
+    def work(self, index: int, ranks: Ranks) -> Iterator[Event | Turn]:
         """Do what is left, with the folder locked; write the result last.
 
-        Raises InputError, EnvironmentFailure, Stopped.
+        It may yield turns: other tasks of this process can go on then. Stopped may be raised at
+        any of its yields; it keeps what has been done. Raises InputError, EnvironmentFailure,
+        Stopped.
         """
 
 
@@ -80,6 +83,13 @@ def execute(task: Task, index: int = 0, ranks: Ranks = SINGLE) -> Iterator[Event
 
     With several ranks this is the part of rank 0; the others ``follow``.
     """
+    return alone(execute_in_turns(task, index, ranks))
+
+
+def execute_in_turns(
+    task: Task, index: int = 0, ranks: Ranks = SINGLE
+) -> Generator[Event | Turn, None, None]:
+    """``execute`` for one of several tasks that share this process."""
     try:
         with task.directory.lock():
             task.directory.prepare(task.tree(), overwrite=task.overwrite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +18,19 @@ from clr_cli.data.batches import Resident
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import metadata, preloaded
 from clr_cli.execution.task import Event, Row, Task
+from clr_cli.execution.writer import Writer
 from clr_cli.files import write_json
 from clr_cli.records.answers import pack
 from clr_cli.schedules import Schedule, make, resolved
 from clr_cli.training import sweep as sweeps
 from clr_cli.training.build import build
 from clr_cli.training.device import resolve_device, resolve_precision
-from clr_cli.training.loop import Diverged, TrainState, answers, train
+from clr_cli.training.lane import Mark, Turn, alone
+from clr_cli.training.loop import Diverged, answers, epochs_in_turns
 from clr_cli.training.ranks import SINGLE, Ranks
+from clr_cli.training.state import TrainState
 
+Rows = Generator[Row | Turn, None, None]
 WAYS_OUT = "start over with --overwrite, or keep both with another --name"
 
 
@@ -42,8 +46,8 @@ class TrainingTask(Task):
         """The schedule in iterations. Raises InputError."""
 
     @abstractmethod
-    def rows(self, state: TrainState, before: Sequence[Row]) -> Iterator[Row]:
-        """Train on from where the state is, yielding rows of metrics."""
+    def rows(self, state: TrainState, before: Sequence[Row]) -> Rows:
+        """Train on from where the state is, yielding rows of metrics, and turns."""
 
     @abstractmethod
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
@@ -73,7 +77,7 @@ class TrainingTask(Task):
     def shared_input(self) -> preloaded.Packed:
         return preloaded.pack(self.config.dataset)
 
-    def work(self, index: int, ranks: Ranks) -> Iterator[Event]:
+    def work(self, index: int, ranks: Ranks) -> Iterator[Event | Turn]:
         try:
             yield from self._work(index, ranks)
         except torch.OutOfMemoryError as error:
@@ -84,7 +88,7 @@ class TrainingTask(Task):
                 f"{width}; give fewer --jobs, a smaller training.batch_size or model.width"
             ) from error
 
-    def _work(self, index: int, ranks: Ranks) -> Iterator[Event]:
+    def _work(self, index: int, ranks: Ranks) -> Iterator[Event | Turn]:
         directory = self.directory
         state = self.build(ranks)
         fingerprint = preloaded.resident(self.config.dataset, state.device)[1]
@@ -111,26 +115,46 @@ class TrainingTask(Task):
 
         started, diverged = time.perf_counter(), None
 
-        def save() -> None:
+        def kept() -> tuple[Row, Mark]:
             nonlocal started, seconds
             now = time.perf_counter()
             started, seconds = now, seconds + now - started
-            kept = {"fingerprint": fingerprint, "rows": done, "seconds": seconds}
-            directory.save_checkpoint({**state.state_dict(), **kept})
+            snapshot, there = state.snapshot()
+            return {
+                **snapshot,
+                "fingerprint": fingerprint,
+                "rows": done,
+                "seconds": seconds,
+            }, there
 
-        try:
-            with interrupt.deferred():
-                for row in self.rows(state, directory.read_metrics()):
-                    done += 1
-                    directory.append_metrics(row)
-                    save()
-                    yield Event(index, "row", row)
-        except interrupt.Stopped:  # in the middle of a row
-            save()
-            raise
-        except Diverged as error:
-            diverged = {"epoch": error.epoch, "iteration": error.iteration, "lr": error.lr}
-            yield Event(index, "note", f"{self.name}: {error}")
+        def told(row: Row | Turn) -> Event | Turn:
+            return row if isinstance(row, Turn) else Event(index, "row", row)
+
+        with Writer(directory) as writer:
+            training = self.rows(state, directory.read_metrics())
+            try:
+                with interrupt.deferred():
+                    for item in training:
+                        if isinstance(item, Turn):
+                            yield told(writer.written() or item)
+                        else:
+                            yield from map(told, writer.collect())
+                            done += 1
+                            writer.write(item, *kept())
+            except interrupt.Stopped:  # in the middle of a row
+                training.close()
+                for _ in alone(writer.collect()):
+                    pass
+                unfinished, there = kept()
+                there.wait()
+                directory.save_checkpoint(unfinished)
+                raise
+            except Diverged as error:
+                diverged = {"epoch": error.epoch, "iteration": error.iteration, "lr": error.lr}
+                said = f"{self.name}: {error}"
+            yield from map(told, writer.collect())
+        if diverged:
+            yield Event(index, "note", said)
         rows = directory.read_metrics()
         status = "diverged" if diverged else "finished"
         result = {
@@ -161,8 +185,8 @@ class Run(TrainingTask):
     def schedule_for(self, steps_per_epoch: int) -> Schedule:
         return resolve_schedule(self.schedule, steps_per_epoch, self.config.training.epochs)
 
-    def rows(self, state: TrainState, _: Sequence[Row]) -> Iterator[Row]:
-        return train(state, self.config.training.epochs)
+    def rows(self, state: TrainState, _: Sequence[Row]) -> Rows:
+        return epochs_in_turns(state, self.config.training.epochs)
 
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
         names = [f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")]
@@ -190,7 +214,7 @@ class SweepTask(TrainingTask):
     def schedule_for(self, steps_per_epoch: int) -> Schedule:
         return sweeps.plan(self.config.range_test, steps_per_epoch).ramp
 
-    def rows(self, state: TrainState, before: Sequence[Row]) -> Iterator[Row]:
+    def rows(self, state: TrainState, before: Sequence[Row]) -> Rows:
         steps = state.data.steps_per_epoch(state.batch_size)
         length = sweeps.plan(self.config.range_test, steps)
         return sweeps.sweep(state, length.total, length.interval, sweeps.losses_of(before))
@@ -221,7 +245,7 @@ def follow(task: TrainingTask, ranks: Ranks) -> None:
     if checkpoint is not None:
         state.load_state_dict(checkpoint)
     with contextlib.suppress(Diverged), interrupt.deferred():
-        for _ in task.rows(state, []):
+        for _ in alone(task.rows(state, [])):
             pass
 
 

@@ -12,9 +12,9 @@ from clr_cli.data.batches import Resident, derive_seed
 from clr_cli.errors import InputError
 from clr_cli.schedules import Schedule
 from clr_cli.training.device import make_exact
-from clr_cli.training.loop import TrainState
 from clr_cli.training.models import build_model
 from clr_cli.training.ranks import SINGLE, Ranks
+from clr_cli.training.state import TrainState
 
 
 def build(
@@ -32,7 +32,7 @@ def build(
     Raises InputError for a model or batch size that does not fit the data.
     """
     batch_size = config.training.batch_size
-    make_exact(data.labels.device, precision)
+    make_exact(data.labels.device)
     data.steps_per_epoch(batch_size)  # raises if there is no full batch
     device = data.labels.device
     if batch_size % ranks.world:

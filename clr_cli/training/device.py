@@ -39,19 +39,26 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return "bf16" if fast else "fp32"
 
 
-def make_exact(device: torch.device, precision: str) -> None:
+def make_exact(device: torch.device) -> None:
     """Let CUDA compute the same bits each time, and fp32 as fp32.
 
     Resume is promised to be exact, and cuDNN's fastest kernels add in any order. TF32 keeps 10 bits
-    of a factor's 23: a comparison of bf16 with it would not be one with fp32.
+    of a factor's 23: a comparison of bf16 with it would not be one with fp32. These settings are
+    the process's, so they are the same for every precision: its runs may take turns.
     """
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def generator_of(device: torch.device) -> torch.Generator | None:
+    """The generator from which layers on this device draw, if it is not the CPU's."""
     if device.type != "cuda":
-        return
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    exact = precision == "fp32"
-    torch.backends.cudnn.allow_tf32 = not exact
-    torch.backends.cuda.matmul.allow_tf32 = not exact
+        return None
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return torch.cuda.default_generators[index]
 
 
 def seed_layers(device: torch.device, seed: int) -> None:
@@ -61,8 +68,8 @@ def seed_layers(device: torch.device, seed: int) -> None:
     be, and takes hundreds of times as long.
     """
     torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[index].manual_seed(seed)
+    own = generator_of(device)
+    if own is not None:
+        own.manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)

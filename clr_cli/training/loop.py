@@ -1,39 +1,36 @@
-"""Training one model under one schedule: build, train_step, evaluate, train. No I/O.
+"""Training one model under one schedule: take steps, evaluate, report epochs. No I/O.
 
-``train`` is a generator of epoch metrics; whoever iterates it logs, plots and checkpoints.
+Whoever iterates logs, plots and checkpoints. What is called a generator of turns here yields a
+``Turn`` wherever another run of this process may go on; ``alone`` leaves these out.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from clr_cli import interrupt
-from clr_cli.data.batches import (
-    Resident,
-    derive_seed,
-    evaluation_batches,
-    normalize,
-    training_batches,
-)
+from clr_cli.data.batches import evaluation_batches
 from clr_cli.data.sources import Split
-from clr_cli.schedules import Schedule
-from clr_cli.training.device import seed_layers
-from clr_cli.training.graph import StepGraph
-from clr_cli.training.ranks import SINGLE, Ranks
+from clr_cli.training.lane import Mark, Turn, alone, finished
+from clr_cli.training.state import Stretch, TrainState, forward
+from clr_cli.training.steps import steps_of
 
 # Images at a time: those a CPU's cache holds, or enough to keep any other device busy.
 EVAL_BATCH = 250
 EVAL_BATCH_ELSEWHERE = 2000
+# A device has at most AHEAD chunks of steps enqueued, of at most so many seconds each: it is never
+# out of work, and a signal is answered soon.
+CHUNK_SECONDS = 0.1
+AHEAD = 2
 Metrics = dict[str, float]
+Turns = Generator[Turn, None, None]
 
 
 class Diverged(Exception):
@@ -44,151 +41,139 @@ class Diverged(Exception):
         self.epoch, self.iteration, self.lr = epoch, iteration, lr
 
 
-@dataclass
-class Stretch:
-    """The iterations since the last row of metrics: an epoch's, or those of a sweep's point.
+@dataclass(frozen=True)
+class Scored:
+    """A stretch of training that has ended, and the model on some splits after it.
 
-    losses: a scalar tensor for each; correct: right answers so far; seconds: training time.
+    losses: one an iteration; correct: right answers in training; scores: mean cross-entropy
+    (without label smoothing) and accuracy in 0..1 on each split.
     """
 
-    losses: list[Tensor] = field(default_factory=list)
-    correct: Tensor | int = 0
-    seconds: float = 0.0
+    losses: list[float]
+    correct: int
+    scores: list[tuple[float, float]]
+    train_seconds: float
+    eval_seconds: float
 
 
-@dataclass
-class TrainState:
-    """All that changes while training, and what one step needs. ``epoch`` counts finished ones."""
+def train_and_score(
+    state: TrainState, end: int, splits: Sequence[Split] = ()
+) -> Generator[Turn, None, Scored]:
+    """Train up to iteration ``end``, across epochs if need be, and evaluate: a generator of turns.
 
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    schedule: Schedule
-    data: Resident
-    batch_size: int
-    label_smoothing: float
-    seed: int
-    autocast: torch.dtype | None
-    epoch: int = 0
-    iteration: int = 0
-    cuda_graph: bool = False
-    graph: StepGraph | None = None
-    stretch: Stretch = field(default_factory=Stretch)
-    ranks: Ranks = SINGLE
-
-    def __post_init__(self) -> None:
-        self.graph = _graph(self)
-        self.parallel = self.ranks.parallel(self.model, self.device)
-
-    @property
-    def device(self) -> torch.device:
-        return self.data.labels.device
-
-    @property
-    def precision(self) -> str:
-        return "fp32" if self.autocast is None else "bf16"
-
-    @property
-    def parameters(self) -> int:
-        """Trainable and frozen weights, as a number."""
-        return sum(p.numel() for p in self.model.parameters())
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds: tensors and plain numbers only (weights_only loads it)."""
-        return {
-            "model": self.model.state_dict(),
-            # Without the hyperparameters: they are the config's and the schedule's business.
-            "optimizer": {"state": self.optimizer.state_dict()["state"]},
-            "epoch": self.epoch,
-            "iteration": self.iteration,
-            "losses": torch.stack(self.stretch.losses) if self.stretch.losses else torch.empty(0),
-            "correct": int(self.stretch.correct),
-            "stretch_seconds": self.stretch.seconds,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        # The present ones, whose tensors are on the device already.
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
-        self.epoch, self.iteration = state["epoch"], state["iteration"]
-        losses = list(state["losses"].to(self.device).unbind())
-        # The losses are means over all ranks already; the right answers are counted once.
-        correct = 0 if self.ranks.rank else state["correct"]
-        self.stretch = Stretch(losses, correct, state["stretch_seconds"])
-        self.graph = _graph(self)
-
-
-def _graph(state: TrainState) -> StepGraph | None:
-    """Steps are replayed on CUDA if wanted, unless the momentum is cycled: a graph freezes it."""
-    alone = state.ranks.world == 1
-    if alone and state.cuda_graph and state.device.type == "cuda" and not _cycles_momentum(state):
-        return StepGraph(_update, state.device)
-    return None
-
-
-def _cycles_momentum(state: TrainState) -> bool:
-    return state.schedule.momentum(0) is not None
-
-
-def set_hyperparameters(state: TrainState) -> float:
-    """Write this iteration's rate (and momentum, if the schedule has one); return the rate."""
-    lr = state.schedule.lr(state.iteration)
-    momentum = state.schedule.momentum(state.iteration)
-    for group in state.optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
-            group["lr"] = lr
-        if momentum is not None and "betas" in group:
-            group["betas"] = (momentum, group["betas"][1])
-        elif momentum is not None:
-            group["momentum"] = momentum
-    return lr
-
-
-def train_step(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """One update from uint8 (B, H, W, C) images.
-
-    Returns the mean loss and the number of correct answers as device scalars: no host sync.
+    The host waits for the device once, at the end. Raises Stopped after the step at hand, with all
+    that was done kept in the state: called again, it goes on where it was.
     """
-    set_hyperparameters(state)
-    loss, correct = (state.graph or _update)(state, images, labels)
-    state.iteration += 1
-    return loss, correct
+    stretch = state.stretch
+    stretch.begin()
+    yield from _take_steps(state, end)
+    stretch.trained = state.lane.mark()
+    numbers: list[Tensor | int] = [*stretch.losses, stretch.correct]
+    for split in splits:
+        numbers += yield from _sums(state, split)
+    with state.lane.entered():
+        # float64 holds all of them as they are
+        parts = [torch.as_tensor(x, device=state.device).double().view(-1) for x in numbers]
+        fetched = state.lane.fetched(torch.cat(parts))
+    evaluated = state.lane.mark()
+    yield from _until(state, stretch.trained)
+    yield from _until(state, evaluated)
+    values: list[float] = fetched.tolist()
+    scores = values[len(values) - 2 * len(splits) :]
+    losses = values[: len(values) - len(scores) - 1]
+    state.stretch = Stretch()
+    return Scored(
+        losses=losses,
+        correct=int(values[len(losses)]),
+        scores=[
+            (loss / len(split), correct / len(split))
+            for split, loss, correct in zip(splits, scores[::2], scores[1::2], strict=True)
+        ],
+        train_seconds=stretch.training_seconds(),
+        eval_seconds=evaluated.at - stretch.trained.at,
+    )
 
 
-def _update(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    logits = _forward(state, state.parallel, images)
-    loss = F.cross_entropy(logits, labels, label_smoothing=state.label_smoothing)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
-    return loss.detach(), (logits.argmax(1) == labels).sum()
+def _take_steps(state: TrainState, end: int) -> Turns:
+    if state.steps is None:
+        state.steps = steps_of(state)
+    state.model.train()
+    marks = deque([state.lane.mark()])
+    try:
+        while state.iteration < end:
+            left = state.steps_per_epoch - state.iteration % state.steps_per_epoch
+            with state.lane.entered():
+                state.steps.take(min(state.chunk, left, end - state.iteration))
+            marks.append(state.lane.mark())
+            _check(state)
+            yield Turn.WORKED
+            if len(marks) > AHEAD:
+                before = marks.popleft()
+                yield from _until(state, marks[0])
+                _adapt(state, marks[0].at - before.at)
+    except interrupt.Stopped:  # on all ranks after the same step
+        _share(state)
+        raise
+    _share(state)
 
 
-def _forward(state: TrainState, model: nn.Module, images: Tensor) -> Tensor:
-    with torch.autocast(state.device.type, state.autocast, enabled=state.autocast is not None):
-        logits: Tensor = model(normalize(state.data, images))
-    return logits.float()
+def _adapt(state: TrainState, seconds: float) -> None:
+    """Choose how many steps are taken in a turn from how long they took."""
+    if seconds > CHUNK_SECONDS:
+        state.chunk = max(1, state.chunk // 2)
+    elif seconds < CHUNK_SECONDS / 2:
+        state.chunk = min(1024, 2 * state.chunk)
 
 
-@torch.inference_mode()
+def _share(state: TrainState) -> None:
+    """Make what the stretch has counted that of all ranks."""
+    if state.ranks.world > 1:
+        state.stretch.losses = [state.ranks.mean(state.stretch.all_losses())]
+        state.stretch.correct = state.ranks.total(state.stretch.correct)
+
+
+def _until(state: TrainState, mark: Mark) -> Turns:
+    while not mark.reached():
+        _check(state)
+        yield Turn.WAITING
+
+
+def _check(state: TrainState) -> None:
+    """Raises Stopped if a signal has come; several ranks stop after a step, all after the same."""
+    if state.ranks.world == 1:
+        interrupt.check()
+
+
+def _sums(state: TrainState, split: Split) -> Generator[Turn, None, list[Tensor]]:
+    """The summed loss and the right answers on a split, on the device."""
+    sums = [torch.tensor(0.0), torch.tensor(0)]
+    state.model.eval()
+    for images, labels in evaluation_batches(split, _batch(state)):
+        _check(state)
+        with state.lane.entered(), torch.inference_mode():
+            logits = forward(state, state.model, images)
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            sums = [sums[0] + loss, sums[1] + (logits.argmax(1) == labels).sum()]
+        yield Turn.WORKED
+    state.model.train()
+    return sums
+
+
+def _batch(state: TrainState) -> int:
+    return EVAL_BATCH if state.device.type == "cpu" else EVAL_BATCH_ELSEWHERE
+
+
+def advance(state: TrainState, end: int) -> list[float]:
+    """Train up to iteration ``end``; the losses of the whole stretch. See ``train_and_score``."""
+    return finished(train_and_score(state, end)).losses
+
+
 def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
     """Mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split.
 
     Raises Stopped.
     """
-    state.model.eval()
-    loss = torch.zeros((), device=state.device)
-    correct = torch.zeros((), device=state.device, dtype=torch.int64)
-    batch_size = EVAL_BATCH if state.device.type == "cpu" else EVAL_BATCH_ELSEWHERE
-    for images, labels in evaluation_batches(split, batch_size):
-        if state.ranks.world == 1:  # the others do not evaluate: all stop in their next step
-            interrupt.check()
-        logits = _forward(state, state.model, images)
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-    state.model.train()
+    loss, correct = finished(_sums(state, split))
     return loss.item() / len(split), correct.item() / len(split)
 
 
@@ -196,59 +181,14 @@ def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
 def answers(state: TrainState, split: Split) -> Tensor:
     """Whether each image of a split is classified rightly: bool (N,), on the CPU."""
     state.model.eval()
-    size = EVAL_BATCH if state.device.type == "cpu" else EVAL_BATCH_ELSEWHERE
-    found = [
-        _forward(state, state.model, images).argmax(1) == labels
-        for images, labels in evaluation_batches(split, size)
-    ]
+    with state.lane.entered():
+        found = [
+            forward(state, state.model, images).argmax(1) == labels
+            for images, labels in evaluation_batches(split, _batch(state))
+        ]
+        right = torch.cat(found).cpu()
     state.model.train()
-    return torch.cat(found).cpu()
-
-
-def advance(state: TrainState, end: int) -> list[float]:
-    """Train up to iteration ``end``, across epochs if need be; the losses of the whole stretch.
-
-    Raises Stopped after the step at hand, with all that was done kept in the state: called again,
-    the stretch goes on where it was.
-    """
-    stretch, started, stopped = state.stretch, time.perf_counter(), None
-    try:
-        _take_steps(state, end)
-    except interrupt.Stopped as signal:
-        stopped = signal
-    losses = state.ranks.mean(torch.stack(stretch.losses))
-    stretch.losses = list(losses.unbind())
-    stretch.correct = state.ranks.total(stretch.correct)
-    values: list[float] = losses.tolist()  # the only host sync
-    stretch.seconds += time.perf_counter() - started
-    if stopped:
-        raise stopped
-    return values
-
-
-def _take_steps(state: TrainState, end: int) -> None:
-    steps, stretch, ranks = state.data.steps_per_epoch(state.batch_size), state.stretch, state.ranks
-    stream = f"model/{ranks.rank}" if ranks.rank else "model"
-    devices = [state.device] if state.device.type == "cuda" else []
-    state.model.train()
-    with torch.random.fork_rng(devices=devices):  # whoever else draws here is left alone
-        while state.iteration < end:
-            epoch, step = divmod(state.iteration, steps)
-            stop = min(steps, step + end - state.iteration)
-            batches = training_batches(
-                state.data,
-                state.batch_size,
-                seed=state.seed,
-                epoch=epoch + 1,
-                part=(ranks.rank, ranks.world),
-            )
-            for images, labels in islice(batches, step, stop):
-                # What layers draw (dropout) is a function of the iteration too.
-                seed_layers(state.device, derive_seed(state.seed, state.iteration, stream))
-                loss, right = train_step(state, images, labels)
-                stretch.losses.append(loss)
-                stretch.correct += right
-                ranks.check()
+    return right
 
 
 def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
@@ -257,33 +197,40 @@ def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
     Losses are means over the epoch's images; accuracies are fractions; ``lr`` is the rate of the
     epoch's last update; seconds are wall time. Raises Diverged at the first non-finite loss.
     """
+    return alone(epochs_in_turns(state, epochs))
+
+
+def epochs_in_turns(state: TrainState, epochs: int) -> Generator[Metrics | Turn, None, None]:
+    """``train`` as a generator of turns."""
     while state.epoch < epochs:
-        yield train_epoch(state)
+        yield (yield from _epoch(state))
 
 
 def train_epoch(state: TrainState) -> Metrics:
     """One epoch and its evaluation on the validation and test splits; see ``train``."""
-    epoch = state.epoch + 1
-    steps = state.data.steps_per_epoch(state.batch_size)
-    losses = advance(state, epoch * steps)
-    for iteration, loss in enumerate(losses, start=state.iteration - steps):
+    return finished(_epoch(state))
+
+
+def _epoch(state: TrainState) -> Generator[Turn, None, Metrics]:
+    epoch, steps = state.epoch + 1, state.steps_per_epoch
+    splits = () if state.ranks.rank else (state.data.val, state.data.test)
+    got = yield from train_and_score(state, epoch * steps, splits)
+    for iteration, loss in enumerate(got.losses, start=state.iteration - steps):
         if not math.isfinite(loss):
             raise Diverged(epoch, iteration, state.schedule.lr(iteration))
-    evaluating = time.perf_counter()
+    state.epoch = epoch
     unknown = (math.nan, math.nan)  # to the ranks that print and write nothing
-    val_loss, val_accuracy = unknown if state.ranks.rank else evaluate(state, state.data.val)
-    test_loss, test_accuracy = unknown if state.ranks.rank else evaluate(state, state.data.test)
-    state.epoch, stretch, state.stretch = epoch, state.stretch, Stretch()
+    (val_loss, val_accuracy), (test_loss, test_accuracy) = got.scores or (unknown, unknown)
     return {
         "epoch": epoch,
         "iteration": state.iteration,
         "lr": state.schedule.lr(state.iteration - 1),
-        "train_loss": math.fsum(losses) / steps,
-        "train_accuracy": int(stretch.correct) / (steps * state.batch_size),
+        "train_loss": math.fsum(got.losses) / steps,
+        "train_accuracy": got.correct / (steps * state.batch_size),
         "val_loss": val_loss,
         "val_accuracy": val_accuracy,
         "test_loss": test_loss,
         "test_accuracy": test_accuracy,
-        "train_seconds": stretch.seconds,
-        "eval_seconds": time.perf_counter() - evaluating,
+        "train_seconds": got.train_seconds,
+        "eval_seconds": got.eval_seconds,
     }

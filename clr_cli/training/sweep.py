@@ -8,8 +8,7 @@ bounds off what comes out.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +16,9 @@ from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.sources import Split
 from clr_cli.records import Sweep
 from clr_cli.schedules import Schedule
-from clr_cli.training.loop import Stretch, TrainState, advance, evaluate
+from clr_cli.training.lane import Turn
+from clr_cli.training.loop import train_and_score
+from clr_cli.training.state import TrainState
 
 # A point's accuracy is within 1 to 2 % (one standard deviation) on so many images, at the least and
 # at the most; in between, validating costs no more than the training between two points.
@@ -137,8 +138,10 @@ def chance(split: Split) -> float:
     return float(split.labels.bincount().max()) / len(split)
 
 
-def sweep(state: TrainState, total: int, interval: int, losses: Sequence[float]) -> Iterator[Row]:
-    """Go on from where the state is to ``total``, yielding a row at every validation.
+def sweep(
+    state: TrainState, total: int, interval: int, losses: Sequence[float]
+) -> Generator[Row | Turn, None, None]:
+    """Go on from where the state is to ``total``, yielding a row at every validation, and turns.
 
     ``losses`` are those of the rows before. A row holds ``lrs`` and ``losses`` of its
     iterations, the validation at its end and ``stopped``: None, or why and where the sweep ends.
@@ -147,29 +150,27 @@ def sweep(state: TrainState, total: int, interval: int, losses: Sequence[float])
     subset = validation_subset(state.data.val, interval * state.batch_size)
     point = math.ceil(len(losses) / interval)
     while divergence.reason is None and (first := point * interval) < total:
-        fresh = advance(state, min(first + interval, total))
-        divergence = divergence.after(fresh)
+        got = yield from train_and_score(state, min(first + interval, total), [subset])
+        divergence = divergence.after(got.losses)
         at = divergence.stopped_at
         stopped = None
         if at is not None:
             rate = state.schedule.lr(at)
             stopped = {"reason": divergence.reason, "iteration": at, "lr": rate}
-        evaluating = time.perf_counter()
-        val_loss, val_accuracy = evaluate(state, subset)
+        ((val_loss, val_accuracy),) = got.scores
         point += 1
-        stretch, state.stretch = state.stretch, Stretch()
         yield {
             "point": point,
             "iteration": state.iteration,
             "lr": state.schedule.lr(state.iteration - 1),
-            "train_loss": _or_none(math.fsum(fresh) / len(fresh)),
+            "train_loss": _or_none(math.fsum(got.losses) / len(got.losses)),
             "val_loss": _or_none(val_loss),
             "val_accuracy": val_accuracy,
             "stopped": stopped,
             "lrs": [state.schedule.lr(i) for i in range(first, state.iteration)],
-            "losses": [_or_none(loss) for loss in fresh],
-            "train_seconds": stretch.seconds,
-            "eval_seconds": time.perf_counter() - evaluating,
+            "losses": [_or_none(loss) for loss in got.losses],
+            "train_seconds": got.train_seconds,
+            "eval_seconds": got.eval_seconds,
         }
 
 

@@ -25,6 +25,8 @@ from clr_cli.config.model import Config
 from clr_cli.data import batches
 from clr_cli.data.sources import Data, Split
 from clr_cli.training import loop as training
+from clr_cli.training.build import build
+from clr_cli.training.state import TrainState
 
 LR = 0.02
 Seconds = tuple[float, float]  # wall, CPU of this process
@@ -53,7 +55,7 @@ class Problem:
         cut = dataclasses.replace(self.data, train=train, val=one, test=one)
         return batches.to_device(cut, self.device, crop_padding=4)
 
-    def state(self, images: int) -> training.TrainState:
+    def state(self, images: int) -> TrainState:
         config = Config.model_validate(
             {
                 "model": {"width": self.width},
@@ -64,7 +66,7 @@ class Problem:
             "constant", {"lr": LR}, iterations_per_epoch=1, total_iterations=1
         )
         resident = self.resident(images)
-        return training.build(config, schedule, resident, seed=0, precision=self.precision)
+        return build(config, schedule, resident, seed=0, precision=self.precision)
 
     def plain(self) -> tuple[nn.Module, TensorDataset]:
         """The network as torch makes it, and normalised fp32 NCHW images."""

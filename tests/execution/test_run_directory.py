@@ -130,6 +130,7 @@ def test_another_config_is_refused_with_the_difference_and_two_ways_out(director
     config = {"training": {"epochs": 3}, "dataset": {"root": "data", "name": "svhn"}}
     directory.prepare(config)
     directory.prepare({**config, "dataset": {"root": "elsewhere", "name": "svhn"}})
+    directory.prepare({**config, "training": {"epochs": 3, "cuda_graph": True}})
     changed = {**config, "training": {"epochs": 4}}
     with pytest.raises(InputError, match=r"training.epochs: 3 there, 4 now.*--overwrite.*--name"):
         directory.prepare(changed)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from clr_cli import interrupt, schedules
@@ -21,6 +20,7 @@ from clr_cli.training import loop as training
 from clr_cli.training.build import build
 from clr_cli.training.device import resolve_device
 from clr_cli.training.ranks import Ranks
+from clr_cli.training.state import train_step
 
 CPU = torch.device("cpu")
 TRIANGULAR = {"base_lr": 0.001, "max_lr": 0.1, "step_size": 4}
@@ -149,66 +149,13 @@ def test_bf16_step_is_the_fp32_step_within_its_precision(resident):
     for precision in ("fp32", "bf16"):
         state = make_state(resident, precision=precision)
         images, labels = next(batches.training_batches(resident, 50, seed=0, epoch=1))
-        loss, _ = training.train_step(state, images, labels)
+        loss, _ = train_step(state, images, labels)
         gradients = torch.cat([p.grad.flatten() for p in state.model.parameters()])
         results.append((loss, gradients))
     (loss, gradients), (loss16, gradients16) = results
     assert loss16.item() == pytest.approx(loss.item(), rel=0.02)
     error = (gradients16 - gradients).norm() / gradients.norm()
     assert error < 0.1
-
-
-class _Reads(TorchDispatchMode):
-    """Counts what waits for a device: reading a number, or a shape that depends on the data."""
-
-    waits = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal")
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func.name() in self.waits
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("optimizer", [{}, {"name": "adamw"}])
-def test_no_step_waits_for_the_device(resident, optimizer):
-    state = make_state(resident, precision="bf16", optimizer=optimizer)
-    with _Reads() as reads:
-        for images, labels in batches.training_batches(resident, 50, seed=0, epoch=1):
-            loss, correct = training.train_step(state, images, labels)
-        assert reads.count == 0
-        assert loss.isfinite()  # reads one number, and is seen
-        assert reads.count == 1
-    assert loss.shape == correct.shape == ()
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("optimizer", [{}, {"name": "adamw"}])
-def test_cuda_steps_from_a_graph_are_the_eager_steps_and_never_wait(loaded, optimizer):
-    cuda = torch.device("cuda")
-    on_gpu = batches.to_device(loaded, cuda, crop_padding=4)
-    torch.backends.cudnn.deterministic = True
-    eager = make_state(on_gpu, precision="bf16", optimizer=optimizer)
-    graph = {"batch_size": 50, "cuda_graph": True}
-    graphed = make_state(on_gpu, precision="bf16", optimizer=optimizer, training=graph)
-    for epoch in (1, 2):
-        losses = []
-        for images, labels in batches.training_batches(on_gpu, 50, seed=0, epoch=epoch):
-            # The graph is recorded in the first epoch, and recording it synchronizes.
-            torch.cuda.set_sync_debug_mode("default" if epoch == 1 else "error")
-            losses.append(training.train_step(graphed, images, labels)[0])
-            torch.cuda.set_sync_debug_mode("default")
-            assert losses[-1].item() == training.train_step(eager, images, labels)[0].item()
-        assert len({loss.item() for loss in losses}) == len(losses)
-    saved = graphed.state_dict()
-    saved = tree_map_only(torch.Tensor, lambda t: t.detach().cpu(), saved)
-    resumed = make_state(on_gpu, precision="bf16", optimizer=optimizer, training=graph, seed=7)
-    resumed.load_state_dict(saved)
-    for images, labels in batches.training_batches(on_gpu, 50, seed=0, epoch=3):
-        expected = training.train_step(graphed, images, labels)[0].item()
-        assert training.train_step(resumed, images, labels)[0].item() == expected
 
 
 def _kept(state):
@@ -219,13 +166,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(resident, tmp_path):
     whole = make_state(resident)
     rows = list(training.train(whole, 3))
     first = make_state(resident)
-    assert _numbers(next(training.train(first, 3))) == _numbers(rows[0])
+    assert numbers(next(training.train(first, 3))) == numbers(rows[0])
     torch.save(first.state_dict(), tmp_path / "x.pt")
     torch.manual_seed(123)  # somebody else's randomness must not matter
     second = make_state(resident)
     second.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
     assert _kept(second) == _kept(first), "stopped again at once, it leaves something else"
-    assert [_numbers(row) for row in training.train(second, 3)] == [_numbers(r) for r in rows[1:]]
+    assert [numbers(row) for row in training.train(second, 3)] == [numbers(r) for r in rows[1:]]
     assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
 
 
@@ -239,7 +186,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_where_it_was(resident, tmp_path, 
         return state
 
     whole = make()
-    rows = [_numbers(row) for row in training.train(whole, 2)]
+    rows = [numbers(row) for row in training.train(whole, 2)]
     state, seen = make(), []
     for stop_at in (3, 14, 20):  # within an epoch, and before its evaluation
         count = state.iteration
@@ -253,7 +200,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_where_it_was(resident, tmp_path, 
         hook = state.optimizer.register_step_post_hook(signal_comes)
         with contextlib.suppress(interrupt.Stopped):
             for row in training.train(state, 2):
-                seen.append(_numbers(row))
+                seen.append(numbers(row))
         hook.remove()
         monkeypatch.setattr(interrupt, "_pending", None)
         assert state.iteration == stop_at
@@ -261,12 +208,12 @@ def test_a_run_stopped_within_an_epoch_goes_on_where_it_was(resident, tmp_path, 
         torch.manual_seed(stop_at)
         state = make()
         state.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
-    seen += [_numbers(row) for row in training.train(state, 2)]
+    seen += [numbers(row) for row in training.train(state, 2)]
     assert seen == rows
     assert all(torch.equal(a, b) for a, b in zip(weights(state), weights(whole), strict=True))
 
 
-def _numbers(row):
+def numbers(row):
     return {key: value for key, value in row.items() if "seconds" not in key}
 
 
@@ -300,7 +247,7 @@ def test_cycled_momentum_reaches_the_optimizer(resident):
     state = make_state(resident, schedule=cycled)
     seen = []
     for images, labels in batches.training_batches(resident, 50, seed=0, epoch=1):
-        training.train_step(state, images, labels)
+        train_step(state, images, labels)
         seen.append(state.optimizer.param_groups[0]["momentum"])
     assert seen[0] == pytest.approx(0.95)
     assert min(seen) == seen[4] == pytest.approx(0.8)

@@ -19,6 +19,7 @@ from clr_cli.execution import preloaded
 from clr_cli.execution.task import execute
 from clr_cli.execution.training_task import Run, SweepTask
 from clr_cli.training import sweep as range_test
+from clr_cli.training.lane import alone
 
 
 def sweep_task(config_path, path, *overrides, seed=0):
@@ -116,7 +117,7 @@ def test_the_test_split_is_never_touched(tiny, tmp_path):
     _, total, interval = range_test.plan(task.config.range_test, steps)
     assert isinstance(state.data, Resident)
     state.data = dataclasses.replace(state.data, test=None)
-    blind = list(range_test.sweep(state, total, interval, []))
+    blind = list(alone(range_test.sweep(state, total, interval, [])))
     list(execute(task))
     assert timeless(blind) == timeless(task.directory.read_metrics())
     assert preloaded.resident(task.config.dataset, torch.device("cpu"))[0].test is not None

@@ -1,0 +1,57 @@
+"""Writes a run's rows and checkpoints in a thread, while the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from clr_cli.execution.run_directory import RunDirectory
+from clr_cli.training.lane import Mark, Turn
+
+Row = dict[str, Any]
+
+
+class Writer:
+    """One row and its checkpoint at a time, in order; left, it has written what it was given."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._directory = directory
+        self._thread = ThreadPoolExecutor(1)
+        self._row: Row | None = None
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown()
+
+    def write(self, row: Row, state: Mapping[str, Any], there: Mark) -> None:
+        """Begin to write, once nothing is left to ``collect``. ``there``: the state can be read."""
+        assert self._written is None
+        self._row, self._written = row, self._thread.submit(self._write, row, state, there)
+
+    def _write(self, row: Row, state: Mapping[str, Any], there: Mark) -> None:
+        self._directory.append_metrics(row)  # before its checkpoint: a kill leaves no gap
+        there.wait()
+        self._directory.save_checkpoint(state)
+
+    def written(self) -> Row | None:
+        """The row given last, once, when it is on disk. Raises EnvironmentFailure."""
+        if self._written is None or not self._written.done():
+            return None
+        done, self._written = self._written, None
+        done.result()
+        return self._row
+
+    def collect(self) -> Iterator[Row | Turn]:
+        """Take turns until nothing is left to write; the row that is on disk then."""
+        while self._written is not None:
+            yield self.written() or Turn.WAITING

@@ -1,0 +1,186 @@
+"""Two ways of taking a run's steps: one by one from Python, or all of it on the device.
+
+The first is the reference. In the second a step takes nothing from Python and gives nothing back:
+its images, labels and rates lie in tables on the device, its loss goes into another, and a counter
+there says which row is next. So a GPU can replay it from a CUDA graph. Tests hold the two together
+to the last bit, on a CPU too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from clr_cli.data.batches import Crops, derive_seed, draw, training_batches
+from clr_cli.training.device import generator_of, seed_layers
+from clr_cli.training.graph import WARM_UP, Graph, waits_for_device
+from clr_cli.training.state import (
+    TrainState,
+    cycles_momentum,
+    rates,
+    train_step,
+    update,
+)
+
+
+class Steps(Protocol):
+    """How steps are taken."""
+
+    def take(self, count: int) -> None:
+        """The next ``count``, all of one epoch; the state's iteration and stretch keep up."""
+
+
+def steps_of(state: TrainState) -> Steps:
+    """The fastest way that is open to this run.
+
+    Steps are replayed on CUDA unless ``training.cuda_graph`` is false, several ranks share the
+    run (they must agree on signals in every step) or the momentum is cycled (the fused optimizers
+    take it as a number, which a graph freezes). A model whose layers draw random numbers (dropout),
+    or that waits for the device, is found out in its first steps and goes on step by step.
+    """
+    wanted = state.cuda_graph and state.device.type == "cuda"
+    if wanted and state.ranks.world == 1 and not cycles_momentum(state):
+        return DeviceSteps(state)
+    return EagerSteps(state)
+
+
+class EagerSteps:
+    """One by one, each with its own seed for what layers draw (dropout)."""
+
+    def __init__(self, state: TrainState) -> None:
+        self._state = state
+        self._batches: Iterator[tuple[Tensor, Tensor]] = iter(())
+        self._next = -1  # the iteration of the next batch
+
+    def take(self, count: int) -> None:
+        """Raises Stopped after the step at hand, with all that was done kept in the state."""
+        state, ranks = self._state, self._state.ranks
+        stream = f"model/{ranks.rank}" if ranks.rank else "model"
+        devices = [state.device] if state.device.type == "cuda" else []
+        if state.iteration != self._next or state.iteration % state.steps_per_epoch == 0:
+            self._begin()
+        with torch.random.fork_rng(devices=devices):  # whoever else draws here is left alone
+            for images, labels in islice(self._batches, count):
+                seed_layers(state.device, derive_seed(state.seed, state.iteration, stream))
+                loss, right = train_step(state, images, labels)
+                self._next = state.iteration
+                state.stretch.losses.append(loss)
+                state.stretch.correct += right
+                ranks.check()
+
+    def _begin(self) -> None:
+        state = self._state
+        epoch, step = divmod(state.iteration, state.steps_per_epoch)
+        part = (state.ranks.rank, state.ranks.world)
+        batches = training_batches(
+            state.data, state.batch_size, seed=state.seed, epoch=epoch + 1, part=part
+        )
+        self._batches = islice(batches, step, None)
+
+
+class DeviceSteps:
+    """All of a step on the device; on CUDA recorded once and replayed.
+
+    places: (steps, B), of the crops; labels: (steps, B); rates: (steps, parameter groups);
+    losses: (steps,); correct: (); step: (1,), the row that is next.
+    """
+
+    def __init__(self, state: TrainState) -> None:
+        self._state = state
+        steps, device = state.steps_per_epoch, state.device
+        groups = len(state.optimizer.param_groups)
+        self._crops = Crops(state.data)
+        self.places = torch.zeros((steps, state.batch_size), dtype=torch.int64, device=device)
+        self.labels = torch.zeros_like(self.places)
+        self.order = torch.zeros_like(self.places)
+        self.rates = torch.zeros((steps, groups), device=device)
+        self.losses = torch.zeros(steps, device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.step = torch.zeros(1, dtype=torch.int64, device=device)
+        self._taken = 0
+        self._next = -1
+        self._drawn: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
+        self._graph = Graph(self._step, state.lane) if device.type == "cuda" else None
+        self._eager: EagerSteps | None = None
+
+    def take(self, count: int) -> None:
+        state = self._state
+        while count and self._eager is None and self._taken < WARM_UP:
+            self._enqueue(self._warm_up, 1)
+            count -= 1
+        if count and self._eager is None:
+            self._enqueue(self._step if self._graph is None else self._graph.replay, count)
+        elif count and self._eager is not None:
+            self._eager.take(count)
+        if self._eager is None and state.iteration % state.steps_per_epoch == 0:
+            self._draw(state.iteration // state.steps_per_epoch)  # while the device is busy
+
+    def _enqueue(self, step: Callable[[], None], count: int) -> None:
+        state = self._state
+        epoch, first = divmod(state.iteration, state.steps_per_epoch)
+        if state.iteration != self._next or first == 0:
+            self._begin(epoch, first)
+        for _ in range(count):
+            step()
+        self._taken += count
+        state.iteration += count
+        self._next = state.iteration
+        state.stretch.losses.append(self.losses[first : first + count].clone())
+        state.stretch.correct = state.stretch.correct + self.correct
+        self.correct.zero_()
+
+    def _draw(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The epoch's order, crops and rates, on the CPU; drawn once."""
+        if self._drawn is None or self._drawn[0] != epoch:
+            state, steps = self._state, self._state.steps_per_epoch
+            drawn = draw(state.data, seed=state.seed, epoch=epoch + 1)
+            order, places = (x[: self.places.numel()].view_as(self.places) for x in drawn)
+            table = torch.tensor([rates(state, epoch * steps + k) for k in range(steps)])
+            self._drawn = epoch, (order, places, table)
+        return self._drawn[1]
+
+    def _begin(self, epoch: int, step: int) -> None:
+        state = self._state
+        tables = (self.order, self.places, self.rates)
+        for drawn, table in zip(self._draw(epoch), tables, strict=True):
+            state.lane.sent(drawn, table)
+        torch.index_select(state.data.labels, 0, self.order.view(-1), out=self.labels.view(-1))
+        self.step.fill_(step)
+
+    def _step(self) -> None:
+        state, step = self._state, self.step
+        images = self._crops(self.places.index_select(0, step)[0])
+        labels = self.labels.index_select(0, step)[0]
+        now = self.rates.index_select(0, step)[0]
+        for group, rate in zip(state.optimizer.param_groups, now, strict=True):
+            group["lr"].copy_(rate)
+        loss, right = update(state, images, labels)
+        self.losses.index_copy_(0, step, loss.view(1))
+        self.correct += right
+        self.step += 1
+
+    def _warm_up(self) -> None:
+        """A step like any other, seeded like any other, and watched."""
+        state = self._state
+        devices = [state.device] if state.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            seed_layers(state.device, derive_seed(state.seed, state.iteration, "model"))
+            before = _generators(state.device)
+            waited = waits_for_device(self._step, state.device)
+            drew = before != _generators(state.device)
+        if drew or (waited and self._taken == WARM_UP - 1):  # once what is made once is there
+            self._eager = EagerSteps(state)
+        elif self._graph is not None and self._taken == WARM_UP - 1:
+            for group in state.optimizer.param_groups:
+                if "capturable" in group:  # AdamW wants to be told, and warns when told too early
+                    group["capturable"] = True
+
+
+def _generators(device: torch.device) -> list[bytes]:
+    """The states of the generators from which a model's layers may draw."""
+    each = (torch.default_generator, generator_of(device))
+    return [one.get_state().numpy().tobytes() for one in each if one is not None]
