@@ -141,8 +141,9 @@ def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
 
     config, engine = plan.config, options.engine
     with engine.connected():
-        jobs, threads = engine.workers(len(plan.wanted), config.training.threads)
-        first = plan.run(config.baseline, 0, threads)
+        first = plan.run(config.baseline, 0, config.training.threads)
+        jobs, threads = engine.workers(len(plan.wanted), config.training.threads, first)
+        first = replace(first, threads=threads)
         # What this process builds for itself, whoever executes the runs.
         setup = measure(first if options.ray_address is None else replace(first, device="cpu"))
         _print_plan(plan, engine, setup, jobs, threads)

@@ -122,7 +122,8 @@ def _range_test(asked: Asked, named: str | None, certify: int) -> int:
     config, options, engine = asked.config, asked.options, asked.options.engine
     folder = options.for_runs(config).experiment.answer(named)
     with engine.connected():
-        jobs, threads = engine.workers(MOST_AT_ONCE, config.training.threads)
+        (like, *_) = plan.sweeps(config, options.for_runs(config), config.training.threads)
+        jobs, threads = engine.workers(MOST_AT_ONCE, config.training.threads, like)
         tasks = plan.sweeps(config, options.for_runs(config), threads)
         sizes = measure(tasks[0])
         _print_plan(asked, engine, sizes, jobs, certify)

@@ -21,7 +21,8 @@ PLACES = 4  # runs of one arm that a search has at a time, for as many workers
 def tune_arms(plan: Plan, engine: Engine, setup: Setup) -> dict[str, Any]:
     """Search for every tuned arm's rate with whole runs; the ``tuning`` of summary.json."""
     config, arms = plan.config, {arm: plan.arms[arm] for arm in plan.tuned_arms}
-    jobs, threads = engine.workers(PLACES * len(arms), config.training.threads)
+    like = plan.run(config.baseline, 0, config.training.threads)
+    jobs, threads = engine.workers(PLACES * len(arms), config.training.threads, like)
     terminal.note(
         f"tuning: whole runs of {', '.join(arms)} at rates a factor of 2 or 4 apart, at most "
         f"{plan.tune_seeds} of each rate; usually 12 to 24 for an arm"

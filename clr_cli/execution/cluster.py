@@ -24,9 +24,10 @@ from typing import Any
 
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.execution.engines import Numbered, shared
+from clr_cli.execution.engines import shared
 from clr_cli.execution.run_directory import Locked, RunDirectory
 from clr_cli.execution.task import RETRIES, Event, SharedInput, Task, already_finished, execute
+from clr_cli.execution.workers import Numbered
 
 try:
     import ray
@@ -84,26 +85,34 @@ def _connect(address: str) -> None:
 
 @dataclass(frozen=True)
 class Share:
-    """What each run gets of the cluster."""
+    """What each run gets of the cluster. per_gpu: runs that share a GPU; 0 without one."""
 
     cpus: int
-    gpus: int
+    per_gpu: int
     device: str
 
     def __str__(self) -> str:
-        return f"{self.cpus} CPU{'s' * (self.cpus > 1)}{' and a GPU' * self.gpus}"
+        gpu = ("", " and a GPU")[self.per_gpu] if self.per_gpu < 2 else f" and 1/{self.per_gpu} GPU"
+        return f"{self.cpus} CPU{'s' * (self.cpus > 1)}{gpu}"
+
+    @property
+    def gpus(self) -> float:
+        """As Ray counts them."""
+        return 1 / self.per_gpu if self.per_gpu else 0
 
 
-def share(device: str, threads: int | None) -> Share:
+def share(device: str, threads: int | None, jobs: int | None = None) -> Share:
     """A run's share: a GPU if the cluster has any and the device may be one.
 
-    Raises InputError if the device must be one and there is none.
+    Where ``jobs`` wants more runs at a time than there are GPUs, several share one. Raises
+    InputError if the device must be one and there is none.
     """
     cpus = threads or 1
     if device != "auto" and not device.startswith("cuda"):
         return Share(cpus, 0, device)
-    if ray.cluster_resources().get("GPU", 0) >= 1:  # type: ignore[no-untyped-call]
-        return Share(cpus, 1, "cuda")
+    gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+    if gpus:
+        return Share(cpus, math.ceil((jobs or 1) / gpus), "cuda")
     if device != "auto":
         raise InputError(f"--device {device}: no node of the Ray cluster has a GPU")
     return Share(cpus, 0, "cpu")
@@ -114,7 +123,10 @@ def room(each: Share) -> int:
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     alive = (node["Resources"] for node in nodes if node["Alive"])
     return sum(
-        int(min(has.get("CPU", 0) / each.cpus, has.get("GPU", 0) if each.gpus else math.inf))
+        min(
+            int(has.get("CPU", 0) / each.cpus),
+            *([each.per_gpu * int(has.get("GPU", 0))] * (each.per_gpu > 0)),
+        )
         for has in alive
     )
 
@@ -131,13 +143,15 @@ class RayCluster:
     def connected(self) -> contextlib.AbstractContextManager[None]:
         return connected(self.address)
 
-    def workers(self, runs: int, threads: int | None) -> tuple[int, int | None]:
+    def workers(
+        self, runs: int, threads: int | None, like: Task | None = None
+    ) -> tuple[int, int | None]:
         cpus = threads or 1
-        places = max(1, room(share(self.device, cpus)))
+        places = max(1, room(share(self.device, cpus, self.jobs)))
         return min(self.jobs or places, places, max(runs, 1)), cpus
 
     def place(self, threads: int | None) -> str | None:
-        return f"{share(self.device, threads)} of a Ray node for each run"
+        return f"{share(self.device, threads, self.jobs)} of a Ray node for each run"
 
     def execute(self, tasks: Sequence[Task]) -> Iterator[Event]:
         with self.connected():
@@ -161,7 +175,7 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
     At most ``jobs`` runs at a time, and as many as it has room for. Raises InputError,
     EnvironmentFailure.
     """
-    each = share(plan[0][1].device, plan[0][1].threads)
+    each = share(plan[0][1].device, plan[0][1].threads, jobs)
     remote = _execute_there.options(num_cpus=each.cpus, num_gpus=each.gpus)
     given: ray.ObjectRef[Any] | None = None
     flights: dict[Any, _Flight] = {}  # by their stream of what is sent

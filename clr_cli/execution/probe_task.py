@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from clr_cli.config.arms import ScheduleConfig
 from clr_cli.execution.task import Row
-from clr_cli.execution.training_task import TrainingTask, resolve_schedule
+from clr_cli.execution.training_task import Rows, TrainingTask, resolve_schedule
 from clr_cli.schedules import Schedule
-from clr_cli.training.loop import TrainState
 from clr_cli.training.probe import probe, shortened
+from clr_cli.training.state import TrainState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class ProbeTask(TrainingTask):
         whole = resolve_schedule(self.schedule, steps_per_epoch, epochs)
         return shortened(whole, steps_per_epoch * epochs, self.iterations)
 
-    def rows(self, state: TrainState, _: Sequence[Row]) -> Iterator[Row]:
+    def rows(self, state: TrainState, _: Sequence[Row]) -> Rows:
         return probe(state, self.iterations)
 
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:

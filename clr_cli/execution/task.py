@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from clr_cli.execution.run_directory import Locked, RunDirectory
 from clr_cli.training.lane import Turn, alone
@@ -43,7 +43,12 @@ class SharedInput(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """One task. It can be pickled, so that a worker or a node can execute it."""
+    """One task. It can be pickled, so that a worker or a node can execute it.
+
+    takes_turns: while it waits for its device, others of the same process can go on.
+    """
+
+    takes_turns: ClassVar[bool] = False
 
     path: Path
     seed: int

@@ -7,7 +7,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -37,6 +37,8 @@ WAYS_OUT = "start over with --overwrite, or keep both with another --name"
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask(Task):
     """What a run and a sweep have in common."""
+
+    takes_turns: ClassVar[bool] = True
 
     config: Config
     allow_code: bool = False

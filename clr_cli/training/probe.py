@@ -7,12 +7,13 @@ No I/O; ``analysis.probing`` says which probes are needed and what they come to.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from clr_cli.schedules import Schedule
-from clr_cli.training.loop import Diverged, Stretch, TrainState, advance, evaluate
+from clr_cli.training.lane import Turn
+from clr_cli.training.loop import Diverged, train_and_score
+from clr_cli.training.state import TrainState
 
 EPOCHS = 10.0  # of a probe, where the schedule has no cycle
 Row = dict[str, Any]
@@ -60,31 +61,27 @@ def shortened(schedule: Schedule, run: int, total: int) -> Schedule:
     return Compressed(schedule=schedule, run=run, total=total)
 
 
-def probe(state: TrainState, total: int) -> Iterator[Row]:
-    """Train on from where the state is to iteration ``total``, yielding a row an epoch.
+def probe(state: TrainState, total: int) -> Generator[Row | Turn, None, None]:
+    """Train on from where the state is to iteration ``total``, yielding a row an epoch, and turns.
 
     Validation is None but in the last row. Raises Diverged at the first non-finite loss.
     """
-    steps = state.data.steps_per_epoch(state.batch_size)
+    steps = state.steps_per_epoch
     while state.iteration < total:
         epoch = state.iteration // steps + 1
-        first = (epoch - 1) * steps
-        losses = advance(state, min(first + steps, total))
-        for iteration, loss in enumerate(losses, start=first):
+        first, end = (epoch - 1) * steps, min(epoch * steps, total)
+        got = yield from train_and_score(state, end, [state.data.val] if end == total else [])
+        for iteration, loss in enumerate(got.losses, start=first):
             if not math.isfinite(loss):
                 raise Diverged(epoch, iteration, state.schedule.lr(iteration))
-        evaluating = time.perf_counter()
-        val_loss, val_accuracy = None, None
-        if state.iteration == total:
-            val_loss, val_accuracy = evaluate(state, state.data.val)
-        stretch, state.stretch = state.stretch, Stretch()
+        val_loss, val_accuracy = got.scores[0] if got.scores else (math.nan, None)
         yield {
             "epoch": epoch,
             "iteration": state.iteration,
             "lr": state.schedule.lr(state.iteration - 1),
-            "train_loss": math.fsum(losses) / len(losses),
-            "val_loss": val_loss if val_loss is None or math.isfinite(val_loss) else None,
+            "train_loss": math.fsum(got.losses) / len(got.losses),
+            "val_loss": val_loss if math.isfinite(val_loss) else None,
             "val_accuracy": val_accuracy,
-            "train_seconds": stretch.seconds,
-            "eval_seconds": time.perf_counter() - evaluating,
+            "train_seconds": got.train_seconds,
+            "eval_seconds": got.eval_seconds,
         }

@@ -70,7 +70,7 @@ class Divergence:
 
 
 def ramp(shape: str, min_lr: float, max_lr: float, total: int) -> Callable[[int], float]:
-    """The rate of iteration 0 .. total-1: exactly min_lr at the first, max_lr at the last.
+    """The rate of iteration 0 .. total-1: min_lr at the first, max_lr from the last on.
 
     ``shape`` is linear (Smith 2015, section 3.3) or exponential (equal time per decade).
     Raises ValueError for another shape or an empty range.
@@ -83,7 +83,7 @@ def ramp(shape: str, min_lr: float, max_lr: float, total: int) -> Callable[[int]
         raise ValueError(f"shape: {shape!r} is neither linear nor exponential")
 
     def lr(iteration: int) -> float:
-        part = iteration / (total - 1)
+        part = min(1.0, iteration / (total - 1))
         if shape == "linear":
             return min_lr * (1 - part) + max_lr * part
         return math.exp(math.log(min_lr) * (1 - part) + math.log(max_lr) * part)

@@ -1,402 +1,285 @@
-"""Which range test can one trust? Ours against torch-lr-finder, Lightning and fastai.
+"""Which learning rate do finders name, does it depend on the range, and what is it worth?
 
-Spread: each finder's max_lr over the seeds, in decades. Regret: test accuracy lost by training
-with triangular CLR under its bounds (base = max/10 for those that give one number), against the
-best of a log grid of 8 max_lr, which is chosen on validation; paired by seed. Cost: wall time.
-Same model, weights, data, batch size, optimizer, ramp (exponential, 1e-4 to 10) and sweep length
-for all; the finders take turns, seed by seed. "x3" spends three sweeps on an answer: ours pools
-them, of the others' numbers it is the median. "clr default x3" is `clr range-test` as it
-comes (linear, 0.001 to 0.5); "clr to 2" the same over four times the range: how much of the
-answer is owed to the range. Finished work is kept in the output folder and not repeated.
+Cells: a CNN of width 8 with and without batch norm, under SGD and AdamW, on real and synthetic
+images, about 7,000 to train on. Settings: where the range ends (.05, .5, 2, 10; for AdamW two
+decades lower) and how long a sweep is (10 or 40 epochs).
+
+Truth: whole runs of 20 epochs (two cycles of CLR, base = max/100) at rates a factor of 2 apart, on
+seeds that no finder uses. The best rate is chosen on validation; regret is the test accuracy lost
+against it, in points, read between two rates by interpolation in log LR. A diverged run counts as
+chance.
+
+- clr: `clr range-test`: one sweep, then probes. Replicates repeat it with other seeds.
+- sweeps alone: `--probes off`, three sweeps.
+- argmax: the best single probe of the same search.
+- log grid: as many probes as clr used, spread evenly over the range asked for; the best mean.
+- torch-lr-finder, Lightning, fastai: exponential over the same range, 10 epochs (not 40).
+
+Finished work is kept in the output folder and not repeated.
 
     pip install -e '.[bench]'
-    python tests/benchmarks/finders.py [--data svhn synthetic] [--seeds 8] [--output FOLDER]
+    python tests/benchmarks/finders.py [--cells fashion/cnn ...] [--output FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import math
-import os
 import statistics
-import tempfile
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from finder_work import CYCLE, EPOCHS, FIRST_SEED, PEERS, Cell, Kept
 
-from clr_cli.analysis.stats import mean_intervals
-from clr_cli.analysis.suggest import suggest
-from clr_cli.config.load import validate
-from clr_cli.config.model import Config
-from clr_cli.config.sections import RangeTestConfig
-from clr_cli.data import sources as data
-from clr_cli.data.batches import Resident, derive_seed, normalize, to_device
+from clr_cli.analysis.lattice import DELTA, Ask, Found, Scale, place, rate
+from clr_cli.analysis.probing import search
+from clr_cli.analysis.suggest import Suggestion, first_guess, suggest
 from clr_cli.records import Sweep
-from clr_cli.schedules import make
-from clr_cli.training import sweep as range_test
-from clr_cli.training.build import build
-from clr_cli.training.device import resolve_precision
-from clr_cli.training.loop import Diverged, train
-from clr_cli.training.models import build_model
+from clr_cli.training import sweep as ramps
 
-RAMP = ("exponential", 1e-4, 10.0)
-DEFAULT_RAMP = ("linear", 0.001, 0.5)
-WIDE_RAMP = ("linear", 0.001, 2.0)
-GRID = [0.0125 * 2**i for i in range(8)]
-POOLED = 3  # sweeps of one answer, as `clr range-test` has them
-CPU = torch.device("cpu")
-REAL = Path(os.environ.get("CLR_SVHN_DIGITS", "../shared/data/svhn_digits.npz"))
-DATASETS: dict[str, dict[str, Any]] = {
-    "svhn": {"name": "npz", "path": str(REAL)},
-    "synthetic": {"name": "synthetic_digits", "train_size": 9000, "test_size": 1500},
-}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """One data set and the settings that all finders share."""
-
-    name: str
-    iterations: int
-    epochs: int
-
-    @cached_property
-    def config(self) -> Config:
-        tree = {
-            "dataset": {**DATASETS[self.name], "val_size": 1000, "augment": {"crop_padding": 0}},
-            "model": {"name": "cnn", "width": 8},
-            "training": {"epochs": self.epochs, "batch_size": 128},
-        }
-        return validate(tree, "the benchmark")
-
-    @cached_property
-    def images(self) -> Resident:
-        return to_device(data.load(self.config.dataset), CPU, 0)
-
-    @property
-    def precision(self) -> str:
-        return resolve_precision(self.config.training.precision, CPU)
-
-    @cached_property
-    def tensors(self) -> TensorDataset:
-        """The training images as the other tools take them: normalised float32, NCHW."""
-        return TensorDataset(normalize(self.images, self.images.padded).contiguous(), self.labels)
-
-    @property
-    def subset(self) -> data.Split:
-        """The validation images of a sweep."""
-        test = RangeTestConfig(iterations=self.iterations)
-        _, _, interval = range_test.plan(test, self.images.steps_per_epoch(128))
-        return range_test.validation_subset(self.images.val, interval * 128)
-
-    @property
-    def labels(self) -> torch.Tensor:
-        return self.images.labels
-
-    def model(self, seed: int) -> nn.Module:
-        """With the weights that ours has at this seed."""
-        torch.manual_seed(derive_seed(seed, 0, "init"))
-        classes = self.images.num_classes
-        return build_model(self.config.model, in_channels=3, image_size=32, num_classes=classes)
-
-    def loader(self, seed: int) -> DataLoader[Any]:
-        order = torch.Generator().manual_seed(seed)
-        return DataLoader(
-            self.tensors, batch_size=128, shuffle=True, drop_last=True, generator=order
-        )
-
-
-def clr_sweep(bench: Bench, seed: int, kind: tuple[str, float, float] = RAMP) -> dict[str, Any]:
-    shape, low, high = kind
-    test = {"shape": shape, "min_lr": low, "max_lr": high, "iterations": bench.iterations}
-    config = validate({**bench.config.model_dump(mode="json"), "range_test": test}, "the benchmark")
-    steps = bench.images.steps_per_epoch(128)
-    ramp, total, interval = range_test.plan(config.range_test, steps)
-    state = build(config, ramp, bench.images, seed=seed, precision=bench.precision)
-    rows = list(range_test.sweep(state, total, interval, []))
-    return {"sweep": dataclasses.asdict(range_test.measured(seed, rows))}
-
-
-def torch_lr_finder_sweep(bench: Bench, seed: int) -> dict[str, Any]:
-    from matplotlib.figure import Figure
-    from torch_lr_finder import LRFinder
-
-    model = bench.model(seed)
-    finder = LRFinder(model, _sgd(model), nn.CrossEntropyLoss())
-    finder.range_test(
-        bench.loader(seed), start_lr=RAMP[1], end_lr=RAMP[2], num_iter=bench.iterations
+CELLS = {
+    cell.name: cell
+    for cell in (
+        Cell("fashion/cnn", "fashion"),
+        Cell("svhn/cnn", "svhn"),
+        Cell("synthetic/cnn", "synthetic"),
+        Cell("fashion/adamw", "fashion", optimizer="adamw"),
+        Cell("fashion/plain", "fashion", model="finder_work:plain_cnn"),
+        Cell("svhn/plain", "svhn", model="finder_work:plain_cnn"),
+        Cell("fashion/random", "fashion", random_labels=True),
     )
-    _, steepest = finder.plot(ax=Figure().subplots(), suggest_lr=True)
-    return {"torch-lr-finder": steepest}
-
-
-def lightning_sweep(bench: Bench, seed: int) -> dict[str, Any]:
-    import lightning
-    from lightning.pytorch.tuner import Tuner
-
-    class Module(lightning.LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model, self.lr = bench.model(seed), RAMP[1]
-
-        def training_step(self, batch: Any, _: int) -> torch.Tensor:
-            return nn.functional.cross_entropy(self.model(batch[0]), batch[1])
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return _sgd(self.model)
-
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = lightning.Trainer(
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-        )
-        finder = Tuner(trainer).lr_find(
-            Module(),
-            train_dataloaders=bench.loader(seed),
-            min_lr=RAMP[1],
-            max_lr=RAMP[2],
-            num_training=bench.iterations,
-        )
-    return {"lightning": finder.suggestion()}
-
-
-def fastai_sweep(bench: Bench, seed: int) -> dict[str, Any]:
-    from fastai.callback.schedule import minimum, steep, valley
-    from fastai.data.core import DataLoaders
-    from fastai.learner import Learner
-    from fastai.optimizer import SGD
-
-    names = ("fastai valley", "fastai steep", "fastai minimum")
-    loader = bench.loader(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        learner = Learner(
-            DataLoaders(loader, loader, device=CPU),
-            bench.model(seed),
-            loss_func=nn.CrossEntropyLoss(),
-            opt_func=partial(SGD, mom=0.9, wd=5e-4, decouple_wd=False),
-            wd_bn_bias=True,
-            path=folder,
-        )
-        found = learner.lr_find(
-            start_lr=RAMP[1],
-            end_lr=RAMP[2],
-            num_it=bench.iterations,
-            show_plot=False,
-            suggest_funcs=(valley, steep, minimum),
-        )
-    return dict(zip(names, map(float, found), strict=True))
-
-
-def _sgd(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model.parameters(), lr=RAMP[1], momentum=0.9, weight_decay=5e-4)
-
-
-OURS: dict[str, Callable[[Bench, int], dict[str, Any]]] = {
-    "clr": clr_sweep,
-    "clr default": partial(clr_sweep, kind=DEFAULT_RAMP),
-    "clr to 2": partial(clr_sweep, kind=WIDE_RAMP),
 }
-PEERS: dict[str, Callable[[Bench, int], dict[str, Any]]] = {
-    "torch-lr-finder": torch_lr_finder_sweep,
-    "lightning": lightning_sweep,
-    "fastai": fastai_sweep,
-}
+ENDS = (0.05, 0.5, 2.0, 10.0)
+LENGTHS = (1, 4)  # times CYCLE epochs
+SEEDS_EACH = 3  # probe seeds that a search may use
+SWEEPS = 3  # of an answer without probes
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A finder's bounds at one seed; `doubt` is our own "inconclusive"."""
+class Measured:
+    """One cell, asked and trained."""
 
-    base_lr: float
-    max_lr: float
-    seconds: float
-    doubt: str | None = None
+    def __init__(self, cell: Cell, kept: Kept, replicates: int, truth_seeds: int) -> None:
+        self.cell, self.kept = cell, kept
+        self.replicates, self.truth_seeds = replicates, truth_seeds
 
+    @property
+    def scale(self) -> Scale:
+        val = self.cell.images.val
+        return Scale(DELTA, chance=ramps.chance(val), images=len(val))
 
-def answers(sweeps: dict[str, list[dict[str, Any]]], bench: Bench) -> dict[str, list[Answer]]:
-    """Every finder's answers, one per seed."""
-    found: dict[str, list[Answer]] = {}
-    triples = range(0, len(sweeps["clr"]), POOLED)
-    plans = [("clr", 1), ("clr", POOLED), ("clr default", 1), ("clr default", POOLED)]
-    for finder, k in [*plans, ("clr to 2", POOLED)]:
-        found[f"{finder} x{k}"] = [_ours(sweeps[finder][i : i + k], bench) for i in triples]
-    # What max_lr alone is worth: the base that the others are given.
-    found[f"clr x{POOLED}, base = max/10"] = [
-        replace(answer, base_lr=answer.max_lr / 10) for answer in found[f"clr x{POOLED}"]
-    ]
-    for peer in PEERS:
-        every = sweeps[peer]
-        for name in every[0]["found"]:
-            found[name] = [_theirs([one], name) for one in every]
-            # Medians of neighbours share sweeps, which makes their spread look smaller, not larger.
-            around = [(every * 2)[i : i + POOLED] for i in range(len(every))]
-            found[f"{name} x{POOLED}"] = [_theirs(used, name) for used in around]
-    return found
+    def probe(self, k: int, seed: int) -> float | None:
+        """Validation accuracy at the end of a probe at a place of the lattice."""
+        work = partial(self.cell.trained, rate(k), FIRST_SEED + seed, CYCLE)
+        score: float | None = self.kept.get(f"probe {self.cell.name} {k} {seed}", work)["val"]
+        return score
 
+    def searched(self, start: float, replicate: int = 0) -> Found:
+        """The search with this replicate's seeds."""
+        scores: dict[tuple[int, int], float | None] = {}
+        while isinstance(asked := search(scores, start, self.scale, SEEDS_EACH), Ask):
+            for k, seed in asked.probes:
+                scores[k, seed] = self.probe(k, SEEDS_EACH * replicate + seed)
+        return asked
 
-def _theirs(used: Sequence[dict[str, Any]], name: str) -> Answer:
-    value = statistics.median(one["found"][name] for one in used)
-    return Answer(value / 10, value, sum(one["seconds"] for one in used))
+    def swept(self, end: float, length: int, seeds: Sequence[int]) -> tuple[Suggestion, float]:
+        """What sweeps suggest, and where probing would start after them."""
+        cell = self.cell
+        curves = []
+        for seed in seeds:
+            work = partial(cell.sweep, end, length * CYCLE, seed)
+            found = self.kept.get(f"sweep {cell.name} {end:g} {length} {seed}", work)
+            curves.append(Sweep(**found))
+        suggestion = suggest(curves, num_classes=cell.images.num_classes, chance=self.scale.chance)
+        return suggestion, first_guess(suggestion, curves)
 
+    def truth(self, k: int) -> list[dict[str, float | None]]:
+        """Whole runs at a place of the lattice."""
+        work = (
+            partial(self.cell.trained, rate(k), seed, EPOCHS) for seed in range(self.truth_seeds)
+        )
+        return [
+            self.kept.get(f"whole {self.cell.name} {k} {seed}", each)
+            for seed, each in enumerate(work)
+        ]
 
-def _ours(used: Sequence[dict[str, Any]], bench: Bench) -> Answer:
-    seconds = sum(one["seconds"] for one in used)
-    labels = bench.subset.labels
-    found = suggest(
-        [Sweep(**one["found"]["sweep"]) for one in used],
-        num_classes=bench.images.num_classes,
-        chance=labels.bincount().max().item() / len(labels),
-    )
-    if found.base_lr is None or found.max_lr is None:
-        return Answer(math.nan, math.nan, seconds, found.inconclusive)
-    return Answer(found.base_lr.value, found.max_lr.value, seconds, found.inconclusive)
+    def mean(self, k: int, split: str) -> float:
+        """Accuracy in points at a place of the lattice, diverged runs being chance."""
+        chance = self.scale.chance
+        values = [run[split] for run in self.truth(k)]
+        return 100 * statistics.fmean(chance if v is None else v for v in values)
 
+    def worth(self, lr: float, split: str = "test") -> float:
+        """The same at any rate, by interpolation in log LR."""
+        at = place(lr)
+        low = math.floor(at + 1e-9)
+        part = at - low
+        here = self.mean(low, split)
+        return here if part < 1e-6 else here + part * (self.mean(low + 1, split) - here)
 
-def accuracies(bench: Bench, base_lr: float, max_lr: float, seed: int) -> dict[str, float]:
-    """Validation and test accuracy after two cycles of triangular CLR; chance if it diverged."""
-    steps = bench.images.steps_per_epoch(128)
-    total = bench.epochs * steps
-    params = {"base_lr": base_lr, "max_lr": max_lr, "step_size": total // 4}
-    schedule = make("triangular", params, iterations_per_epoch=steps, total_iterations=total)
-    state = build(bench.config, schedule, bench.images, seed=seed, precision=bench.precision)
-    try:
-        last = list(train(state, bench.epochs))[-1]
-    except Diverged:
-        chance = 1 / bench.images.num_classes
-        return {"val": chance, "test": chance}
-    return {"val": last["val_accuracy"], "test": last["test_accuracy"]}
-
-
-class Kept:
-    """Results by key in a file of JSON lines, so that an interrupted benchmark goes on."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.values = path, {}
-        if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            self.values = dict(json.loads(line) for line in lines)
-
-    def get(self, key: str, work: Callable[[], Any]) -> Any:
-        if key not in self.values:
-            self.values[key] = work()
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([key, self.values[key]]) + "\n")
-            print(key, flush=True)
-        return self.values[key]
+    def diverged(self, lr: float) -> int:
+        """Whole runs that diverged at the two places around a rate."""
+        around = {math.floor(place(lr)), math.ceil(place(lr))}
+        return sum(run["val"] is None for k in around for run in self.truth(k))
 
 
-def _timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        started = time.perf_counter()
-        found = work()
-        return {"found": found, "seconds": time.perf_counter() - started}
-
-
-def measure(bench: Bench, seeds: int, folder: Path) -> dict[str, Any]:
-    """All sweeps, then the grid and the finders' bounds; the numbers of the table."""
-    kept = Kept(folder / f"{bench.name}-sweeps-{bench.iterations}.jsonl")
-    trainings = Kept(folder / f"{bench.name}-trainings-{bench.epochs}.jsonl")
-    sweeps: dict[str, list[dict[str, Any]]] = {name: [] for name in (*OURS, *PEERS)}
-    assert len(bench.tensors)  # made now, not within a sweep's time
-    for seed in range(seeds * POOLED):
-        turn = OURS if seed % POOLED else {**OURS, **PEERS}
-        for name, sweep in turn.items():
-            work = partial(_timed, partial(sweep, bench, seed))
-            sweeps[name].append(kept.get(f"sweep {name} {seed}", work))
-
-    def trained(base_lr: float, max_lr: float, seed: int) -> dict[str, float]:
-        base_lr, max_lr = float(f"{base_lr:.2g}"), float(f"{max_lr:.2g}")
-        work = partial(accuracies, bench, base_lr, max_lr, seed)
-        result: dict[str, float] = trainings.get(f"train {base_lr:g} {max_lr:g} {seed}", work)
-        return result
-
-    grid = {lr: [trained(lr / 10, lr, seed) for seed in range(seeds)] for lr in GRID}
-    best = max(GRID, key=lambda lr: statistics.fmean(run["val"] for run in grid[lr]))
-
-    def under(seed: int, answer: Answer) -> dict[str, float]:
-        return trained(answer.base_lr, answer.max_lr, seed)
-
-    rows = []
-    for name, found in answers(sweeps, bench).items():
-        pooled_peer = name.endswith(f" x{POOLED}") and not name.startswith("clr")
-        rows.append(_row(name, found, None if pooled_peer else under, grid[best]))
-    curve = {f"{lr:g}": statistics.fmean(run["test"] for run in grid[lr]) for lr in GRID}
-    settings = {"iterations": bench.iterations, "epochs": bench.epochs, "seeds": seeds}
-    return {"data": bench.name, **settings, "best": best, "grid": curve, "finders": rows}
-
-
-def _row(
-    name: str,
-    found: Sequence[Answer],
-    trained: Callable[[int, Answer], dict[str, float]] | None,
-    best: Sequence[dict[str, float]],
+def measure(
+    cell: Cell, kept: Kept, replicates: int, truth_seeds: int, peers: bool
 ) -> dict[str, Any]:
-    given = [(seed, answer) for seed, answer in enumerate(found) if answer.max_lr > 0]
-    row = {
-        "finder": name,
-        "seconds": statistics.median(answer.seconds for answer in found),
-        "answers": [answer.max_lr for _, answer in given],
-        "base_lrs": [answer.base_lr for _, answer in given],
-        "doubts": [answer.doubt for answer in found if answer.doubt],
+    """All answers of one cell, and what they are worth."""
+    here = Measured(cell, kept, replicates, truth_seeds)
+    ends = [end * cell.lower for end in ENDS]
+    default = ends[1]
+    starts = {(end, length): here.swept(end, length, [0])[1] for end in ends for length in LENGTHS}
+    ours = {setting: here.searched(start) for setting, start in starts.items()}
+    again = [
+        here.searched(here.swept(default, 1, [replicate])[1], replicate)
+        for replicate in range(1, replicates)
+    ]
+    first = ours[default, 1]
+    result: dict[str, Any] = {
+        "cell": cell.name,
+        "answers": [_short(found) for found in ours.values()],
+        "replicates": [_short(first), *map(_short, again)],
+        "probe_seconds": kept.seconds(f"probe {cell.name} ") / replicates,
+        "sweep_seconds": kept.seconds(f"sweep {cell.name} {default:g} 1 0"),
     }
-    if len(given) < 2:
-        return row
-    row["spread_decades"] = math.log10(max(row["answers"]) / min(row["answers"]))
-    if trained is None:
-        return row
-    lost = [100 * (best[seed]["test"] - trained(seed, answer)["test"]) for seed, answer in given]
-    low, high = mean_intervals(lost, [0.95])
-    return {
-        **row,
-        "regret_points": statistics.fmean(lost),
-        "regret_interval": [float(low[0]), float(high[0])],
-        "lost": lost,
+    if first.max_lr is None:
+        return result
+    low, high = place(first.low or 0), place(first.high or 0)
+    grid = range(math.floor(low) - 1, math.ceil(high) + 2)
+    best = max(grid, key=lambda k: here.mean(k, "val"))
+    best_test = here.mean(best, "test")
+
+    def regret(lr: float | None) -> float | None:
+        return None if lr is None else best_test - here.worth(lr)
+
+    inside = [k for k in grid if low <= k <= high]
+    found = [each for each in (first, *again) if each.max_lr is not None and each.doubt is None]
+    result |= {
+        "best": rate(best),
+        "truth": {f"{rate(k):.4g}": here.mean(k, "test") for k in grid},
+        "regrets": [regret(each.max_lr) for each in found],
+        "bounds": [100 * (each.bound or 0) for each in found],
+        "worst_inside": max(best_test - here.mean(k, "test") for k in inside),
+        "diverged": sum(here.diverged(each.max_lr or 0) for each in found),
+        "finders": {},
     }
+    others = _controls(here, ends, first)
+    if peers:
+        for name, ask in PEERS.items():
+            for end in ends:
+                work = partial(ask, cell, 1e-5 * cell.lower, end, 0)
+                for finder, lr in kept.get(f"peer {cell.name} {name} {end:g}", work).items():
+                    others.setdefault(finder, []).append(lr)
+    others = {"clr": [each.max_lr for each in ours.values()], **others}
+    for finder, rates in others.items():
+        usable = [lr for lr in rates if lr is not None and lr > 0]
+        result["finders"][finder] = {
+            "rates": rates,
+            "spread": math.log10(max(usable) / min(usable)) if usable else None,
+            "regret": max(regret(lr) or 0.0 for lr in usable) if usable else None,
+        }
+    return result
 
 
-def table(results: Sequence[dict[str, Any]]) -> list[str]:
-    """A row per finder, beside each other the data sets; times are those of the first."""
-    head = [f"{r['data']}: {name}" for r in results for name in ("max_lr", "spread", "regret")]
-    lines = [["finder", *head, "s"], ["---", *["--:"] * (len(head) + 1)]]
-    for rows in zip(*(result["finders"] for result in results), strict=True):
-        cells = [cell for row in rows for cell in _cells(row)]
-        lines.append([rows[0]["finder"], *cells, f"{rows[0]['seconds']:.0f}"])
+def _controls(here: Measured, ends: Sequence[float], found: Found) -> dict[str, list[float | None]]:
+    """Today's rule without probes, the best single probe, and a log grid over the range asked."""
+    sweeps: list[float | None] = []
+    for end in ends:
+        suggestion, _ = here.swept(end, 1, range(SWEEPS))
+        sweeps.append(suggestion.max_lr.value if suggestion.max_lr is not None else None)
+    best = max(found.tried, key=lambda each: max(s for s in (*each.scores, 0.0) if s is not None))
+    number = sum(len(each.scores) for each in found.tried)
+    grid = [_log_grid(here, 0.001 * here.cell.lower, end, number) for end in ends]
+    return {"sweeps alone": sweeps, "argmax": [best.rate], "log grid": grid}
+
+
+def _log_grid(here: Measured, low: float, end: float, number: int) -> float:
+    """The best of as many probes at the lattice's rates within a range, seeds one after another."""
+    places = list(range(math.ceil(place(low)), math.floor(place(end)) + 1))
+    scores: dict[int, list[float]] = {k: [] for k in places}
+    for turn in range(min(number, len(places) * SEEDS_EACH)):
+        k = places[turn % len(places)]
+        score = here.probe(k, turn // len(places))
+        scores[k].append(here.scale.chance or 0.0 if score is None else score)
+    return rate(max(places, key=lambda k: statistics.fmean(scores[k])))
+
+
+def _short(found: Found) -> dict[str, Any]:
+    kept = ("low", "high", "max_lr", "cliff", "bound", "doubt")
+    probes = sum(len(each.scores) for each in found.tried)
+    return {**{key: getattr(found, key) for key in kept}, "probes": probes}
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def answers_table(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What clr says in each cell, and whether it holds."""
+    head = ["cell", "good rates", "max_lr", "cliff", "probes", "spread over settings"]
+    head += ["over replicates", "regret", "bound", "worst inside", "diverged"]
+    lines = [head, ["---", *["--:"] * (len(head) - 1)]]
+    for cell in results:
+        first, again = cell["replicates"][0], cell["replicates"]
+        if first["max_lr"] is None:
+            lines.append([cell["cell"], first["doubt"], *[""] * (len(head) - 2)])
+            continue
+        lines.append(
+            [
+                cell["cell"],
+                f"{first['low']:.2g} to {first['high']:.2g}",
+                f"{first['max_lr']:.2g}",
+                "none" if first["cliff"] is None else f"{first['cliff']:.2g}",
+                str(first["probes"]),
+                _spread([each["max_lr"] for each in cell["answers"]]),
+                _spread([each["max_lr"] for each in again]),
+                f"{max(cell['regrets']):.2f}",
+                f"{min(cell['bounds']):.1f} to {max(cell['bounds']):.1f}",
+                f"{cell['worst_inside']:.1f}",
+                str(cell["diverged"]),
+            ]
+        )
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    if "spread_decades" not in row:
-        return ["no answer", "", ""]
-    regret = ""
-    if "lost" in row:
-        low, high = row["regret_interval"]
-        regret = f"{row['regret_points']:+.2f} ({low:+.2f} to {high:+.2f})"
-    return [f"{statistics.median(row['answers']):.2g}", f"{row['spread_decades']:.2f}", regret]
+def _spread(rates: Sequence[float | None]) -> str:
+    there = [lr for lr in rates if lr is not None]
+    missing = f", {len(rates) - len(there)} of {len(rates)} without" if None in rates else ""
+    return f"{math.log10(max(there) / min(there)):.2f}{missing}"
+
+
+def finders_table(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every finder over the settings: its rates, their spread in decades, its largest regret."""
+    cells = [cell for cell in results if cell.get("finders")]
+    head = ["finder", *(cell["cell"] for cell in cells)]
+    lines = [head, ["---", *["---"] * len(cells)]]
+    names = dict.fromkeys(name for cell in cells for name in cell["finders"])
+    for name in names:
+        row = [name]
+        for cell in cells:
+            found = cell["finders"].get(name)
+            if found is None or found["spread"] is None:
+                row.append("no answer" if found else "")
+                continue
+            usable = [lr for lr in found["rates"] if lr]
+            ends = f"{min(usable):.2g} to {max(usable):.2g}"
+            row.append(f"{ends}; {found['spread']:.1f}; {found['regret']:.1f}")
+        lines.append(row)
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", nargs="+", choices=DATASETS, default=list(DATASETS))
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--iterations", type=int, default=550, help="of every sweep")
-    parser.add_argument("--epochs", type=int, default=12, help="of every training")
+    parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
+    parser.add_argument("--replicates", type=int, default=3)
+    parser.add_argument("--truth-seeds", type=int, default=3)
+    parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/finders"))
     options = parser.parse_args()
@@ -404,16 +287,15 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     results = []
-    for name in options.data:
-        if name == "svhn" and not REAL.is_file():
-            print(f"svhn: skipped, {REAL} is not there (set CLR_SVHN_DIGITS)")
-            continue
-        bench = Bench(name, options.iterations, options.epochs)
-        results.append(measure(bench, options.seeds, options.output))
-        path = options.output / f"{name}-{options.iterations}.json"
-        path.write_text(json.dumps(results[-1], indent=2), encoding="utf-8")
+    for name in options.cells:
+        kept = Kept(options.output / f"{name.replace('/', '-')}.jsonl")
+        peers = not options.no_peers
+        result = measure(CELLS[name], kept, options.replicates, options.truth_seeds, peers)
+        path = options.output / f"{name.replace('/', '-')}.json"
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         print(f"written: {path}", flush=True)
-    print(*table(results), sep="\n")
+        results.append(result)
+    print(*answers_table(results), "", *finders_table(results), sep="\n")
 
 
 if __name__ == "__main__":

@@ -247,6 +247,10 @@ def test_a_run_gets_a_gpu_where_the_cluster_has_one(nodes, engine):
             assert engine.room(engine.Share(1, 0, "cpu")) == before + 4
             assert engine.room(engine.Share(1, 1, "cuda")) == 2
             assert engine.room(engine.Share(3, 1, "cuda")) == 1
+            third = engine.share("cuda", 1, jobs=5)  # on two GPUs
+            assert (third, third.gpus) == (engine.Share(1, 3, "cuda"), 1 / 3)
+            assert str(third) == "1 CPU and 1/3 GPU"
+            assert engine.room(third) == 4  # for want of CPUs
         finally:
             nodes.remove_node(node)
 

@@ -1,0 +1,191 @@
+"""Execute tasks in worker processes of this machine: one for every few cores, or for every GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+
+from clr_cli import interrupt
+from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.execution.task import RETRIES, Event, Task
+from clr_cli.execution.turns import interleave
+
+Numbered = Sequence[tuple[int, Task]]
+LAST = ("end", "locked")  # kinds of a task's last event
+
+
+@dataclass(frozen=True)
+class Place:
+    """What one worker executes: so many tasks at a time, on this device (None: the task's own)."""
+
+    device: str | None = None
+    at_once: int = 1
+
+
+def _worker(connection: Connection, at_once: int) -> None:
+    """Execute the tasks that come in and send their events back; end when the parent does.
+
+    On SIGTERM it saves its runs and ends. Ctrl-C is the parent's business.
+    """
+    interrupt.install(signal.SIGTERM)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    busy = 0
+
+    def given() -> Iterator[tuple[int, Task] | None]:
+        nonlocal busy
+        while True:
+            while not connection.poll(0 if busy else None):
+                yield None
+            task = connection.recv()
+            busy += 1
+            yield task
+
+    try:
+        for event in interleave(given(), at_once):
+            connection.send(event)
+            busy -= event.kind in LAST
+    except (InputError, EnvironmentFailure) as error:
+        connection.send(error)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        os._exit(1)
+    except interrupt.Stopped as stop:
+        os._exit(stop.exit_code)
+
+
+def _die_with_parent() -> None:
+    """However the parent ends, even by SIGKILL, no worker stays behind."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+@dataclass
+class _Worker:
+    """A process and the tasks it has, by their numbers."""
+
+    process: multiprocessing.process.BaseProcess
+    connection: Connection
+    place: Place
+    tasks: dict[int, Task] = field(default_factory=dict)
+
+
+class Pool:
+    """Workers. Within ``kept`` they serve one plan after the other, because they start slowly."""
+
+    def __init__(self) -> None:
+        self._workers: list[_Worker] = []
+        self._keep = False
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within, workers outlive the plans that they were started for."""
+        self._keep = True
+        try:
+            yield
+        finally:
+            self._keep = False
+            self._end()
+
+    @contextlib.contextmanager
+    def working(self, places: Sequence[Place]) -> Iterator[list[_Worker]]:
+        """A worker for every place; those that are there already are used."""
+        idle = [worker for worker in self._workers if worker.process.is_alive()]
+        chosen = []
+        try:
+            for place in places:
+                found = next((worker for worker in idle if worker.place == place), None)
+                if found is None:
+                    found = self.start(place)
+                else:
+                    idle.remove(found)
+                chosen.append(found)
+            yield chosen
+        finally:
+            if not self._keep or any(worker.tasks for worker in chosen):
+                self._end()
+
+    def start(self, place: Place) -> _Worker:
+        context = multiprocessing.get_context("spawn")  # fork and CUDA do not go together
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_worker, args=(theirs, place.at_once), daemon=True)
+        # A worker that is still importing torch must not answer a Ctrl-C with a traceback.
+        ours_again = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process.start()
+        finally:
+            signal.signal(signal.SIGINT, ours_again)
+        theirs.close()
+        self._workers.append(_Worker(process, ours, place))
+        return self._workers[-1]
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+            worker.connection.close()  # nobody reads any more: it must not wait for us
+        for worker in self._workers:
+            worker.process.join()
+        self._workers = []
+
+
+def execute_in_workers(plan: Numbered, places: Sequence[Place], pool: Pool) -> Iterator[Event]:
+    """The events of the tasks, a worker for every place. Raises InputError, EnvironmentFailure."""
+    todo = list(reversed(plan))
+    attempts: dict[int, int] = {}
+
+    def has_room(worker: _Worker, index: int) -> bool:
+        # What may have killed a worker is tried again without others, who would die with it.
+        alone = any(number in attempts for number in (index, *worker.tasks))
+        return len(worker.tasks) < (1 if alone else worker.place.at_once)
+
+    def hand_out(workers: Sequence[_Worker]) -> None:
+        while todo:
+            index, task = todo[-1]
+            free = [worker for worker in workers if has_room(worker, index)]
+            if not free:
+                return
+            todo.pop()
+            worker = min(free, key=lambda worker: len(worker.tasks))
+            worker.tasks[index] = task
+            device = worker.place.device
+            sent = task if device is None else replace(task, device=device)
+            worker.connection.send((index, sent))
+
+    def died(worker: _Worker) -> Iterator[Event]:
+        worker.process.join()
+        for index, task in worker.tasks.items():
+            attempts[index] = attempts.get(index, 0) + 1
+            what = f"{task.name}: its worker died (exit code {worker.process.exitcode})"
+            if attempts[index] <= RETRIES:
+                yield Event(index, "note", f"{what}; resuming from its checkpoint")
+                todo.append((index, replace(task, overwrite=False)))
+            else:
+                yield Event(index, "note", f"{what} again; given up")
+                yield Event(index, "end", "failed")
+        worker.tasks.clear()
+
+    with pool.working(places[: len(todo)]) as workers:
+        while todo or any(worker.tasks for worker in workers):
+            hand_out(workers)
+            busy = {worker.connection: worker for worker in workers if worker.tasks}
+            for ready in wait(list(busy)):
+                worker = busy[ready]  # type: ignore[index]
+                try:
+                    message = worker.connection.recv()
+                except (EOFError, ConnectionResetError):
+                    yield from died(worker)
+                    workers.remove(worker)
+                    if todo:
+                        workers.append(pool.start(worker.place))
+                    continue
+                if isinstance(message, Exception):
+                    raise message
+                if message.kind in LAST:
+                    del worker.tasks[message.index]
+                yield message
