@@ -1,7 +1,9 @@
 """Training loops to be timed side by side: ours, bare loops and other projects' normal use.
 
 Every one trains the same network on the same images with SGD (momentum 0.9, weight decay 5e-4).
-Ours draws crops from the whole training split; the others take ready-made fp32 images.
+Ours draws crops from the whole training split. The others are fed in two forms: ready-made fp32
+images in memory, and as their READMEs show it: a torchvision-style data set of pictures with
+transforms (crop, tensor, normalise) behind a DataLoader with workers.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ import importlib.util
 import io
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from clr_cli import schedules
 from clr_cli.config.model import Config
@@ -35,7 +38,10 @@ Loop = Callable[[], Seconds]
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What all loops share. ``precision`` is that of ours and of the fast bare loop."""
+    """What all loops share. ``precision`` is that of ours and of the fast bare loop.
+
+    workers: of a DataLoader over pictures; None: ready-made images in memory, no workers.
+    """
 
     data: Data
     width: int
@@ -43,6 +49,7 @@ class Problem:
     iterations: int
     device: torch.device
     precision: str
+    workers: int | None = None
 
     @property
     def images(self) -> int:
@@ -68,15 +75,49 @@ class Problem:
         resident = self.resident(images)
         return build(config, schedule, resident, seed=0, precision=self.precision)
 
-    def plain(self) -> tuple[nn.Module, TensorDataset]:
-        """The network as torch makes it, and normalised fp32 NCHW images."""
+    def plain(self) -> tuple[nn.Module, Dataset[Any]]:
+        """The network as torch makes it, and the images that are to be learned."""
         model = self.state(self.batch_size).model.to(memory_format=torch.contiguous_format)
         # One batch more than is timed: timing runs from one forward pass to another.
         count = self.images + self.batch_size
-        images = self.data.train.images[:count].permute(0, 3, 1, 2).float().div_(255)
+        images, labels = self.data.train.images[:count], self.data.train.labels[:count]
+        if self.workers is not None:
+            return model, Pictures(images.numpy(), labels.tolist(), self.data.mean, self.data.std)
         mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (self.data.mean, self.data.std))
-        images = images.sub_(mean).div_(std).contiguous()
-        return model, TensorDataset(images, self.data.train.labels[:count])
+        scaled = images.permute(0, 3, 1, 2).float().div_(255).sub_(mean).div_(std)
+        return model, TensorDataset(scaled.contiguous(), labels)
+
+    def loader(self, data: Dataset[Any]) -> DataLoader[Any]:
+        pinned = self.workers is not None and self.device.type == "cuda"
+        return DataLoader(
+            data, self.batch_size, shuffle=True, num_workers=self.workers or 0, pin_memory=pinned
+        )
+
+
+class Pictures(Dataset[Any]):
+    """As torchvision's SVHN and CIFAR10: arrays, made a picture and transformed when asked for."""
+
+    def __init__(
+        self, images: np.ndarray, labels: list[int], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        from torchvision import transforms
+
+        self.images, self.labels = images, labels
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.ToTensor(),
+                transforms.Normalize(mean, std),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
 def optimizer(model: nn.Module, **options: Any) -> torch.optim.SGD:
@@ -143,7 +184,7 @@ def torch_lr_finder(problem: Problem) -> Loop:
     from torch_lr_finder import LRFinder
 
     model, data = problem.plain()
-    loader = DataLoader(data, problem.batch_size, shuffle=True)
+    loader = problem.loader(data)
 
     def fit() -> None:
         finder = LRFinder(model, optimizer(model), nn.CrossEntropyLoss(), device=problem.device)
@@ -166,7 +207,7 @@ def lightning(problem: Problem) -> Loop:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     model, data = problem.plain()
-    loader = DataLoader(data, problem.batch_size, shuffle=True)
+    loader = problem.loader(data)
 
     class Module(L.LightningModule):
         def __init__(self) -> None:
@@ -203,9 +244,12 @@ def fastai(problem: Problem) -> Loop:
     from fastai.optimizer import SGD
 
     model, data = problem.plain()
-    one = TensorDataset(*(t[:1] for t in data.tensors))
     loaders = DataLoaders.from_dsets(
-        data, one, bs=problem.batch_size, num_workers=0, device=problem.device
+        data,
+        Subset(data, [0]),
+        bs=problem.batch_size,
+        num_workers=problem.workers or 0,
+        device=problem.device,
     )
     learner = Learner(loaders, model, F.cross_entropy, SGD, lr=LR, wd=5e-4, moms=(0.9, 0.9, 0.9))
 
