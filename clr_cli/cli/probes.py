@@ -108,7 +108,8 @@ def certify(
         update={"compare": compare, "schedules": arms}
     )
     planned = plan(config, asked.options.for_runs(config), arms, compare.seed_list)
-    jobs, threads = engine.workers(len(planned.wanted), config.training.threads)
+    like = planned.run(config.baseline, 0, config.training.threads)
+    jobs, threads = engine.workers(len(planned.wanted), config.training.threads, like)
     runs = planned.runs(threads)
     terminal.follow(runs, jobs, config.training.epochs, engine.execute(runs))
     check_finished(runs)
