@@ -47,15 +47,17 @@ def _worker(connection: Connection, at_once: int) -> None:
             yield task
 
     try:
-        for event in interleave(given(), at_once):
-            connection.send(event)
-            busy -= event.kind in LAST
-    except (InputError, EnvironmentFailure) as error:
-        connection.send(error)
+        try:
+            for event in interleave(given(), at_once):
+                connection.send(event)
+                busy -= event.kind in LAST
+        except (InputError, EnvironmentFailure) as error:
+            connection.send(error)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(1)
     except interrupt.Stopped as stop:
         os._exit(stop.exit_code)
+    os._exit(0)  # a signal may be on its way, and must not meet an interpreter that shuts down
 
 
 def _die_with_parent() -> None:
