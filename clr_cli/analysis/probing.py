@@ -35,6 +35,9 @@ from clr_cli.analysis.lattice import (
 
 LEARNED = 0.1  # of the way from chance to 1: below it, nothing was learned
 FALL = 4 / 3  # deltas below the best at which the search stops walking on
+LONGER = "longer probes may tell"
+FLAT = "the rate does not matter here, or the score does not see it"
+UNSTABLE = "training is not stable; batch norm, another initialisation or a warm-up may help"
 CLEAR = 6  # standard deviations of a probe by which the best must lie above chance
 SEEDS = 3  # most probes of one rate
 NARROW = 1.0  # octaves: an interval below a factor of 2 is finer than the lattice can tell
@@ -156,10 +159,12 @@ class _Replay:
                 break
             down_ended, up_ended = walked[0] <= LOWEST, walked[-1] >= HIGHEST
             if not learned and down_ended and up_ended:
-                raise _Doubt("nothing was learned at any rate", learned=False)
+                raise _Doubt(f"nothing was learned at any rate: {LONGER}", learned=False)
             if learned and ((down and down_ended) or (up and up_ended)):
                 end = walked[0] if down and down_ended else walked[-1]
-                raise _Doubt(f"the score is still good at {rate(end):.2g}, where the search ends")
+                raise _Doubt(
+                    f"the score is still good at {rate(end):.2g}, where the search ends: {FLAT}"
+                )
             walked = [*[walked[0] - 2] * (down and not down_ended), *walked]
             walked += [walked[-1] + 2] * (up and not up_ended)
         self._connected(walked, best - self.fall)
@@ -231,7 +236,7 @@ class _Replay:
     def best(self, places: Iterable[int]) -> float:
         best = max(map(self.mean, places))
         if not math.isfinite(best):
-            raise _Doubt("at every rate some probe failed")
+            raise _Doubt(f"at every rate some probe failed: {UNSTABLE}")
         return best
 
     def interval(self, cliff: int | None) -> tuple[float, float, float]:
@@ -271,7 +276,7 @@ class _Replay:
         chance = self.scale.chance
         if chance is not None and best - chance < CLEAR * sd:
             said = f"the best score ({best:.3g}) is little beside the noise of a probe ({sd:.2g})"
-            raise _Doubt(said, learned=False)
+            raise _Doubt(f"{said}: {LONGER}", learned=False)
         return sd, freedom
 
     def bound(self, beside: Iterable[int], at: float, sd: float, freedom: int) -> float:
@@ -299,13 +304,16 @@ class _Replay:
 
 def _stretches(best: int, apart: Sequence[int]) -> str:
     others = ", ".join(f"{rate(k):.2g}" for k in sorted(apart))
-    return f"two separate stretches of good rates, around {rate(best):.2g} and at {others}"
+    stretches = f"two separate stretches of good rates, around {rate(best):.2g} and at {others}"
+    return f"{stretches}: {LONGER}"
 
 
 def _narrow(low: float, high: float) -> str | None:
     if high - low >= NARROW:
         return None
-    return f"the good rates, {rate(low):.2g} to {rate(high):.2g}, lie within a factor of 2"
+    return (
+        f"the good rates, {rate(low):.2g} to {rate(high):.2g}, lie within a factor of 2: {UNSTABLE}"
+    )
 
 
 def _crossing(means: Mapping[int, float], best: int, least: float, step: int) -> float:

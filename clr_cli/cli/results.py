@@ -127,7 +127,7 @@ def _probe_rows(found: Mapping[str, Any], seconds: float) -> list[tuple[str, str
         )
         rows.append(("max_lr", f"{found['max_lr']:g}: {why}"))
         rows.append(("base_lr", f"{found['base_lr']:g}"))
-    if rates:
+    if rates and found["max_lr"] is not None:
         top = f"no probe failed up to {max(rates):.2g}"
         cliff = f"from {found['cliff']:.2g} on, runs fail" if found["cliff"] else top
         rows.append(("cliff", cliff))

@@ -43,4 +43,3 @@ def test_without_an_interval_the_best_rate_tried_is_used_and_the_doubt_kept():
     kept = tuning.record(found, {"clr": "max_lr"}, {"clr": 5.0}, 3)["arms"]["clr"]
     assert (kept["value"], kept["low"], kept["doubt"]) == (0.2, None, "two separate stretches")
     assert tuning.chosen_rate(Found(tried, doubt="nothing", learned=False)) is None
-    assert tuning.chosen_rate(Found((), max_lr=0.12345)) == 0.12

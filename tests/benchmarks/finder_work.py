@@ -77,7 +77,8 @@ class Cell:
         """By what the ranges are lower than those of SGD."""
         return 0.01 if self.optimizer == "adamw" else 1.0
 
-    def config(self, epochs: int, **range_test: Any) -> Config:
+    def config(self, length: int, **range_test: Any) -> Config:
+        """The config of a run of so many epochs."""
         given = {"name": self.optimizer, "momentum": 0.9}
         given["weight_decay"] = 0.01 if self.optimizer == "adamw" else 5e-4
         data = {**DATASETS[self.data], "val_size": 1000, "augment": {"crop_padding": 1}}
@@ -85,7 +86,7 @@ class Cell:
             "dataset": data,
             "model": {"name": self.model, "width": 8},
             "optimizer": given,
-            "training": {"epochs": epochs, "batch_size": BATCH},
+            "training": {"epochs": length, "batch_size": BATCH},
             "range_test": range_test,
         }
         return validate(tree, "the benchmark")

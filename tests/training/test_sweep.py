@@ -154,24 +154,37 @@ def test_the_command_gives_bounds_that_train_can_use(clr, easy, tmp_path):
 
     done = clr("range-test", "--config", easy, "--device", "cpu")
     written = {"range_test.csv", "range_test.png", "range_test.svg", "result.json", "bounds.yaml"}
+    written |= {"probes.png", "probes.svg"}
     assert {p.name for p in folder.iterdir()} == written | {"sweep-0", "sweep-1"}
     bounds = yaml.safe_load((folder / "bounds.yaml").read_text())
     assert 1e-4 < bounds["base_lr"] < bounds["max_lr"] < 1
     assert f"base_lr: {bounds['base_lr']:g}, max_lr: {bounds['max_lr']:g}" in done.stdout
     result = json.loads((folder / "result.json").read_text())
-    for name in bounds:
-        found = result["estimates"][name]
-        assert found["low"] <= found["value"] <= found["high"]
+    assert bounds["low"] <= bounds["max_lr"] <= bounds["high"]
+    assert {key: result["answer"][key] for key in bounds} == bounds
 
     clr("train", "--config", easy, "--device", "cpu")  # auto
     clr("train", "--config", easy, "--device", "cpu", "--bounds", folder / "bounds.yaml")
     kept = tmp_path / "outputs" / "easy" / "train" / "clr" / "seed-0" / "config.yaml"
     clr_arm = yaml.safe_load(kept.read_text())["schedules"]["clr"]
-    assert {key: clr_arm[key] for key in bounds} == bounds
+    assert {key: clr_arm[key] for key in ("base_lr", "max_lr")} == {
+        key: bounds[key] for key in ("base_lr", "max_lr")
+    }
 
 
 def test_nothing_learned_is_inconclusive_with_exit_code_3(clr, tiny, tmp_path):
-    done = clr("range-test", "--config", tiny, "--min-lr", 1e-9, "--max-lr", 1e-8, check=False)
+    done = clr(
+        "range-test",
+        "--config",
+        tiny,
+        "--min-lr",
+        1e-9,
+        "--max-lr",
+        1e-8,
+        "--probes",
+        "off",
+        check=False,
+    )
     assert done.returncode == 3
     assert "inconclusive" in done.stdout
     assert "--max-lr 1e-07" in done.stdout
