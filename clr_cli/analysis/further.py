@@ -24,6 +24,7 @@ from clr_cli.records.answers import unpack
 RESAMPLES = 1_999  # of each point
 TARGETS = 25  # on the grid of `ratio_curve`
 LEAST_ERROR = 1e-4  # a target of 100 % would be at infinity on an axis of errors
+EARLY = 0.2  # of a run; before, a loss falls too fast for its times to be told apart
 LEAST_DISTANCE = 0.01  # of the way, from a last target that is no bound: see `ratio_curve`
 
 
@@ -117,10 +118,12 @@ def ratio_curve(
 ) -> list[dict[str, float]]:
     """Ratio of the times to a target, for a grid of targets, on the first clock.
 
-    The targets run from what the baseline has at its first row to the better of the two arms'
-    median final values: evenly in the logarithm of the error for fractions that should be 1, else
-    in that of the distance from the last target, down to a hundredth of the way. A target that
-    too many miss on both sides has no ratio and is left out.
+    The targets run to the better of the two arms' median final values. For fractions that should
+    be 1 they start at what the baseline has at its first row and lie evenly in the logarithm of the
+    error; else they start at what it has after a fifth of its run and lie evenly in the logarithm
+    of the distance from the last target, down to a hundredth of the way. A target that too many
+    miss on both sides has no ratio and is left out; so is one that most unpaired runs of one arm
+    miss.
 
     Args:
         arm, base: the runs, in the same order of seeds where they are paired.
@@ -133,19 +136,22 @@ def ratio_curve(
     sides = [[_Curve.of(run, measures) for run in side] for side in (arm, base)]
     if not all(sides) or not measures.clocks or not all(run.rows for side in sides for run in side):
         return []
-    first = statistics.median(run.rows[0][watched.name] for run in sides[1])
+    fractions = watched.unit == "%" and watched.mode == "max"
+    share = 0.0 if fractions else EARLY
+    first = statistics.median(run.after(share) for run in sides[1])
     finals = [statistics.median(run.final for run in side) for side in sides]
     last = watched.sign * max(watched.sign * value for value in finals)
     if not (math.isfinite(last) and watched.sign * (last - first) > 0):
         return []
     points = []
-    for target in _grid(first, last, fractions=watched.unit == "%" and watched.mode == "max"):
+    for target in _grid(first, last, fractions=fractions):
         mine, theirs = ([run.time_to(target) for run in side] for side in sides)
         if paired:
             found = times.median_ratio(mine, theirs)
         else:
             found = times.unpaired_ratio(mine, theirs, RESAMPLES)
-        if not math.isnan(found.value):
+        drawn = not math.isnan(found.value) if paired else 0 < found.value < math.inf
+        if drawn:
             ends = {"ratio": found.value, "low": found.low, "high": found.high}
             points.append({"target": target, **ends})
     return points
@@ -183,6 +189,12 @@ class _Curve:
     @property
     def final(self) -> float:
         return self.rows[-1][self.watched.name] if self.trained else self.watched.worst
+
+    def after(self, share: float) -> float:
+        """The value after this share of the run: at the first row from there on."""
+        there = share * self.moments[-1]
+        later = (row for row, at in zip(self.rows, self.moments, strict=True) if at >= there)
+        return next(later)[self.watched.name]
 
     def time_to(self, target: float) -> float:
         reached = times.time_to_target(self.rows, target, self.watched) if self.trained else None

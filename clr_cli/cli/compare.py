@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,13 +20,19 @@ from clr_cli.cli.options import (
     Device,
     ExperimentName,
     Jobs,
+    MetricMode,
+    MetricName,
+    MetricUnit,
     Options,
     OutputDir,
     Overwrite,
+    Paired,
     RayAddress,
+    Results,
     RunEngine,
     Sets,
     Tensorboard,
+    command_line,
     errors_in,
     listed,
     load,
@@ -45,19 +49,28 @@ if TYPE_CHECKING:
 
 
 def command(
+    context: typer.Context,
     config: ConfigName = "svhn.yaml",
+    source: Results = None,
+    metric: MetricName = None,
+    mode: MetricMode = None,
+    unit: MetricUnit = None,
+    paired: Paired = False,
     schedules: Annotated[
         str | None, typer.Option(help="The arms, e.g. constant,clr,one_cycle,cosine.")
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="How many paired seeds, a list such as 0,1,7, or auto[:CAP].")
     ] = None,
-    baseline: Annotated[str | None, typer.Option(help="The arm to compare with.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="The arm to compare with; with --from also a number.")
+    ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Validation accuracy of time-to-target: 0.9, or auto.")
+        str | None, typer.Option(help="Value to be reached (validation accuracy: 0.9), or auto.")
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="Equivalence margin in accuracy (0.001 = 0.1 points).")
+        float | None,
+        typer.Option(help="Differences that do not matter (accuracy: 0.001 = 0.1 points)."),
     ] = None,
     detect: Annotated[
         float | None, typer.Option(help="Say how many seeds show this many points of accuracy.")
@@ -92,6 +105,15 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Is one schedule better than another here? By how much, how surely, how much sooner?"""
+    from clr_cli.cli import compare_results
+
+    compare_results.check_options(context, source)
+    if source is not None:
+        shared = (schedules, baseline, target, margin, detect, name, output_dir, as_json)
+        compare_results.compare(
+            compare_results.Request(source, metric, mode, unit, paired, *shared)
+        )
+        return
     keys = {
         "schedules": listed(schedules),
         "seeds": seeds if seeds is None or re.match(r"\d+$|auto", seeds) else listed(seeds),
@@ -268,8 +290,3 @@ def _conclude(
         return
     results.print_summary(summary)
     terminal.paths(written)
-
-
-def command_line() -> str:
-    """The command as it was typed, for the report."""
-    return shlex.join(["clr", *sys.argv[1:]])

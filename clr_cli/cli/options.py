@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import re
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +50,22 @@ AllowCode = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Tensorboard = Annotated[
     bool, typer.Option("--tensorboard", help="Also write TensorBoard event files.")
+]
+Results = Annotated[
+    Path | None,
+    typer.Option("--from", help="Compare the runs of this table (CSV, TSV, JSONL); train nothing."),
+]
+MetricName = Annotated[
+    str | None, typer.Option("--metric", help="With --from: the metric, a column of the table.")
+]
+MetricMode = Annotated[
+    str | None, typer.Option("--mode", help="With --from: max or min, which is better.")
+]
+MetricUnit = Annotated[
+    str | None, typer.Option("--unit", help="With --from: unit of the metric; % for fractions.")
+]
+Paired = Annotated[
+    bool, typer.Option("--paired", help="With --from: equal seeds share their randomness.")
 ]
 Bounds = Annotated[
     Path | None,
@@ -161,3 +179,8 @@ def refuse_torchrun(command: str) -> None:
 
     if launched() > 1:
         raise InputError(f"torchrun works only with clr train, not with clr {command}")
+
+
+def command_line() -> str:
+    """The command as it was typed, for the report."""
+    return shlex.join(["clr", *sys.argv[1:]])

@@ -8,12 +8,15 @@ from typing import Any
 
 from clr_cli import schedules
 from clr_cli.analysis.lattice import DISTANCE
+from clr_cli.analysis.sentences import headline
 from clr_cli.cli import terminal
 from clr_cli.format import NONE, Scale, decimals, duration, reached_at, rounded_lr
 from clr_cli.format import p_value as p_cell
 from clr_cli.records import Metric
 from clr_cli.report.range_test import ESTIMATES
 from clr_cli.report.tables import main_times, rows_are
+
+MOST_SENTENCES = 4  # at the prompt; of more arms there is one sentence
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -40,7 +43,9 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         rows.append(row)
     terminal.table(headers, rows)
     sentences = [comparison["sentence"] for comparison in summary["comparisons"]]
-    terminal.sentences([*(sentences or [summary["verdict"]]), summary["scope"]])
+    if not 1 < len(sentences) <= MOST_SENTENCES:  # the page has them all
+        sentences = [headline(summary)]
+    terminal.sentences([*sentences, summary["scope"]])
     print()
 
 

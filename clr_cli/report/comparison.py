@@ -17,6 +17,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from clr_cli import schedules
+from clr_cli.analysis.sentences import headline
 from clr_cli.errors import InputError
 from clr_cli.format import Scale
 from clr_cli.paths import RUNS, SUMMARY
@@ -189,6 +190,7 @@ def figures(
 ) -> dict[str, Figure]:
     """The report's figures by name, in the page's order; `size` (inches) is that of each."""
     baseline, kind = summary["baseline"], rows_are(summary)
+    one = "seed" if summary["design"] == "paired" else "run"
     metric, scale = Metric(**summary["metric"]), Scale.of(summary)
     wide = {} if size is None else {"size": size}
     made = {} if range_test is None else {"range_test": range_test}
@@ -202,7 +204,7 @@ def figures(
         if axis is not None:
             own = scale if drawn == metric else None
             made[name] = plots.epoch_curves(
-                records, drawn, axis=axis, scale=own, baseline=baseline, **wide
+                records, drawn, axis=axis, scale=own, baseline=baseline, of=one, **wide
             )
     if summary["comparisons"]:
         name = "paired_difference" if summary["design"] == "paired" else "difference"
@@ -224,19 +226,31 @@ def figures(
     )
     made["time_to_target"] = plots.time_to_target(
         {arm["name"]: main_times(arm)["values"] for arm in summary["arms"]},
-        goal=f"{watched.label} holds {scale.shown(target['value'])}",
+        goal=f"{watched.label} holds {_goal(target['value'], scale)}",
         baseline=baseline,
         limit=summary["contract"].get("iterations") if unit == "Iterations" else None,
         unit=unit,
         rows_are=kind,
+        of=one,
         size=size,
     )
     curves = {c["arm"]: c["ratios"] for c in summary["comparisons"] if len(c["ratios"]) > 1}
     if curves:
         made["time_ratio"] = plots.time_ratio(
-            curves, watched, scale, target=target["value"], unit=unit, baseline=baseline, size=size
+            curves,
+            watched,
+            scale,
+            target=target["value"],
+            unit=unit,
+            baseline=baseline,
+            paired=summary["design"] == "paired",
+            size=size,
         )
     return made
+
+
+def _goal(target: float, scale: Scale) -> str:
+    return scale.shown(target) if scale.unit == "%" else scale.brief(target)
 
 
 def _drawn_differences(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -287,12 +301,13 @@ def markdown(summary: Mapping[str, Any]) -> str:
         value = "accuracy"
     named = [header[0], *(f"{a}: {value}" for a in header[1 : arms + 1])]
     named += [f"{a}: {unit}" for a in header[arms + 1 :]]
-    sentences = [c["sentence"] for c in summary["comparisons"]] or [summary["verdict"]]
+    several = summary["comparisons"] if len(summary["comparisons"]) > 1 else []
     parts = [
         f"### {_plain(summary['experiment'])}",
-        "\n".join(f"- **{_plain(sentence)}**" for sentence in sentences),
+        f"**{_plain(headline(summary))}**",
         _plain(summary["scope"]),
         _markdown_table(results_table(summary)),
+        "\n".join(f"- {_plain(c['sentence'])}" for c in several),
     ]
     if summary["comparisons"]:
         parts.append(_markdown_table(certainty_table(summary)))

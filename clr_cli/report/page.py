@@ -16,6 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from clr_cli import format as words
+from clr_cli.analysis.sentences import headline
 from clr_cli.format import Scale
 from clr_cli.records import KNOWN
 from clr_cli.report.figures import comparison as plots
@@ -47,6 +48,8 @@ TITLES = {
     "time_ratio": "Time to target, relative to the baseline",
 }
 
+MAIN = {"Paired difference", "Difference"}  # of the first screen
+
 
 def html(
     summary: Mapping[str, Any],
@@ -72,7 +75,8 @@ def html(
     for k, (key, figure) in enumerate(figures.items(), 1):
         title, text = titles.get(key, key), captions.get(key, "")
         drawn.append((title, text, Markup(inline_svg(figure, f"f{k}", f"{title}. {text}"))))
-    comparisons, main = summary["comparisons"], summary["metric"]["name"]
+    comparisons, metric = summary["comparisons"], summary["metric"]["name"]
+    main = [figure for figure in drawn if figure[0] in MAIN]
     certainty = certainty_table(summary) if comparisons else None
     return template.render(
         summary=summary,
@@ -86,11 +90,13 @@ def html(
         certainty=certainty,
         certainty_lead=certainty and certainty_lead(certainty),
         further=further_table(summary) if comparisons else None,
-        figures=drawn,
+        headline=headline(summary),
+        main=main[0] if main else None,
+        figures=[figure for figure in drawn if figure not in main],
         controlled=[rows[:middle], rows[middle:]],
         tuning=tuning_table(summary) if summary["tuning"] else None,
         seeds=seeds_table(summary),
-        foot=[Scale.of(summary).shown(arm["metrics"][main]["mean"]) for arm in arms]
+        foot=[Scale.of(summary).shown(arm["metrics"][metric]["mean"]) for arm in arms]
         + [median_time(arm) for arm in arms if summary["target"]],
         metric=name_of(summary),
         clock=CLOCKS[clock_of(summary)],

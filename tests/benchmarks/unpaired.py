@@ -6,9 +6,13 @@ covers the truth (Welch's t and the studentised bootstrap alone beside it), how 
 that differ by exactly the margin, and how often a difference is found that should be found with
 80 % power.
 
+Then eight arms against one baseline, corrected as by Holm: how often any claim is false. And times
+to a target, measured on a grid, in which runs may miss: how often the interval of the ratio covers
+the true one.
+
     python tests/benchmarks/unpaired.py --output unpaired.json [--reps 2000]
 
-A cell that is in the JSON file already is not made again. One core takes about ten minutes.
+A cell that is in the JSON file already is not made again. One core takes about 15 minutes.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,8 @@ import numpy as np
 from scipy import stats as distributions
 
 from clr_cli.analysis import unpaired
-from clr_cli.analysis.stats import LEVEL, Array
+from clr_cli.analysis.stats import LEVEL, Array, holm
+from clr_cli.analysis.times import unpaired_ratio
 
 Sampler = Callable[[np.random.Generator, tuple[int, int]], Array]
 RESAMPLES = 1_999
@@ -119,6 +125,70 @@ def _bootstrap_t(one: Array, two: Array) -> tuple[Array, Array]:
     return mean - ends[1] * error, mean - ends[0] * error
 
 
+ARMS = 8
+ARMS_SIZES = [(5, 10), (10, 10), (20, 20)]  # of each arm, of the baseline
+
+
+def several(name: str, sizes: tuple[int, int], reps: int) -> dict[str, Any]:
+    """How often any of ARMS equal arms is called better or worse; the baseline is the second."""
+    rng = np.random.default_rng([zlib.crc32(name.encode()), ARMS, *sizes])
+    (draw_one, _), (draw_two, _) = PAIRS[name]
+    base = draw_two(rng, (reps, sizes[1]))
+    levels = (1 - (1 - unpaired.claim_level(*sizes)) / ARMS,)
+    ends, p = [], []
+    for _ in range(ARMS):
+        arm = draw_one(rng, (reps, sizes[0]))
+        ends.append(unpaired.mean_intervals(arm, base, levels, RESAMPLES))
+        p.append(_p(arm, base))
+    false = [_any_claim(k, np.array(p), ends, sizes) for k in range(reps)]
+    return {"reps": reps, "false": float(np.mean(false))}
+
+
+def _any_claim(rep: int, p: Array, ends: list[tuple[Array, Array]], sizes: tuple[int, int]) -> bool:
+    """As `analysis.comparisons` steps down, up to its first claim."""
+    adjusted = holm(p[:, rep].tolist())
+    for arm, (low, high) in enumerate(ends):
+        bounds = float(low[0, rep]), float(high[0, rep])
+        if unpaired.claim(*sizes, adjusted[arm], *bounds, 0.0, ARMS) in ("better", "worse"):
+            return True
+    return False
+
+
+# name -> spread of the two arms' log times, steps between measurements, share of runs that miss
+TIMES: dict[str, tuple[tuple[float, float], int, tuple[float, float]]] = {
+    "no misses": ((0.05, 0.05), 25, (0.0, 0.0)),
+    "no misses, spread 3:1": ((0.15, 0.05), 25, (0.0, 0.0)),
+    "no misses, as coarse as the spread": ((0.01, 0.01), 25, (0.0, 0.0)),
+    "1 in 10 misses in one arm, as coarse as the spread": ((0.01, 0.01), 25, (0.0, 0.1)),
+    "3 in 10 miss in one arm": ((0.05, 0.05), 25, (0.3, 0.0)),
+    "3 in 10 miss in both": ((0.05, 0.05), 25, (0.3, 0.3)),
+    "2 in 10 miss in both, spread 3:1": ((0.15, 0.05), 25, (0.2, 0.2)),
+}
+TIME_SIZES = [(5, 5), (6, 6), (8, 8), (10, 10), (10, 30), (20, 20), (30, 30)]
+
+
+def timed(name: str, sizes: tuple[int, int], reps: int) -> dict[str, Any]:
+    """How often the interval covers the ratio of the true means (of logs) or medians."""
+    spreads, grid, misses = TIMES[name]
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], side: int) -> Array:
+        exact = 3_000 * np.exp(spreads[side] * rng.standard_normal(shape))
+        measured = np.ceil(exact / grid) * grid
+        return np.where(rng.random(shape) < misses[side], np.inf, measured)
+
+    rng = np.random.default_rng([zlib.crc32(name.encode()), *sizes])
+    many = [draw(rng, (1_000_000,), side) for side in range(2)]
+    truth = float(np.median(many[0]) / np.median(many[1]))
+    if not any(misses):
+        truth = math.exp(np.log(many[0]).mean() - np.log(many[1]).mean())
+    covers = 0
+    for _ in range(reps):
+        sides = [draw(rng, (sizes[side],), side).tolist() for side in range(2)]
+        found = unpaired_ratio(sides[0], sides[1], RESAMPLES)
+        covers += found.low <= truth * (1 + 1e-9) and truth * (1 - 1e-9) <= found.high
+    return {"reps": reps, "coverage": covers / reps}
+
+
 HEADER = (
     "| two arms | runs | interval covers | Welch's t alone | bootstrap-t alone | false better/worse"
     " | permutation alone | false equivalent | power at the smallest detectable |",
@@ -138,20 +208,49 @@ def row(name: str, cell: dict[str, Any]) -> str:
     return f"| {name} | {' | '.join(shown)} |"
 
 
+OTHER_HEADER = ("| eight arms, or times | runs | % |", "|---|--:|--:|")
+
+
+def other_row(name: str, cell: dict[str, Any]) -> str:
+    rate = (
+        f"false {100 * cell['false']:.1f}" if "false" in cell else f"{100 * cell['coverage']:.1f}"
+    )
+    return f"| {name} | {rate} |"
+
+
+def cells() -> dict[str, Callable[[int], dict[str, Any]]]:
+    """Every cell by its name: what makes it, given the replications."""
+    made: dict[str, Callable[[int], dict[str, Any]]] = {}
+    for name in PAIRS:
+        for sizes in SIZES:
+            made[key(name, sizes)] = partial(calibrate, name, sizes)
+    for name in PAIRS:
+        for sizes in ARMS_SIZES:
+            made[key(f"eight arms: {name}", sizes)] = partial(several, name, sizes)
+    for name in TIMES:
+        for sizes in TIME_SIZES:
+            made[key(f"ratio of times: {name}", sizes)] = partial(timed, name, sizes)
+    return made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--reps", type=int, default=2_000)
     parser.add_argument("--output", type=Path, default=Path("unpaired.json"))
     given = parser.parse_args()
     made = json.loads(given.output.read_text()) if given.output.exists() else {}
-    print("\n".join(HEADER))
-    for name in PAIRS:
-        for sizes in SIZES:
-            cell = key(name, sizes)
-            if made.get(cell, {}).get("reps") != given.reps:
-                made[cell] = calibrate(name, sizes, given.reps)
-                given.output.write_text(json.dumps(made, indent=1) + "\n")
-            print(row(cell, made[cell]), flush=True)
+    for cell, make in cells().items():
+        if made.get(cell, {}).get("reps") != given.reps:
+            made[cell] = make(given.reps)
+            given.output.write_text(json.dumps(made, indent=1) + "\n")
+    print("\n".join(table(made)))
+
+
+def table(made: dict[str, dict[str, Any]]) -> list[str]:
+    """The cells as two Markdown tables."""
+    first = [row(name, cell) for name, cell in made.items() if "welch" in cell]
+    second = [other_row(name, cell) for name, cell in made.items() if "welch" not in cell]
+    return [*HEADER, *first, "", *OTHER_HEADER, *second]
 
 
 if __name__ == "__main__":

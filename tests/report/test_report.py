@@ -129,7 +129,7 @@ class TestPage:
         made = report.figures(summary, records, range_test=figure)
         assert next(iter(made)) == "range_test"
         assert len(made) == 8
-        assert "1. Range test." in report.render(summary, records, made)
+        assert "<b>Range test.</b>" in report.render(summary, records, made)
 
     def test_figures_follow_the_colour_scheme(self, page: str) -> None:
         svgs = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.S))

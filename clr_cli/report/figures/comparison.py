@@ -107,7 +107,7 @@ def difference(
     unpaired `design` the values are differences from the baseline's mean, or from a number.
     """
     rows, factor = len(comparisons), scale.factor
-    figure = new_figure(size or (SIZE[0], max(2.8, 1.5 + 0.8 * rows)))
+    figure = new_figure(size or (SIZE[0], max(2.8, 1.5 + (0.8 if rows <= 5 else 0.66) * rows)))
     ax = figure.subplots()
     baseline = comparisons[0]["baseline"] if comparisons else ""
     one = "seed" if design == "paired" else "run"
@@ -119,12 +119,13 @@ def difference(
         color, marker = looks[comparison["arm"]]
         found = comparison["difference"]
         seeds = {s: v for s, v in found["values"].items() if v is not None}
-        for k, (seed, value) in enumerate(seeds.items()):
-            y = row - 0.38 + 0.46 * (k + 0.5) / len(seeds)
-            ax.plot([factor * value], [y], marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
-            if rows == 1:
-                here = (factor * value, y)
-                offset_text(ax, f"{one} {seed}", here, (7, 0), color=MUTED, fontsize=8)
+        x = [factor * value for value in seeds.values()]
+        heights = [row - 0.38 + 0.46 * (k + 0.5) / len(seeds) for k in range(len(seeds))]
+        ax.plot(x, heights, marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
+        if rows == 1:
+            for seed, *here in zip(seeds, x, heights, strict=True):
+                place = (here[0], here[1])
+                offset_text(ax, f"{one} {seed}", place, (7, 0), color=MUTED, fontsize=8)
         for k, seed in enumerate(comparison.get("unpaired_seeds") or ()):
             _failed_pair(ax, row, k, seed)
         mean, low, high = (found.get(k) for k in ("mean", "low", "high"))
@@ -145,7 +146,10 @@ def difference(
     whose = {"paired": "’s", "unpaired": "’s mean", "number": ""}[design]
     label = f"{name} minus {short(baseline)}{whose}{unit}"
     left, right = ("worse", "better") if metric.mode == "max" else ("better", "worse")
-    dress(ax, xlabel=f"← {left}{gap}{label}{gap}{right} →", ylabel=rows_are)
+    sides = f"{label}\n← {left}{8 * gap}{right} →"
+    if len(label) <= 40:
+        sides = f"← {left}{gap}{label}{gap}{right} →"
+    dress(ax, xlabel=sides, ylabel=rows_are)
     arm_rows(ax, [c["arm"] for c in comparisons], looks, bottom=0.72)
     ax.margins(x=0.12)
     grey = "" if margin is None else f"grey: ±{factor * margin:.2g}{scale.points}"

@@ -113,13 +113,14 @@ def epoch_curves(
     axis: str = "epoch",
     scale: Scale | None = None,
     baseline: str | None = None,
+    of: str = "seed",
     size: Size = SIZE,
 ) -> Figure:
     """A metric against progress: mean over runs, its 95 % interval, faint single runs.
 
     The interval (Student's t) needs 3 runs. A diverged run leaves the mean, with a cross at the
     axis' bad end; the arm's label then says how many runs the last mean holds. `axis`: epoch,
-    iteration or seconds.
+    iteration or seconds. `of`: what a run is called.
     """
     percent = metric.unit == "%"
     scale = scale or Scale(metric.unit, 2 if percent else 3)
@@ -193,16 +194,16 @@ def epoch_curves(
     label_ends(ax, labels, panel_height=size[1])
     progress_axis(ax, axis)
     diverged = any(record.status == "diverged" for record in records)
-    note_above(ax, [_seeds_note(data), "× diverged" if diverged else "", note])
+    note_above(ax, [_seeds_note(data, of), "× diverged" if diverged else "", note])
     return figure
 
 
-def _seeds_note(data: Mapping[str, Curves]) -> str:
+def _seeds_note(data: Mapping[str, Curves], of: str) -> str:
     counts = sorted({len(found.values) for found in data.values()})
     if not counts or counts[-1] == 1:
         return ""
     seeds = f"{counts[-1]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{seeds} seeds: mean" + (", 95 % interval" if counts[-1] >= 3 else "")
+    return f"{seeds} {of}s: mean" + (", 95 % interval" if counts[-1] >= 3 else "")
 
 
 def _view(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 import numpy as np
@@ -26,8 +27,12 @@ Array = NDArray[np.float64]
 SIZE: Size = (5.6, 3.5)  # inches; the text is 10 pt, so that half of this size is still readable
 PAPER, INK, MUTED, GRID, BAND = "#ffffff", "#24292f", "#636c76", "#e4e7eb", "#eef1f4"
 RED, NEUTRAL = "#cc2a1e", "#4a4f57"
-# Okabe & Ito's colour-blind-safe set without its yellow, which is too faint for lines on white.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# Okabe & Ito's colour-blind-safe set without its yellow (too faint for lines on white); then
+# three of Tol's muted set, which most comparisons do not need.
+PALETTE = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+    *("#882255", "#7d7d1f", "#332288"),
+)
 MARKERS = ("s", "^", "D", "v", "P", "X", "p")
 BASELINE_MARKER = "o"
 # Names that everyone uses keep their colour across experiments, whatever stands beside them.
@@ -57,7 +62,13 @@ THEME = {
     PALETTE[3]: "#e29cc4",
     PALETTE[4]: "#f2b93b",
     PALETTE[5]: "#86cdf5",
+    PALETTE[6]: "#d98aa8",
+    PALETTE[7]: "#c5c55a",
+    PALETTE[8]: "#9d90e8",
 }
+
+
+_DRAWN: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()  # figure -> its SVG
 
 
 class Look(NamedTuple):
@@ -68,8 +79,8 @@ class Look(NamedTuple):
 def arm_looks(arms: Sequence[str], baseline: str | None = None) -> dict[str, Look]:
     """Colour and marker per arm; they do not depend on the order in which `arms` come.
 
-    The baseline (without one: an arm named "constant") is neutral. After the six colours, they
-    come again with other markers: 6 colours and 7 markers give 42 different looks.
+    The baseline (without one: an arm named "constant") is neutral. After the nine colours, they
+    come again with other markers: 9 colours and 7 markers give 63 different looks.
     """
     neutral = baseline if baseline is not None else "constant"
     names = sorted(set(arms) - {neutral})
@@ -94,15 +105,18 @@ def arm_colors(arms: Sequence[str], baseline: str | None = None) -> dict[str, st
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG text; the same figure gives the same bytes.
+    """The figure as SVG text; the same figure gives the same bytes, and is drawn once.
 
     Letters stay letters: they can be searched, edited and read aloud, and every viewer has a
     sans-serif font. The layout is measured in DejaVu Sans, wider than nearly all others.
     """
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "clr"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    if figure not in _DRAWN:
+        buffer = io.StringIO()
+        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "clr"}):
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure.set_layout_engine("none")  # it is laid out now, for a PNG as well
+        _DRAWN[figure] = buffer.getvalue()
+    return _DRAWN[figure]
 
 
 def to_png(figure: Figure, dpi: int = 200) -> bytes:

@@ -43,6 +43,7 @@ def time_to_target(
     limit: float | None = None,
     unit: str = "Iterations",
     rows_are: str = "Arm",
+    of: str = "seed",
     size: Size | None = None,
 ) -> Figure:
     """Time until the target is held, per arm and seed; None is a miss, drawn at right.
@@ -56,35 +57,54 @@ def time_to_target(
     reached = [t for values in times.values() for t in values.values() if t is not None]
     missed = any(t is None for values in times.values() for t in values.values())
     end = limit or max(reached, default=1.0) * 1.05
-    miss_at = 1.11 * end
+    start = 0.0  # without a length that all runs have, the axis shows where they differ
+    if limit is None and reached and min(reached) > 0.3 * end:
+        wide = max(reached) - min(reached) or 0.1 * end
+        start, end = min(reached) - 0.6 * wide, max(reached) + 0.1 * wide
+    span = end - start
+    miss_at = end + 0.11 * span
     if missed:
-        ax.axvspan(1.01 * end, 1.21 * end, color=BAND, lw=0, zorder=0)
+        ax.axvspan(end + 0.01 * span, end + 0.21 * span, color=BAND, lw=0, zorder=0)
         top = {"xycoords": ax.get_xaxis_transform(), "va": "top", "fontsize": 9, "color": MUTED}
         offset_text(ax, "not reached", (miss_at, 1.0), (0, -3), **top)
     for row, (arm, values) in enumerate(times.items()):
         if not values:  # no run of it has an answer
             continue
         color, marker = looks[arm]
-        for k, time in enumerate(values.values()):
-            y = row - 0.26 + 0.52 * (k + 0.5) / len(values)
-            x, face = (miss_at, PAPER) if time is None else (time, color)
-            ax.plot([x], [y], marker, color=color, mfc=face, ms=5, alpha=0.8, mew=1, zorder=3)
+        heights = [row - 0.26 + 0.52 * (k + 0.5) / len(values) for k in range(len(values))]
+        for missed_too, face in ((False, color), (True, PAPER)):
+            spots = [
+                (miss_at if time is None else time, y)
+                for time, y in zip(values.values(), heights, strict=True)
+                if (time is None) == missed_too
+            ]
+            ax.plot(
+                [x for x, _ in spots],
+                [y for _, y in spots],
+                marker,
+                color=color,
+                mfc=face,
+                ms=5,
+                alpha=0.8,
+                mew=1,
+                zorder=3,
+            )
         median = float(np.median([math.inf if t is None else t for t in values.values()]))
         text = "median: not reached"
         if math.isfinite(median):
             ax.plot([median, median], [row - 0.33, row + 0.33], color=color, lw=2.6, zorder=4)
             text = f"median {moment(median)}"
         there = [time for time in values.values() if time is not None]
-        right = min([median, *there]) > 0.45 * end
+        right = min([median, *there]) > start + 0.45 * span
         x = min([median, end, *there]) if right else max([*there, min(median, end)])
         side, dx = ("right", -9) if right else ("left", 9)
         offset_text(ax, text, (x, row), (dx, 0), color=color, ha=side, fontsize=9.5)
     dress(ax, xlabel=f"{unit} until {goal}", ylabel=rows_are)
     arm_rows(ax, list(times), looks, bottom=0.55)
-    ticks = [t for t in MaxNLocator(6).tick_values(0, end) if t <= end]
+    ticks = [t for t in MaxNLocator(6).tick_values(start, end) if start <= t <= end]
     ax.set_xticks(ticks, [f"{t:,.6g}" for t in ticks])
-    ax.set_xlim(0, 1.21 * end if missed else 1.02 * end)
-    note_above(ax, ["one mark per seed", "bar: median"])
+    ax.set_xlim(start, end + (0.21 if missed else 0.02) * span)
+    note_above(ax, [f"one mark per {of}", "bar: median"])
     return figure
 
 
@@ -96,6 +116,7 @@ def time_ratio(
     target: float,
     unit: str = "Iterations",
     baseline: str | None = None,
+    paired: bool = True,
     size: Size | None = None,
 ) -> Figure:
     """Ratio of the times to a target, against the target, with its 95 % band.
@@ -123,6 +144,7 @@ def time_ratio(
     if min(errors) <= left(target) <= max(errors):
         ax.axvline(left(target), color=MUTED, lw=1, ls="--", zorder=1)
     labels = []
+    faint = 0.16 if len(curves) <= 4 else 0.08  # many bands must not hide the lines
     for arm, points in curves.items():
         color = looks[arm].color
         x = [left(_or(point["target"], 0.0)) for point in points]
@@ -130,7 +152,7 @@ def time_ratio(
         if any(point["low"] is not None for point in points):
             low = np.clip([_or(point["low"], 1 / edge) for point in points], 1 / edge, edge)
             high = np.clip([_or(point["high"], edge) for point in points], 1 / edge, edge)
-            ax.fill_between(x, low, high, color=color, alpha=0.16, lw=0, zorder=2)
+            ax.fill_between(x, low, high, color=color, alpha=faint, lw=0, zorder=2)
         ax.plot(x, ratio, color=color, lw=1.8, zorder=3)
         labels.append((float(ratio[-1]), short(arm), color))
     rival = short(baseline) if baseline else "the baseline"
@@ -144,7 +166,8 @@ def time_ratio(
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.yaxis.set_minor_locator(NullLocator())
     label_ends(ax, labels, panel_height=height[1])
-    note_above(ax, ["median of paired ratios, 95 % band", "below 1: sooner"])
+    kind = "median of paired ratios" if paired else "ratio of means, or medians"
+    note_above(ax, [f"{kind}, 95 % band", "below 1: sooner"])
     return figure
 
 
