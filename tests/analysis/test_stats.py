@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,15 +12,6 @@ from scipy import stats as reference
 from clr_cli.analysis import stats, times
 
 SIX = [0.012, -0.003, 0.008, 0.011, 0.002, 0.007]
-
-
-@pytest.fixture(scope="module")
-def calibration() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "calibration.py"
-    spec = importlib.util.spec_from_file_location("calibration", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_p_is_that_of_all_sign_patterns():
@@ -213,31 +201,3 @@ def test_cycle_ends_are_read_from_the_learning_rate():
     assert times.cycle_ends([0.1] * 5) == []
     assert times.cycle_ends([0.1, 0.2, 0.15, 0.1]) == []  # one_cycle, and a warm-up: no next cycle
     assert times.cycle_ends([]) == []
-
-
-@pytest.mark.parametrize("n", [6, 10, 20])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "normal",
-        "heteroscedastic",
-        "skewed arms, unequal noise",
-        "lognormal (skewness 1.75)",
-        "exponential (skewness 2)",
-        "coarse (many ties)",
-    ],
-)
-def test_the_levels_hold(calibration, name, n):
-    replications = 2_000
-    cell = calibration.calibrate(name, n, replications, methods=False, resamples=999)
-    error = 3 * math.sqrt(0.05 * 0.95 / replications)
-    assert cell["false_better_or_worse"] <= 0.05 + error / 3 * 2
-    assert cell["false_equivalent"] <= 0.05 + error / 3 * 2
-    coverage = cell["coverage"]["chosen"]
-    floor, ceiling = (0.93, 0.97) if n >= 10 else (0.92, 0.98)
-    assert floor - error / 3 <= coverage <= ceiling + error / 3
-
-
-def test_bca_alone_would_not_hold_its_level(calibration):
-    cell = calibration.calibrate("normal", 10, 500, resamples=999)
-    assert cell["coverage"]["bca"] < 0.93 < cell["coverage"]["chosen"]
