@@ -63,6 +63,9 @@ class Problem:
         return batches.to_device(cut, self.device, crop_padding=4)
 
     def state(self, images: int) -> TrainState:
+        return self.state_on(self.resident(images))
+
+    def state_on(self, resident: batches.Resident) -> TrainState:
         config = Config.model_validate(
             {
                 "model": {"width": self.width},
@@ -72,7 +75,6 @@ class Problem:
         schedule = schedules.make(
             "constant", {"lr": LR}, iterations_per_epoch=1, total_iterations=1
         )
-        resident = self.resident(images)
         return build(config, schedule, resident, seed=0, precision=self.precision)
 
     def plain(self) -> tuple[nn.Module, Dataset[Any]]:
