@@ -159,8 +159,16 @@ def ratio(measure: Mapping[str, Any] | None) -> str:
         return "baseline missed"
     if ends[0] is None:
         return number(middle)
-    high = "∞" if ends[1] is None or math.isinf(ends[1]) else number(ends[1])
-    return f"{number(middle)} [{number(ends[0])}, {high}]"
+    if ends[1] is None or math.isinf(ends[1]):
+        return f"{number(middle)} [{number(ends[0])}, ∞]"
+    if ratio_digits(ends[0], ends[1]) == 3:
+        return f"{middle:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]"
+    return f"{number(middle)} [{number(ends[0])}, {number(ends[1])}]"
+
+
+def ratio_digits(low: float, high: float) -> int:
+    """Decimals of a ratio and its interval: three where two would hardly tell the ends apart."""
+    return 3 if 0 < high - low < 0.1 else 2
 
 
 def duration(raw: Any) -> str:

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from clr_cli import schedules
+from clr_cli.analysis.sentences import headline
 from clr_cli.cli.results import print_summary
 from clr_cli.report import comparison as report
+from clr_cli.report.tables import certainty_table
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "outputs" / "reference"
 PAGES = ["", "clr_cli", "configs", "outputs/reference", "tests", "tests/benchmarks"]
+BOARD = "outputs/reference/nanogpt_track3"
 
 
 def readme(folder: str) -> str:
@@ -63,7 +66,32 @@ def test_the_finders_table_is_as_the_benchmark_prints_it(monkeypatch):
     assert "\n".join(finders.table(results)) in readme("tests/benchmarks")
 
 
-@pytest.mark.parametrize("folder", PAGES)
+def test_the_board_is_judged_as_the_tool_and_the_benchmark_print_it(monkeypatch, capsys):
+    page = readme(BOARD)
+    for folder in ("against-3.28", "equal-steps"):
+        summary, _ = report.load(ROOT / BOARD / folder)
+        print_summary(summary)
+        assert capsys.readouterr().out.strip().split("\n\n")[0] in page
+        if folder == "against-3.28":
+            assert headline(summary) in page
+        else:
+            said = (c["sentence"].partition(" Whether")[0] for c in summary["comparisons"])
+            assert all(f"- {sentence}" in page for sentence in said)
+    summary, _ = report.load(ROOT / BOARD / "steps")
+    for row in certainty_table(summary)[1]:
+        assert f"| {' | '.join(row)} |".replace("\N{NO-BREAK SPACE}", " ") in page
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    monkeypatch.setattr("sys.argv", ["", str(ROOT / BOARD / "against-3.28")])
+    import board_rule
+
+    board_rule.main()
+    fit, first, second = capsys.readouterr().out.strip().split("\n\n")
+    assert fit in " ".join(page.split())
+    assert first in page
+    assert second in page
+
+
+@pytest.mark.parametrize("folder", [*PAGES, BOARD])
 def test_every_link_and_figure_is_there(folder):
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", readme(folder))
     local = [link for link in links if "://" not in link]

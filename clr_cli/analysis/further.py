@@ -25,7 +25,7 @@ RESAMPLES = 1_999  # of each point
 TARGETS = 25  # on the grid of `ratio_curve`
 LEAST_ERROR = 1e-4  # a target of 100 % would be at infinity on an axis of errors
 EARLY = 0.2  # of a run; before, a loss falls too fast for its times to be told apart
-LEAST_DISTANCE = 0.01  # of the way, from a last target that is no bound: see `ratio_curve`
+LEAST_DISTANCE = 0.003  # of the way, from a last target that is no bound: see `ratio_curve`
 
 
 def further(
@@ -121,7 +121,7 @@ def ratio_curve(
     The targets run to the better of the two arms' median final values. For fractions that should
     be 1 they start at what the baseline has at its first row and lie evenly in the logarithm of the
     error; else they start at what it has after a fifth of its run and lie evenly in the logarithm
-    of the distance from the last target, down to a hundredth of the way. A target that too many
+    of the distance from the last target, down to a small part of the way. A target that too many
     miss on both sides has no ratio and is left out; so is one that most unpaired runs of one arm
     miss.
 

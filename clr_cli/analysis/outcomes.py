@@ -49,6 +49,8 @@ class Measures:
             for clock in times.CLOCKS
             if curves and all(times.moments(rows, clock) is not None for rows in curves)
         ]
+        if "iterations" in clocks and "epochs" in clocks:
+            clocks.remove("epochs")  # they count the same
         return Measures(metric, watched, tuple(names), tuple(clocks))
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from clr_cli.analysis import stats, unpaired
 from clr_cli.analysis.outcomes import Measures, goal
-from clr_cli.format import Scale, about, number, p_equals
+from clr_cli.format import Scale, about, number, p_equals, ratio_digits
 from clr_cli.records import Design
 
-CLOCKS = {"iterations": "the iterations", "seconds": "the time"}
+CLOCKS = {"iterations": "the iterations", "epochs": "the epochs", "seconds": "the time"}
 
 
 @dataclass(frozen=True)
@@ -161,14 +161,16 @@ def headline(summary: Mapping[str, Any]) -> str:
     ]
     rest = [c["arm"] for c in comparisons if c["verdict"] in found]
     if rest:
-        which = _and(rest) if len(rest) <= 4 else f"{'the other ' if said else ''}{len(rest)} arms"
-        said.append(f"No difference from {base} could be shown for {which}.")
+        which = _and(rest)
+        if len(rest) > 4:
+            which = f"the other {len(rest)} arms" if said else f"any of the {len(rest)} arms"
+        said.append(f"No difference from {base} can be claimed for {which}.")
     scale, name = Scale.of(summary), summary["metric"]["name"]
     means = {arm["name"]: arm["metrics"][name]["mean"] for arm in summary["arms"]}
     known = {arm: mean for arm, mean in means.items() if mean is not None}
     if known:
         best = (min if lower else max)(known, key=lambda arm: known[arm])
-        own = f", {base}'s is {scale.shown(known[base])}" if base in known and best != base else ""
+        own = f"; {base}'s is {scale.shown(known[base])}" if base in known and best != base else ""
         said.append(f"The best mean is {best}'s, {scale.shown(known[best])}{own}.")
     lost = [
         f"{found['count']} of {found['runs']} runs of {arm['name']}"
@@ -231,11 +233,13 @@ def _time_sentence(arm: str, ratios: Mapping[str, Any] | None, wording: Wording)
         what = said if wording.scale.unit == "%" else f"The target {said}"
         return f" {what} was held in {counts}."
     rest = "" if reached == runs else f", held in {counts}"
+    digits = ratio_digits(low, high)
     if not math.isfinite(low):
         few = f"too few seeds for an interval{rest}"
         return f" {arm} reached {said} in {ratio:.2f} times {CLOCKS[clock]} ({few})."
-    end = f"{high:.2f}" if math.isfinite(high) else "infinity"
-    size = f"{ratio:.2f} times {CLOCKS[clock]} (95 % interval {low:.2f} to {end}{rest})"
+    end = f"{high:.{digits}f}" if math.isfinite(high) else "infinity"
+    size = f"{ratio:.{digits}f} times {CLOCKS[clock]}"
+    size += f" (95 % interval {low:.{digits}f} to {end}{rest})"
     if low <= 1 <= high:
         return f" Whether {arm} reaches {said} sooner is undecided: {size}."
     return f" {arm} reached {said} in {size}."

@@ -17,7 +17,8 @@ from clr_cli.analysis.unpaired import mean_intervals
 from clr_cli.records import VAL_ACCURACY, Clock, Metric
 
 HOLD = 3  # measurements (of our own training: epochs) for which a target must be held
-CLOCKS: tuple[Clock, ...] = ("iterations", "seconds")
+# Clock -> where a row tells it.
+CLOCKS: dict[Clock, str] = {"iterations": "iteration", "epochs": "epoch", "seconds": "seconds"}
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def moments(rows: Sequence[Mapping[str, Any]], clock: Clock) -> list[float] | No
     >>> moments([{"train_seconds": 2.0}, {"train_seconds": 1.5}], "seconds")
     [2.0, 3.5]
     """
-    key = "iteration" if clock == "iterations" else "seconds"
+    key = CLOCKS[clock]
     if rows and all(key in row for row in rows):
         return [row[key] for row in rows]
     if rows and clock == "seconds" and all("train_seconds" in row for row in rows):

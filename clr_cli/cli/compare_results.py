@@ -63,6 +63,7 @@ def compare(request: Request) -> None:
     from clr_cli.cli import results
     from clr_cli.execution.elsewhere import Table
     from clr_cli.report import write
+    from clr_cli.report.tables import DESIGNS
 
     table = Table.read(request.source)
     name = table.choose(request.metric)
@@ -72,7 +73,11 @@ def compare(request: Request) -> None:
     arms = list(dict.fromkeys(record.arm for record in records))
     for arm in chosen or ():
         if arm not in arms:
-            raise InputError(f"--schedules: no arm {arm!r}; there are {_listed(arms)}")
+            there = dict.fromkeys(record.arm for record in table.runs(name))
+            raise InputError(f"--schedules: no arm {arm!r}; there are {_listed([*there])}")
+    if chosen:
+        arms = chosen
+        records.sort(key=lambda record: arms.index(record.arm))
     baseline = _baseline(request, arms)
     if len(arms) < 2 and isinstance(baseline, str):
         raise InputError(
@@ -99,6 +104,7 @@ def compare(request: Request) -> None:
         margin=_positive("--margin", request.margin),
         detect=_positive("--detect", request.detect),
     )
+    hint = " (give --paired if runs of equal seeds do)" if summary["design"] == "unpaired" else ""
     terminal.plan(
         f"clr compare: {folder.parent.name}, {len(arms)} arms",
         [
@@ -107,7 +113,7 @@ def compare(request: Request) -> None:
                 "metric",
                 f"{metric.label}, {'higher' if metric.mode == 'max' else 'lower'} is better",
             ),
-            ("design", _DESIGNS[summary["design"]]),
+            ("design", DESIGNS[summary["design"]] + hint),
             ("baseline", summary["baseline"]),
         ],
     )
@@ -118,13 +124,6 @@ def compare(request: Request) -> None:
         return
     results.print_summary(summary)
     terminal.paths(written)
-
-
-_DESIGNS = {
-    "paired": "paired: runs of equal seeds share their randomness, as --paired says",
-    "unpaired": "unpaired: runs share nothing (--paired, if runs of equal seeds do)",
-    "number": "every arm against a number",
-}
 
 
 def _metric(name: str, request: Request, records: Iterable[RunRecord]) -> Metric:
@@ -192,11 +191,11 @@ def _number(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) and abs(number) <= 1e30 else None
+    return number if math.isfinite(number) and abs(number) <= 1e15 else None
 
 
 def _positive(option: str, value: float | None) -> float | None:
-    if value is not None and not 0 < value <= 1e30:
+    if value is not None and not 0 < value <= 1e15:
         raise InputError(f"{option} {value:g}: give a difference above 0")
     return value
 

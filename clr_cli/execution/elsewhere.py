@@ -22,7 +22,7 @@ from clr_cli.records import RunRecord
 
 MOST_BYTES = 100_000_000
 MOST_ARMS = 40  # more look alike in a figure
-LARGEST = 1e30  # a loss beyond is as good as infinite
+LARGEST = 1e15  # a value beyond is as good as infinite
 MOST_STEPS = 1e15
 # Column of the table -> key of a row: where something was measured.
 PLACES = {

@@ -10,7 +10,7 @@ from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, 
 from clr_cli.records.metric import Metric
 
 Verdict = Literal["better", "worse", "equivalent", "no_difference", "too_few_seeds", "identical"]
-Clock = Literal["iterations", "seconds"]  # what a time to target is counted in
+Clock = Literal["iterations", "epochs", "seconds"]  # what a time to target is counted in
 # Runs of one seed share their randomness; or runs share nothing; or arms meet a number.
 Design = Literal["paired", "unpaired", "number"]
 

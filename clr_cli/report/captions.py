@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from clr_cli.format import Scale, loss, moment, number, value
 from clr_cli.records import KNOWN, Metric
 from clr_cli.report.figures.epochs import axis_of, curves, mean_interval
 from clr_cli.report.figures.style import Curve
-from clr_cli.report.tables import clock_of, main_times
+from clr_cli.report.tables import clock_of, main_times, median_time
 
 if TYPE_CHECKING:
     from clr_cli.records import RunRecord
@@ -28,17 +28,17 @@ def captions(
         "range_test": _range_test(summary["arms"]),
         "lr_schedule": _lines(_schedule(arm, *curve) for arm, curve in schedules.items()),
         **{name: _final(records, drawn, summary) for name, drawn in drawn_metrics(metric).items()},
-        "paired_difference": _lines(_paired(c, summary) for c in summary["comparisons"]),
-        "difference": _lines(_unpaired(c, summary) for c in summary["comparisons"]),
+        "paired_difference": _differences(_paired, summary),
+        "difference": _differences(_unpaired, summary),
     }
     if target:
         one = "schedule" if schedules else "arm"
-        said["time_to_target"] = _lines(_times(arm, summary) for arm in summary["arms"])
+        said["time_to_target"] = _all_times(summary)
         said["time_to_target"] += f" The target is {target['source']}."
         said["time_ratio"] = (
             f"Below 1 the {one} is sooner than the baseline, above 1 later. A band that holds 1"
             " leaves it undecided at that target. The dashed line is the target of the verdict; a"
-            " band needs 6 seeds."
+            f" band needs {'6 seeds' if summary['design'] == 'paired' else '5 runs'}."
         )
     return said
 
@@ -123,6 +123,25 @@ def _swings(means: Mapping[str, NDArray[np.float64]]) -> str:
     return text + (f"{other}." if widest != calmest else ".")
 
 
+MOST = 4  # arms with a sentence each
+
+
+def _differences(
+    one: Callable[[Mapping[str, Any], Mapping[str, Any]], str], summary: Mapping[str, Any]
+) -> str:
+    """A sentence on every arm; of many, where the intervals lie."""
+    comparisons = summary["comparisons"]
+    if len(comparisons) <= MOST:
+        return _lines(one(c, summary) for c in comparisons)
+    places: dict[str, list[str]] = {}
+    for c in comparisons:
+        place = _placed(c["difference"], summary) or "there are too few runs for an interval"
+        places.setdefault(place, []).append(c["arm"])
+    return _lines(
+        f"{place[:1].upper()}{place[1:]}: {', '.join(arms)}." for place, arms in places.items()
+    )
+
+
 def _paired(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     arm, baseline, n = comparison["arm"], comparison["baseline"], comparison["n"]
     text = f"{arm} is ahead of {baseline} with {comparison['wins']} of {n} seeds"
@@ -154,6 +173,21 @@ def _placed(difference: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     else:
         place = "contains zero"
     return f"the 95 % interval {place}"
+
+
+def _all_times(summary: Mapping[str, Any]) -> str:
+    """A sentence on every arm; of many, the medians and who missed."""
+    arms = summary["arms"]
+    if len(arms) <= MOST + 1:
+        return _lines(_times(arm, summary) for arm in arms)
+    missed = [
+        f"{len(values) - arm['time_to_target']['reached']} of {len(values)} runs of {arm['name']}"
+        for arm in arms
+        if (values := main_times(arm)["values"]) and arm["time_to_target"]["reached"] < len(values)
+    ]
+    medians = ", ".join(f"{arm['name']} {median_time(arm).partition(' ')[0]}" for arm in arms)
+    text = f"Median {clock_of(summary)}: {medians}."
+    return f"{text} Missed by {', '.join(missed)}." if missed else text
 
 
 def _times(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:

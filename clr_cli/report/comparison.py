@@ -93,7 +93,7 @@ def read_runs_csv(text: str) -> list[RunRecord]:
         rows = runs.setdefault((row["arm"], int(row["seed"]), row["status"]), [])
         found = {key: _number(row[key]) for key in columns[3:] if row.get(key)}
         if found:
-            if not 1 <= int(found.get("epoch", 1)) <= MOST_EPOCHS:
+            if not 0 <= found.get("epoch", 1) <= MOST_EPOCHS:
                 raise ValueError(f"epoch {row['epoch']}")
             rows.append(found)
     return [

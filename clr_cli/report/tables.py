@@ -10,7 +10,7 @@ from clr_cli.format import Scale, number
 from clr_cli.records import KNOWN, Metric
 
 VERDICTS = {
-    "no_difference": "no detectable difference",
+    "no_difference": "undecided",
     "too_few_seeds": "too few seeds",
 }
 _CONTRACT = {
@@ -30,7 +30,12 @@ _CONTRACT = {
 }
 
 Table = tuple[list[str], list[list[str]]]  # header and rows of plain text; the arm comes first
-CLOCKS = {"iterations": "Iterations", "seconds": "Seconds"}
+DESIGNS = {
+    "paired": "paired: runs of equal seeds share their randomness",
+    "unpaired": "unpaired: runs share nothing",
+    "number": "every arm against a number",
+}
+CLOCKS = {"iterations": "Iterations", "epochs": "Epochs", "seconds": "Seconds"}
 
 
 def rows_are(summary: Mapping[str, Any]) -> str:
@@ -251,6 +256,10 @@ def contract_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What differs and what was equal, as (label, text)."""
     contract = summary["contract"]
     rows = [("Results", contract.get("source") or ""), ("Differs", contract.get("varied", ""))]
+    if contract.get("source"):
+        better = "higher" if summary["metric"]["mode"] == "max" else "lower"
+        rows += [("Metric", f"{Metric(**summary['metric']).label}, {better} is better")]
+        rows += [("Design", DESIGNS[summary["design"]])]
     rows += [("Differs too", text) for text in contract.get("also_differs") or []]
     rows += [(arm["name"], _schedule(arm["schedule"])) for arm in summary["arms"]]
     sizes = [

@@ -139,7 +139,9 @@ def difference(
             ax.plot(ends, [y, y], color=color, lw=2.4, marker="|", ms=9, mew=2, zorder=3)
         ax.plot([factor * mean], [y], marker, color=color, ms=8, mec=PAPER, mew=1, zorder=4)
         text = scale.difference(found)
-        offset_text(ax, text, (factor * mean, y), (0, -14), color=color, weight="bold")
+        behind = {"fc": PAPER, "ec": "none", "alpha": 0.75, "pad": 0.5}
+        style: dict[str, Any] = {"color": color, "weight": "bold", "bbox": behind, "zorder": 2}
+        offset_text(ax, text, (factor * mean, y), (0, -14), **style)
     gap = 4 * "\N{NO-BREAK SPACE}"
     unit = f" ({scale.points.strip()})" if scale.points else ""
     name = metric.label[:1].upper() + metric.label[1:]
@@ -147,7 +149,7 @@ def difference(
     label = f"{name} minus {short(baseline)}{whose}{unit}"
     left, right = ("worse", "better") if metric.mode == "max" else ("better", "worse")
     sides = f"{label}\n← {left}{8 * gap}{right} →"
-    if len(label) <= 40:
+    if len(label) + max(len(short(c["arm"])) for c in comparisons) <= 50:  # beside those names
         sides = f"← {left}{gap}{label}{gap}{right} →"
     dress(ax, xlabel=sides, ylabel=rows_are)
     arm_rows(ax, [c["arm"] for c in comparisons], looks, bottom=0.72)

@@ -68,10 +68,13 @@ def curves(records: Sequence[RunRecord], key: str, axis: str = "epoch") -> dict[
         values = np.where(np.isfinite(values), values, np.nan)
         final = float(values[-1]) if rows and record.status == "finished" else math.nan
         runs.setdefault(record.arm, []).append((x, values, final))
-    last = max((int(x[-1]) for each in runs.values() for x, *_ in each if len(x)), default=1)
+    ends = [(int(x[0]), int(x[-1])) for each in runs.values() for x, *_ in each if len(x)]
+    first, last = min((a for a, _ in ends), default=1), max((b for _, b in ends), default=1)
     made = {}
     for arm, each in runs.items():
-        grid = np.arange(1.0, last + 1) if axis == "epoch" else _grid([x for x, *_ in each])
+        grid = (
+            np.arange(float(first), last + 1) if axis == "epoch" else _grid([x for x, *_ in each])
+        )
         lines = [_on(grid, x, values) for x, values, _ in each]
         made[arm] = Curves(grid, np.array(lines), np.array([final for *_, final in each]))
     return made

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from clr_cli.analysis.further import LEAST_DISTANCE
 from clr_cli.format import Scale, moment
 from clr_cli.report.figures.style import (
     BAND,
@@ -31,7 +32,6 @@ from clr_cli.report.figures.style import (
 if TYPE_CHECKING:
     from clr_cli.records import Metric
 
-LEAST_DISTANCE = 0.01  # of the axis, beyond its last target
 LARGEST_RATIO = 8.0  # drawn, and its inverse; a ratio beyond lies on the edge
 
 
