@@ -1,6 +1,6 @@
 """Paired statistics on plain numbers: what a handful of seeds can, and cannot, say.
 
-tests/benchmarks/calibration.py checks every rule here on simulated results with known truth.
+tests/benchmarks/claims.py checks every rule here on simulated results with known truth.
 Everything is deterministic: resampling uses a fixed seed.
 """
 
@@ -206,7 +206,7 @@ def power(effect: float, n: int, comparisons: int = 1) -> float:
     The noncentral t, at the level that the claim rule really tests: the smallest of CLAIM_LEVEL's
     and the largest that n sign flips can attain at 0.05 / comparisons. The rule's interval is wider
     than Student's t, which costs power in small samples: the effect is divided by 1 + 0.9 / (n -
-    3.5), fitted to simulated normal differences (the calibration's power column is the check).
+    3.5), fitted to simulated normal differences (tests/analysis/test_stats.py checks it).
 
     >>> round(power(effect=2.0, n=8), 2)
     0.95

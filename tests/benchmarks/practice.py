@@ -26,8 +26,9 @@ from draws import Array
 from experiments import REPS, Result, fixed, with_error
 
 from clr_cli.analysis import probing, sequential
+from clr_cli.analysis.comparisons import decide
 from clr_cli.analysis.lattice import DELTA, Ask, Found, Probe, Scale, place
-from clr_cli.analysis.summary import decide, summarize
+from clr_cli.analysis.summary import summarize
 from clr_cli.analysis.tuning import chosen_rate
 from clr_cli.paths import METRICS, RESULT
 from clr_cli.records import RunRecord
