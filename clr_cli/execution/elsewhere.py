@@ -55,9 +55,14 @@ class Table:
         columns = list(dict.fromkeys(column for _, row in rows for column in row))
         if not rows:
             raise InputError(f"holds no rows; {FORM}", source=path)
+        for column in columns:
+            if len(column) > 200 or not column.isprintable():
+                raise InputError(
+                    f"the name of column {_shown(column)} cannot be shown", source=path
+                )
         for column in ("arm", "seed"):
             if column not in columns:
-                there = ", ".join(_shown(name) for name in columns)
+                there = ", ".join(_shown(name) for name in columns[:20])
                 raise InputError(f"no column {column!r}; there are {there}; {FORM}", source=path)
         return Table(path, columns, rows, sha256)
 
@@ -72,13 +77,14 @@ class Table:
         if self.long:
             named = (str(row["metric"]).strip() for _, row in self.rows if row.get("metric"))
             return list(dict.fromkeys(named))
-        others = [c for c in self.columns if c not in ("arm", "seed", *PLACES)]
+        index = [c for c in self.columns if not c or c.startswith("Unnamed: ")]  # pandas writes it
+        others = [c for c in self.columns if c not in ("arm", "seed", *PLACES, *index)]
         return [c for c in others if any(_is_number(row.get(c)) for _, row in self.rows)]
 
     def choose(self, metric: str | None) -> str:
         """The metric's name: the one given, or the only one there. Raises InputError."""
         found = self.metrics
-        there = ", ".join(_shown(name) for name in found) or "none"
+        there = ", ".join(_shown(name) for name in found[:20]) or "none"
         if metric is not None:
             named = metric in found if self.long else metric in self.columns
             if not named or metric in ("arm", "seed"):

@@ -192,6 +192,11 @@ def test_rows_may_come_in_any_order_and_miss_values(run):
     ]
 
 
+def test_the_index_that_pandas_writes_is_no_metric(run):
+    rows = [(k, *row) for k, row in enumerate(finals())]
+    assert summary_of(run, csv(rows, ",arm,seed,val_loss"))["metric"]["name"] == "val_loss"
+
+
 def test_seconds_are_a_clock_too(run):
     rows = [(arm, seed, step / 7, value) for arm, seed, step, value in curves()]
     summary = summary_of(run, csv(rows, "arm,seed,time,val_loss"), "--target", 3.5)

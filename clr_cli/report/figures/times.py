@@ -56,7 +56,7 @@ def time_to_target(
     looks = arm_looks(list(times), baseline)
     reached = [t for values in times.values() for t in values.values() if t is not None]
     missed = any(t is None for values in times.values() for t in values.values())
-    end = limit or max(reached, default=1.0) * 1.05
+    end = limit or max(reached, default=1.0) * 1.05 or 1.0
     start = 0.0  # without a length that all runs have, the axis shows where they differ
     if limit is None and reached and min(reached) > 0.3 * end:
         wide = max(reached) - min(reached) or 0.1 * end
