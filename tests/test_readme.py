@@ -146,3 +146,40 @@ def test_the_calibration_is_as_it_was_measured(monkeypatch):
     said("never without the failing being said", false(*failing) == 0)
     said("tuned on one seed are called different", cells["tuned on 1 seed, n = 10"][0] > 9)
     said("at most 5 % in A/A comparisons of real runs", cells["A/A, n = 8"][0] <= 5)
+
+
+def test_the_unpaired_rule_is_as_it_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    import unpaired as benchmark
+
+    file = REFERENCE / "calibration" / "unpaired.json"
+    made = json.loads(file.read_text(encoding="utf-8"))
+    assert set(made) == set(benchmark.cells())
+    page = readme("tests/benchmarks")
+    for table in "\n".join(benchmark.table(made)).split("\n\n"):
+        assert table in page
+    prose = " ".join(page.split())
+
+    def smallest(name: str) -> int:
+        return min(map(int, name.rpartition("|")[2].split("+")))
+
+    single = {name: cell for name, cell in made.items() if "welch" in cell}
+    assert (
+        "With 10 runs and more of both arms the interval is within 2 points of its 95 %." in prose
+    )
+    for name, cell in single.items():
+        limit = 0.07 if name.startswith("exponential") else 0.05
+        assert cell["false"] <= limit, name
+        if smallest(name) >= 10:
+            assert 0.93 <= cell["coverage"] <= 0.97, name
+    assert "at most 5 % and, for exponential arms, at most 7 %" in prose
+    several = {name: cell["false"] for name, cell in made.items() if name.startswith("eight arms")}
+    plain = ("normal |", "normal, sd 3:1", "coarse", "(skewness")
+    calm = [
+        rate
+        for name, rate in several.items()
+        if any(word in name for word in plain) and "and normal" not in name
+    ]
+    assert "at most 4 % of pages have any false claim" in prose
+    assert len(calm) > 10
+    assert max(calm) <= 0.04
