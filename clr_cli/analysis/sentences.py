@@ -113,12 +113,13 @@ def sentence(names: tuple[str, str], numbers: Mapping[str, Any], wording: Wordin
                 f"Too few {kind} to tell {one} from {other}: {few}; so far {signed}"
                 f" ({interval}).{time}"
             )
+    more = f"the difference is at most {wording.size(max(map(abs, ends)))} (95 %)"
     if sequential:
-        end = "the seeds that were allowed are used up"
+        end = "; these seeds do not decide it"
         if numbers["futile"]:
-            end = "ended early, because more seeds would hardly have shown one"
+            end = "; ended early, because more seeds would hardly have shown one"
         said = f"No detectable difference between {one} and {other}"
-        return f"{said}: {signed} ({evidence}); {end}.{time}"
+        return f"{said}: {signed} ({evidence}){end}; {more}.{time}"
     said, missing = "No detectable difference between", ""
     if numbers["p_holm"] <= stats.ALPHA or difference["low"] > 0 or difference["high"] < 0:
         said = "Not enough to claim a difference between"
@@ -126,74 +127,12 @@ def sentence(names: tuple[str, str], numbers: Mapping[str, Any], wording: Wordin
             "; a claim needs both p of at most 0.05 and a"
             f" {100 * difference['claim']['level']:.3g} % interval without zero"
         )
-    more = f"the difference is at most {wording.size(max(map(abs, ends)))} (95 %)"
     needed, detect = numbers["seeds_needed"], wording.detect or wording.margin
     if needed is not None and detect is not None:
         count = about(max(needed, n + 1))
         kind = "seeds" if wording.design == "paired" else "runs of an arm"
         more += f", and about {count} {kind} would show one of {wording.size(detect)}"
     return f"{said} {one} and {other}: {signed} ({evidence}){missing}; {more}.{time}"
-
-
-def headline(summary: Mapping[str, Any]) -> str:
-    """What a comparison found, in few words: of one arm its sentence, of several what holds of
-    which. ``summary``: that of summary.json."""
-    comparisons, base = summary["comparisons"], summary["baseline"]
-    if len(comparisons) < 2:
-        return str(summary["verdict"])
-    lower = summary["metric"]["mode"] == "min"
-    below, above = f"have a mean below {base}", f"have a mean above {base}"
-    phrases = {
-        "better": f"better than {base}",
-        "worse": f"worse than {base}",
-        "equivalent": f"equivalent to {base}",
-        "identical": f"identical to {base}",
-    }
-    if summary["design"] == "number":
-        phrases |= {"better": below if lower else above, "worse": above if lower else below}
-    found: dict[str, list[str]] = {}
-    for c in comparisons:
-        found.setdefault(c["verdict"], []).append(c["arm"])
-    said = [
-        _of(found.pop(verdict), len(comparisons), phrase)
-        for verdict, phrase in phrases.items()
-        if verdict in found
-    ]
-    rest = [c["arm"] for c in comparisons if c["verdict"] in found]
-    if rest:
-        which = _and(rest)
-        if len(rest) > 4:
-            which = f"the other {len(rest)} arms" if said else f"any of the {len(rest)} arms"
-        said.append(f"No difference from {base} can be claimed for {which}.")
-    scale, name = Scale.of(summary), summary["metric"]["name"]
-    means = {arm["name"]: arm["metrics"][name]["mean"] for arm in summary["arms"]}
-    known = {arm: mean for arm, mean in means.items() if mean is not None}
-    if known:
-        best = (min if lower else max)(known, key=lambda arm: known[arm])
-        own = f"; {base}'s is {scale.shown(known[base])}" if base in known and best != base else ""
-        said.append(f"The best mean is {best}'s, {scale.shown(known[best])}{own}.")
-    lost = [
-        f"{found['count']} of {found['runs']} runs of {arm['name']}"
-        for arm in summary["arms"]
-        if (found := arm["failing"]) and found["count"]
-    ]
-    said += [f"Failed to train: {', '.join(lost)}."] if lost else []
-    return " ".join(said)
-
-
-def _of(arms: Sequence[str], total: int, phrase: str) -> str:
-    one = len(arms) == 1
-    if phrase.startswith("have"):
-        phrase = phrase.replace("have", "has") if one else phrase
-    else:
-        phrase = f"{'is' if one else 'are'} {phrase}"
-    if len(arms) <= 4:
-        return f"{_and(arms)} {phrase}."
-    return f"{len(arms)} of {total} arms {phrase}: {_and(arms)}."
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), names[-1]])
 
 
 def _nothing(arm: str, base: str, wording: Wording) -> str:

@@ -149,8 +149,7 @@ def summarize(
         "tuning": None if tuning is None else dict(tuning),
         "verdict": " ".join(comparison["sentence"] for comparison in compared)
         or f"Only {baseline} has run: there is nothing to compare it with.",
-        "scope": ("" if any(f["count"] for f in failures.values()) else "No run failed. ")
-        + scope(context, tuning),
+        "scope": scope(context, tuning),
     }
     return Summary.model_validate(_plain(summary)).plain()
 

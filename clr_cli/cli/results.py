@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from clr_cli import schedules
+from clr_cli.analysis.headline import headline
 from clr_cli.analysis.lattice import DISTANCE
-from clr_cli.analysis.sentences import headline
 from clr_cli.cli import terminal
 from clr_cli.format import NONE, Scale, decimals, duration, reached_at, rounded_lr
 from clr_cli.format import p_value as p_cell
 from clr_cli.records import Metric
 from clr_cli.report.range_test import ESTIMATES
-from clr_cli.report.tables import main_times, rows_are
+from clr_cli.report.tables import main_times, rows_are, trained
 
-MOST_SENTENCES = 4  # at the prompt; of more arms there is one sentence
+MOST_SENTENCES = 4  # at the prompt, below the headline
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -35,16 +35,18 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     rows = []
     for arm in summary["arms"]:
         against, measured = comparisons.get(arm["name"]), arm["metrics"]
-        row = [arm["name"], str(arm["n"]), _or_diverged(measured[metric.name], scale)]
+        row = [arm["name"], trained(arm), _or_diverged(measured[metric.name], scale)]
         row += [_or_diverged(measured[name], Scale("", 3)) for name in beside]
         row.append("baseline" if against is None else _difference(against["difference"], scale))
         row.append("" if against is None else p_cell(against["p_holm"]))
         row += [reached_at(main_times(arm)["median"])] if summary["target"] else []
         rows.append(row)
     terminal.table(headers, rows)
+    terminal.sentences([headline(summary)])
+    print()
     sentences = [comparison["sentence"] for comparison in summary["comparisons"]]
-    if not 1 < len(sentences) <= MOST_SENTENCES:  # the page has them all
-        sentences = [headline(summary)]
+    if len(sentences) > MOST_SENTENCES:  # the page has them all
+        sentences = []
     terminal.sentences([*sentences, summary["scope"]])
     print()
 

@@ -146,32 +146,39 @@ def _paired(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     arm, baseline, n = comparison["arm"], comparison["baseline"], comparison["n"]
     text = f"{arm} is ahead of {baseline} with {comparison['wins']} of {n} seeds"
     text += f", level with {comparison['ties']}" if comparison["ties"] else ""
-    place = _placed(comparison["difference"], summary)
+    place = _placed(comparison, summary)
     return f"{text}; {place or 'there are too few seeds for an interval'}."
 
 
 def _unpaired(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    place = _placed(comparison["difference"], summary)
+    place = _placed(comparison, summary)
     return f"{comparison['arm']}: {place or 'there are too few runs for an interval'}."
 
 
-def _placed(difference: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """Where an interval lies; nothing where there is none."""
+def _placed(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """Where the interval lies that is drawn; nothing where there is none.
+
+    A claim must pass a wider interval. Where the two do not agree, that is said.
+    """
+    difference, margin = comparison["difference"], summary["margin"] or 0.0
     low, high = (value(difference.get(key)) for key in ("low", "high"))
     if low is None or high is None:
         return ""
-    margin, scale = summary["margin"], Scale.of(summary)
-    if margin is None:
-        return f"the 95 % interval {'contains' if low <= 0 <= high else 'leaves out'} zero"
+    scale, verdict = Scale.of(summary), comparison["verdict"]
     band = f"±{number(scale.factor * margin)}{scale.points}"
-    if low > margin or high < -margin:
+    claimed = verdict in ("better", "worse", "equivalent", "identical")
+    if -margin < low and high < margin:
+        place, claimed = f"lies wholly inside {band}", verdict in ("equivalent", "identical")
+    elif margin and (low > margin or high < -margin):
         place = f"lies wholly outside {band}"
-    elif -margin < low and high < margin:
-        place = f"lies wholly inside {band}"
     elif low > 0 or high < 0:
-        place = f"leaves out zero but overlaps {band}"
+        place = f"leaves out zero but overlaps {band}" if margin else "leaves out zero"
     else:
-        place = "contains zero"
+        place, claimed = "contains zero", True
+    wider = (difference.get("claim") or {}).get("level")
+    if not claimed and wider is not None and verdict != "too_few_seeds":
+        place += f", but a claim needs the wider {100 * wider:.3g} % interval"
+        place += " and the test" if "inside" not in place else ""
     return f"the 95 % interval {place}"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from clr_cli import schedules
-from clr_cli.analysis.sentences import headline
+from clr_cli.analysis.headline import headline
 from clr_cli.errors import InputError
 from clr_cli.format import Scale
 from clr_cli.paths import RUNS, SUMMARY
@@ -301,13 +301,12 @@ def markdown(summary: Mapping[str, Any]) -> str:
         value = "accuracy"
     named = [header[0], *(f"{a}: {value}" for a in header[1 : arms + 1])]
     named += [f"{a}: {unit}" for a in header[arms + 1 :]]
-    several = summary["comparisons"] if len(summary["comparisons"]) > 1 else []
     parts = [
         f"### {_plain(summary['experiment'])}",
         f"**{_plain(headline(summary))}**",
         _plain(summary["scope"]),
         _markdown_table(results_table(summary)),
-        "\n".join(f"- {_plain(c['sentence'])}" for c in several),
+        "\n".join(f"- {_plain(c['sentence'])}" for c in summary["comparisons"]),
     ]
     if summary["comparisons"]:
         parts.append(_markdown_table(certainty_table(summary)))

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from clr_cli import format as words
-from clr_cli.analysis.sentences import headline
+from clr_cli.analysis.headline import headline
 from clr_cli.format import Scale
 from clr_cli.records import KNOWN
 from clr_cli.report.figures import comparison as plots

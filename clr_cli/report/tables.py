@@ -68,8 +68,7 @@ def results_table(summary: Mapping[str, Any]) -> Table:
     rows = []
     for arm in summary["arms"]:
         other = against.get(arm["name"])
-        lost = [f"{arm[key]} {key}" for key in ("diverged", "failed") if arm.get(key)]
-        row = [arm["name"], ", ".join([str(arm["n"]), *lost]), scale.spread(arm["metrics"][main])]
+        row = [arm["name"], trained(arm), scale.spread(arm["metrics"][main])]
         for name in beside:
             found = arm["metrics"].get(name, {})
             infinite = found and arm["diverged"] and found["mean"] is None
@@ -87,6 +86,12 @@ def results_table(summary: Mapping[str, Any]) -> Table:
         row += ["baseline" if other is None else verdict(other)]
         rows.append(row)
     return _known(header, rows)
+
+
+def trained(arm: Mapping[str, Any]) -> str:
+    """How many runs of an arm there are; where some failed, how many trained: "8 of 10"."""
+    runs, failed = arm["n"] + arm["failed"], arm["diverged"] + arm["failed"]
+    return f"{runs - failed} of {runs}" if failed else str(runs)
 
 
 def _failed(arm: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ import pytest
 from test_figures import PER_EPOCH, make_records
 
 from clr_cli import format
+from clr_cli.analysis.headline import headline
 from clr_cli.analysis.summary import summarize
 from clr_cli.errors import InputError
 from clr_cli.records import RunRecord
@@ -113,9 +114,11 @@ class TestPage:
     def test_says_the_verdict_first_and_whole(self) -> None:
         records = make_records()
         words = Reader(make_page(records)).words.replace("\N{NO-BREAK SPACE}", " ")
-        sentence = make_summary(records)["comparisons"][0]["sentence"]
-        assert sentence in words
-        assert words.index(sentence) < words.index("Result")
+        summary = make_summary(records)
+        first, sentence = headline(summary), summary["comparisons"][0]["sentence"]
+        order = [first, "Result", "Paired difference", "In detail", sentence, "How sure", "Figures"]
+        places = [words.index(text) for text in order]
+        assert places == sorted(places)
 
     def test_has_every_figure_with_words_for_those_who_cannot_see_it(self, page: str) -> None:
         figures = [attrs for tag, attrs in Reader(page).tags if tag == "svg"]
@@ -177,7 +180,8 @@ class TestPage:
 
     def test_says_how_many_runs_diverged(self, page: str) -> None:
         words = Reader(page).words
-        assert "6, 1 diverged" in words
+        assert "5 of 6" in words
+        assert "1 of 6 runs of one_cycle failed to train." in words
         assert "1 of 6 runs of one_cycle diverged" in words
 
     def test_does_not_depend_on_when_it_is_made(self, page: str) -> None:
@@ -300,7 +304,7 @@ class TestFigures:
         ("low", "high", "words"),
         [
             (0.002, 0.004, "wholly outside"),
-            (-0.0005, 0.0005, "wholly inside"),
+            (-0.0005, 0.0005, "wholly inside ±0.1 points, but a claim needs the wider 97 %"),
             (0.0005, 0.004, "leaves out zero but overlaps ±"),
             (-0.002, 0.002, "contains zero"),
             (None, None, "too few seeds"),
