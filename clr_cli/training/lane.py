@@ -68,6 +68,8 @@ class Lane:
 
     def mark(self) -> Mark:
         if self.stream is None:
+            if self.device.type == "mps":
+                torch.mps.synchronize()
             return Mark()
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(self.stream)

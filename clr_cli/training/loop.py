@@ -68,27 +68,27 @@ def train_and_score(
     stretch.begin()
     yield from _take_steps(state, end)
     stretch.trained = state.lane.mark()
-    numbers: list[Tensor | int] = [*stretch.losses, stretch.correct]
+    totals, counts = [], [torch.as_tensor(stretch.correct)]
     for split in splits:
-        numbers += yield from _sums(state, split)
+        total, right = yield from _sums(state, split)
+        totals.append(total)
+        counts.append(right)
     with state.lane.entered():
-        # float64 holds all of them as they are
-        parts = [torch.as_tensor(x, device=state.device).double().view(-1) for x in numbers]
-        fetched = state.lane.fetched(torch.cat(parts))
+        fetched = [
+            state.lane.fetched(torch.cat([each.to(state.device).view(-1) for each in together]))
+            for together in ([stretch.all_losses(), *totals], counts)
+        ]
     evaluated = state.lane.mark()
     yield from _until(state, stretch.trained)
     yield from _until(state, evaluated)
-    values: list[float] = fetched.tolist()
-    scores = values[len(values) - 2 * len(splits) :]
-    losses = values[: len(values) - len(scores) - 1]
+    values, right_answers = (each.tolist() for each in fetched)
+    first = len(values) - len(splits)  # of the sums behind the losses
+    sums = zip(splits, values[first:], right_answers[1:], strict=True)
     state.stretch = Stretch()
     return Scored(
-        losses=losses,
-        correct=int(values[len(losses)]),
-        scores=[
-            (loss / len(split), correct / len(split))
-            for split, loss, correct in zip(splits, scores[::2], scores[1::2], strict=True)
-        ],
+        losses=values[:first],
+        correct=right_answers[0],
+        scores=[(loss / len(split), right / len(split)) for split, loss, right in sums],
         train_seconds=stretch.training_seconds(),
         eval_seconds=evaluated.at - stretch.trained.at,
     )
@@ -96,7 +96,8 @@ def train_and_score(
 
 def _take_steps(state: TrainState, end: int) -> Turns:
     if state.steps is None:
-        state.steps = steps_of(state)
+        with state.lane.entered():
+            state.steps = steps_of(state)
     state.model.train()
     marks = deque([state.lane.mark()])
     try:
@@ -128,8 +129,9 @@ def _adapt(state: TrainState, seconds: float) -> None:
 def _share(state: TrainState) -> None:
     """Make what the stretch has counted that of all ranks."""
     if state.ranks.world > 1:
-        state.stretch.losses = [state.ranks.mean(state.stretch.all_losses())]
-        state.stretch.correct = state.ranks.total(state.stretch.correct)
+        with state.lane.entered():
+            state.stretch.losses = [state.ranks.mean(state.stretch.all_losses())]
+            state.stretch.correct = state.ranks.total(state.stretch.correct)
 
 
 def _until(state: TrainState, mark: Mark) -> Turns:
@@ -144,19 +146,19 @@ def _check(state: TrainState) -> None:
         interrupt.check()
 
 
-def _sums(state: TrainState, split: Split) -> Generator[Turn, None, list[Tensor]]:
+def _sums(state: TrainState, split: Split) -> Generator[Turn, None, tuple[Tensor, Tensor]]:
     """The summed loss and the right answers on a split, on the device."""
-    sums = [torch.tensor(0.0), torch.tensor(0)]
+    total, right = torch.tensor(0.0), torch.tensor(0)
     state.model.eval()
     for images, labels in evaluation_batches(split, _batch(state)):
         _check(state)
         with state.lane.entered(), torch.inference_mode():
             logits = forward(state, state.model, images)
             loss = F.cross_entropy(logits, labels, reduction="sum")
-            sums = [sums[0] + loss, sums[1] + (logits.argmax(1) == labels).sum()]
+            total, right = total + loss, right + (logits.argmax(1) == labels).sum()
         yield Turn.WORKED
     state.model.train()
-    return sums
+    return total, right
 
 
 def _batch(state: TrainState) -> int:

@@ -77,8 +77,8 @@ class TrainState:
     ranks: Ranks = SINGLE
 
     def __post_init__(self) -> None:
-        self.lane = Lane(self.device)
         self.parallel = self.ranks.parallel(self.model, self.device)
+        self.lane = Lane(self.device)  # after all that was enqueued elsewhere
 
     @property
     def device(self) -> torch.device:

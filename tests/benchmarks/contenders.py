@@ -270,13 +270,12 @@ PEERS: dict[str, Callable[[Problem], Loop]] = {
 
 
 def contenders(problem: Problem) -> dict[str, Loop]:
-    """Ours first, then the bare loops, then whichever peer is installed."""
-    fast = f"bare loop: channels_last, {problem.precision}, fused, one batch"
-    loops = {
-        "clr, whole epoch": ours(problem),
-        fast: bare(problem, fast=True),
-        "bare loop: fp32, NCHW, one batch": bare(problem, fast=False),
-    }
+    """Ours first, then the bare loops (with images in memory), then whichever peer is installed."""
+    loops = {"clr, whole epoch": ours(problem)}
+    if problem.workers is None:
+        fast = f"bare loop: channels_last, {problem.precision}, fused, one batch"
+        loops[fast] = bare(problem, fast=True)
+        loops["bare loop: fp32, NCHW, one batch"] = bare(problem, fast=False)
     for name, make in PEERS.items():
         if importlib.util.find_spec(name) is not None:
             loops[name] = make(problem)

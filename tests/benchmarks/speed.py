@@ -1,16 +1,18 @@
 """How fast, beside what: prints tables, and writes them as JSON on request. Run by hand.
 
-    python tests/benchmarks/speed.py [loops jobs memory start] [--threads 1] [--json FILE]
+    python tests/benchmarks/speed.py [loops pictures jobs memory start] [--threads 1] [--json FILE]
 
 Everything that is compared alternates in short rounds; a ratio is the median over the rounds of
 that round's ratio, so that what else the machine does falls on both sides alike. `cpu` columns
-count this process's CPU time, which other people's load hardly touches (with one thread).
+count this process's CPU time, which other people's load hardly touches (with one thread; that of
+workers which decode pictures is not in it).
 The peers are in the `bench` extra; those not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -66,15 +68,14 @@ def ratio(to: Sequence[float], of: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(to, of, strict=True))
 
 
-def loops(options: argparse.Namespace) -> Result:
-    """Images per second in training, ours beside the others."""
+def _problem(options: argparse.Namespace) -> Problem:
     config = DatasetConfig.model_validate(
         {"name": "npz", "path": options.data}
         if options.data
         else {"root": options.root, "train_size": 6000, "test_size": 1000}
     )
     device = resolve_device("auto")
-    problem = Problem(
+    return Problem(
         data=data.load(config),
         width=options.width,
         batch_size=options.batch_size,
@@ -82,6 +83,24 @@ def loops(options: argparse.Namespace) -> Result:
         device=device,
         precision=resolve_precision("auto", device),
     )
+
+
+def loops(options: argparse.Namespace) -> Result:
+    """Images per second in training, ours beside the others, all with images in memory."""
+    return _side_by_side(_problem(options), options)
+
+
+def pictures(options: argparse.Namespace) -> Result:
+    """The same on all cores, the peers fed as their READMEs show: pictures, workers."""
+    cores = os.cpu_count() or 1
+    torch.set_num_threads(cores)
+    try:
+        return _side_by_side(dataclasses.replace(_problem(options), workers=cores), options)
+    finally:
+        torch.set_num_threads(options.threads)
+
+
+def _side_by_side(problem: Problem, options: argparse.Namespace) -> Result:
     work = contenders(problem)
     alternate(work, 1)  # warms up
     seconds: dict[str, list[Seconds]] = alternate(work, options.rounds)
@@ -231,7 +250,7 @@ def start(options: argparse.Namespace) -> Result:
     return result
 
 
-SECTIONS = {"loops": loops, "jobs": jobs, "memory": memory, "start": start}
+SECTIONS = {"loops": loops, "pictures": pictures, "jobs": jobs, "memory": memory, "start": start}
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ import torch
 from test_loop import config, make_schedule, numbers, weights
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import batches, sources
@@ -80,7 +79,8 @@ def test_either_goes_on_where_the_other_has_stopped(make, stop_at, device):
         for _ in loop.train_and_score(begun, stop_at):
             if begun.iteration == stop_at:
                 break
-        saved = tree_map_only(torch.Tensor, torch.clone, begun.state_dict())
+        saved, there = begun.snapshot()
+        there.wait()
         resumed = make(second, device=device)
         resumed.load_state_dict(saved)
         after, at_the_end = left(take(resumed, second), 3)
