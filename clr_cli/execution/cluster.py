@@ -121,14 +121,12 @@ def share(device: str, threads: int | None, jobs: int | None = None) -> Share:
 def room(each: Share) -> int:
     """How many runs the nodes there are now can hold at a time, whoever else uses them."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    alive = (node["Resources"] for node in nodes if node["Alive"])
-    return sum(
-        min(
-            int(has.get("CPU", 0) / each.cpus),
-            *([each.per_gpu * int(has.get("GPU", 0))] * (each.per_gpu > 0)),
-        )
-        for has in alive
-    )
+    return sum(_room(node["Resources"], each) for node in nodes if node["Alive"])
+
+
+def _room(has: Mapping[str, float], each: Share) -> int:
+    cpus = int(has.get("CPU", 0) / each.cpus)
+    return min(cpus, each.per_gpu * int(has.get("GPU", 0))) if each.per_gpu else cpus
 
 
 @dataclass(frozen=True)
