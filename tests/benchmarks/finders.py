@@ -56,7 +56,6 @@ CELLS = {
     )
 }
 ENDS = (0.05, 0.5, 2.0, 10.0)
-LENGTHS = (1, 4)  # times CYCLE epochs
 SEEDS_EACH = 3  # probe seeds that a search may use
 SWEEPS = 3  # of an answer without probes
 
@@ -129,13 +128,13 @@ class Measured:
 
 
 def measure(
-    cell: Cell, kept: Kept, replicates: int, truth_seeds: int, peers: bool
+    cell: Cell, kept: Kept, replicates: int, truth_seeds: int, lengths: Sequence[int], peers: bool
 ) -> dict[str, Any]:
     """All answers of one cell, and what they are worth."""
     here = Measured(cell, kept, replicates, truth_seeds)
     ends = [end * cell.lower for end in ENDS]
     default = ends[1]
-    starts = {(end, length): here.swept(end, length, [0])[1] for end in ends for length in LENGTHS}
+    starts = {(end, length): here.swept(end, length, [0])[1] for end in ends for length in lengths}
     ours = {setting: here.searched(start) for setting, start in starts.items()}
     again = [
         here.searched(here.swept(default, 1, [replicate])[1], replicate)
@@ -279,6 +278,9 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=list(CELLS))
     parser.add_argument("--replicates", type=int, default=3)
     parser.add_argument("--truth-seeds", type=int, default=3)
+    parser.add_argument(
+        "--lengths", nargs="+", type=int, default=[1, 4], help=f"of sweeps, times {CYCLE} epochs"
+    )
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/finders"))
@@ -290,7 +292,9 @@ def main() -> None:
     for name in options.cells:
         kept = Kept(options.output / f"{name.replace('/', '-')}.jsonl")
         peers = not options.no_peers
-        result = measure(CELLS[name], kept, options.replicates, options.truth_seeds, peers)
+        result = measure(
+            CELLS[name], kept, options.replicates, options.truth_seeds, options.lengths, peers
+        )
         path = options.output / f"{name.replace('/', '-')}.json"
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         print(f"written: {path}", flush=True)
