@@ -148,7 +148,7 @@ def measure(
         "probe_seconds": kept.seconds(f"probe {cell.name} ") / replicates,
         "sweep_seconds": kept.seconds(f"sweep {cell.name} {default:g} 1 0"),
     }
-    if first.max_lr is None:
+    if first.doubt is not None:
         return result
     low, high = place(first.low or 0), place(first.high or 0)
     grid = range(math.floor(low) - 1, math.ceil(high) + 2)
@@ -226,7 +226,7 @@ def answers_table(results: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [head, ["---", *["--:"] * (len(head) - 1)]]
     for cell in results:
         first, again = cell["replicates"][0], cell["replicates"]
-        if first["max_lr"] is None:
+        if first["doubt"] is not None:
             lines.append([cell["cell"], first["doubt"], *[""] * (len(head) - 2)])
             continue
         lines.append(
