@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clr_cli import schedules
-from clr_cli.analysis.sentences import headline
+from clr_cli.analysis.headline import headline
 from clr_cli.cli.results import print_summary
 from clr_cli.report import comparison as report
 from clr_cli.report.tables import certainty_table
@@ -36,6 +36,7 @@ def test_the_tables_are_as_the_tool_prints_them(folder, pages, capsys):
     assert len(table.splitlines()) == 2 + len(summary["arms"])
     for page in pages:
         assert table in readme(page)
+    assert folder != "quickstart" or headline(summary) in readme("")
     assert any(comparison["sentence"] in readme("") for comparison in summary["comparisons"])
 
 
@@ -111,41 +112,51 @@ def test_the_front_page_is_one_page_and_names_every_schedule():
 
 def test_the_calibration_is_as_it_was_measured(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
-    import practice
-    import sequential
+    import claims
+    from draws import SYMMETRIC
+    from experiments import Cell
 
-    page, cells = readme("tests/benchmarks"), {}
+    file = REFERENCE / "calibration" / "claims.json"
+    made = json.loads(file.read_text(encoding="utf-8"))
+    assert list(made) == list(claims.cells())
+    page = readme("tests/benchmarks")
+    for title, table in claims.tables(made).items():
+        assert f"{title}\n\n{table}" in page
     prose = " ".join(page.split())
-    for benchmark in (sequential, practice):
-        file = REFERENCE / "calibration" / f"{benchmark.__name__}.json"
-        made = json.loads(file.read_text(encoding="utf-8"))
-        assert set(benchmark.CELLS) <= set(made)
-        assert "\n".join(benchmark.row(name, cell) for name, cell in made.items()) in page
-        cells |= {name: (100 * cell["false"], cell.get("seeds")) for name, cell in made.items()}
 
-    def false(*names: str) -> float:
-        return max(cells[name][0] for name in names)
+    def worst(arms: int, *draws: str) -> float:
+        plans = [(plan, draw) for plan in ("auto", "growing") for draw in draws]
+        return max(100 * made[Cell(plan, draw, arms).name]["false"] for plan, draw in plans)
 
     def said(sentence: str, holds: bool) -> None:
-        assert sentence in prose
+        assert sentence in prose, sentence
         assert holds, sentence
 
-    symmetric = ["normal", "spread differs by seed", "skewed arms", "coarse"]
+    asymmetric = [draw for draw in claims.DRAWS[:-1] if draw not in SYMMETRIC]
+    one, four = ("at most 5 % for symmetric differences, at most", "at most 5 % and 9 %")
+    said(f"One arm: {one} 7 % for skewed ones", worst(1, *SYMMETRIC) <= 5)
+    said(f"Four arms: {four}", worst(4, *SYMMETRIC) <= 5)
+    assert worst(1, *asymmetric) <= 7
+    assert worst(4, *asymmetric) <= 9
+    by_size = {size: made[Cell("auto", "normal", 1, size).name] for size in claims.SIZES}
+    spent = [f"{by_size[size]['seeds']:.1f}" for size in (1.0, 1.5, 3.0)]
     said(
-        "one arm: at most 5 % for symmetric differences, at most 7 % for exponential ones",
-        false(*(f"auto, {name}" for name in symmetric), "growing, normal") <= 5
-        and false("auto, exponential", "growing, exponential") <= 7,
+        f"after {spent[0]}, {spent[1]} and {spent[2]} seeds",
+        min(by_size[size]["right"] for size in (1.0, 1.5, 3.0)) >= 0.99,
     )
-    said(
-        "at most 9 % for exponential ones",
-        false("auto, four arms, normal", "growing, four arms, normal") <= 5
-        and false("auto, four arms, exponential", "growing, four arms, exponential") <= 9,
-    )
-    said("at most 15 seeds", max(cells[f"auto, {name}"][1] for name in ("normal",)) <= 15)
-    failing = [name for name in cells if name.startswith("failures")]
-    said("never without the failing being said", false(*failing) == 0)
-    said("tuned on one seed are called different", cells["tuned on 1 seed, n = 10"][0] > 9)
-    said("at most 5 % in A/A comparisons of real runs", cells["A/A, n = 8"][0] <= 5)
+    said(f"Equal arms cost {by_size[0]['seeds']:.1f} seeds", by_size[0]["seeds"] <= 15)
+    failures = [cell["false"] for name, cell in made.items() if name.startswith("failures")]
+    said("never said without the failing", len(failures) == 6 and not any(failures))
+    tuned = [100 * c["false"] for name, c in made.items() if name.startswith("tuned")]
+    centre = [
+        100 * cell["false"]
+        for name, cell in made.items()
+        if name.startswith("tuned") and not name.endswith("best rate")
+    ]
+    said("called different in at most 9 %", max(centre) <= 9)
+    said(f"up to {max(tuned):.0f} %", max(tuned) > 9)
+    real = [100 * made[f"A/A, {seeds} seeds"]["false"] for seeds in ("8", "auto")]
+    said("at most 5 % where both arms are the same", max(real) <= 5)
 
 
 def test_the_unpaired_rule_is_as_it_was_measured(monkeypatch):

@@ -98,13 +98,10 @@ def _several(summary: Mapping[str, Any]) -> str:
         best = (min if lower else max)(known, key=lambda arm: known[arm])
         own = f"; {base}'s is {scale.shown(known[base])}" if base in known and best != base else ""
         said.append(f"The best mean is {best}'s, {scale.shown(known[best])}{own}.")
-    counts = {_runs(summary, c) for c in comparisons if c["n_baseline"] is None}
-    said.append(counts.pop() if len(counts) == 1 else f"{_total(summary)} runs")
+    paired = summary["design"] == "paired"
+    total = summary["num_seeds"] if paired else sum(arm["n"] for arm in summary["arms"])
+    said.append(f"{total} {'seed' if paired else 'run'}{'s' * (total != 1)}")
     return " ".join(said)
-
-
-def _total(summary: Mapping[str, Any]) -> int:
-    return sum(int(arm["n"]) for arm in summary["arms"])
 
 
 def _failed(summary: Mapping[str, Any]) -> str:

@@ -184,8 +184,11 @@ def _time_sentence(arm: str, ratios: Mapping[str, Any] | None, wording: Wording)
     return f" {arm} reached {said} in {size}."
 
 
-def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]], *, paired: bool) -> str:
-    """What is said wherever a run failed to train: how many, and how large the share may be."""
+def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]], among: str) -> str:
+    """What is said wherever a run failed to train: how many, and how large the share may be.
+
+    among: what the difference is of; empty where there is none.
+    """
     if not any(found["count"] for _, found in sides):
         return ""
     said = (
@@ -193,8 +196,8 @@ def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]], *, paired: 
         f" {100 * found['high']:.0f} %)"
         for name, found in sides
     )
-    among = "pairs that both trained" if paired else "runs that trained"
-    return f" Failed to train: {', '.join(said)}; the difference is among {among}."
+    rest = f"; the difference is among {among}" if among else ""
+    return f" Failed to train: {', '.join(said)}{rest}."
 
 
 def scope(context: Mapping[str, Any], tuning: Mapping[str, Any] | None = None) -> str:

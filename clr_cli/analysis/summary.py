@@ -120,7 +120,9 @@ def summarize(
     for comparison in compared:
         named = [comparison["arm"], *([] if reference is not None else [str(baseline)])]
         sides = [(name, failures[name]) for name in named]
-        comparison["sentence"] += failing_sentence(sides, paired=design == "paired")
+        among = "pairs that both trained" if design == "paired" else "runs that trained"
+        known = comparison["difference"]["mean"] is not None
+        comparison["sentence"] += failing_sentence(sides, among if known else "")
         arm, base = (arms.get(name, {}) for name in [*named, ""][:2])
         comparison |= further(
             arm, base, comparison["difference"], measures, paired=design == "paired"

@@ -144,6 +144,8 @@ def _differences(
 
 def _paired(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     arm, baseline, n = comparison["arm"], comparison["baseline"], comparison["n"]
+    if not n:
+        return f"{arm} has no seed that trained in both arms."
     text = f"{arm} is ahead of {baseline} with {comparison['wins']} of {n} seeds"
     text += f", level with {comparison['ties']}" if comparison["ties"] else ""
     place = _placed(comparison, summary)

@@ -68,7 +68,8 @@ def results_table(summary: Mapping[str, Any]) -> Table:
     rows = []
     for arm in summary["arms"]:
         other = against.get(arm["name"])
-        row = [arm["name"], trained(arm), scale.spread(arm["metrics"][main])]
+        runs = trained(arm).replace(" ", "\N{NO-BREAK SPACE}")
+        row = [arm["name"], runs, scale.spread(arm["metrics"][main])]
         for name in beside:
             found = arm["metrics"].get(name, {})
             infinite = found and arm["diverged"] and found["mean"] is None

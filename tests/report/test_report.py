@@ -180,7 +180,7 @@ class TestPage:
 
     def test_says_how_many_runs_diverged(self, page: str) -> None:
         words = Reader(page).words
-        assert "5 of 6" in words
+        assert "5\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}6" in words
         assert "1 of 6 runs of one_cycle failed to train." in words
         assert "1 of 6 runs of one_cycle diverged" in words
 
