@@ -49,6 +49,15 @@ CURVES = {
 }
 
 
+# noise (points) of a trial on validation and of a run on test; by the centre of the good rates?
+TUNED = ((1.8, 0.5, True), (1.8, 0.5, False), (0.5, 0.5, True), (1.8, 1.8, True))
+
+
+def name_of(curve: str, trials: float, runs: float, centre: bool, n: int) -> str:
+    best = "" if centre else ", by the best rate"
+    return f"tuned, {curve}, noise {trials} and {runs}, {n} seeds{best}"
+
+
 def record(arm: str, seed: int, accuracy: float, *, diverged: bool = False) -> RunRecord:
     losses = {"test_loss": 1.0, "train_loss": 1.0}
     final = {"test_accuracy": accuracy, "val_accuracy": 0.9, **losses}
@@ -122,7 +131,6 @@ def reached(curve: str, noise: float, centre: bool) -> Array:
 
 
 def tuned(curve: str, trials: float, runs: float, n: int, centre: bool) -> Result:
-    """trials, runs: the noise (points) of a trial on validation, and of a run on test."""
     rng = np.random.default_rng(0)
     pairs = np.diff(reached(curve, trials, centre))
     values = pairs + runs * (rng.normal(size=(REPS, n)) - rng.normal(size=(REPS, n)))
@@ -195,15 +203,9 @@ def cells() -> Mapping[str, Callable[[], Result]]:
                 name, lambda rng: failures(rng, share, seeds)
             )
     for curve in CURVES:
-        for trials, runs, centre in (
-            (1.8, 0.5, True),
-            (1.8, 0.5, False),
-            (0.5, 0.5, True),
-            (1.8, 1.8, True),
-        ):
+        for trials, runs, centre in TUNED:
             for n in (6, 10):
-                name = f"tuned, {curve}, noise {trials} and {runs}, {n} seeds"
-                name += "" if centre else ", by the best rate"
+                name = name_of(curve, trials, runs, centre, n)
                 given = (curve, trials, runs, n, centre)
                 made[name] = lambda given=given: tuned(*given)  # type: ignore[misc]
     for seeds in ("8", "auto"):
