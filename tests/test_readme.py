@@ -192,11 +192,11 @@ def test_the_unpaired_rule_is_as_it_was_measured(monkeypatch):
             assert 0.93 <= cell["coverage"] <= 0.97, name
     assert "at most 5 % and, for exponential arms, at most 7 %" in prose
     several = {name: cell["false"] for name, cell in made.items() if name.startswith("eight arms")}
-    plain = ("normal |", "normal, sd 3:1", "coarse", "(skewness")
+    kinds = ("normal", "coarse", "lognormal (skewness", "exponential (skewness")
     calm = [
-        rate
-        for name, rate in several.items()
-        if any(word in name for word in plain) and "and normal" not in name
+        r
+        for name, r in several.items()
+        if name.startswith(tuple(f"eight arms: {k}" for k in kinds))
     ]
     assert "at most 4 % of pages have any false claim" in prose
     assert len(calm) > 10
