@@ -135,7 +135,7 @@ def _differences(
         return _lines(one(c, summary) for c in comparisons)
     places: dict[str, list[str]] = {}
     for c in comparisons:
-        place = _placed(c["difference"], summary) or "there are too few runs for an interval"
+        place = _placed(c, summary) or "there are too few runs for an interval"
         places.setdefault(place, []).append(c["arm"])
     return _lines(
         f"{place[:1].upper()}{place[1:]}: {', '.join(arms)}." for place, arms in places.items()
