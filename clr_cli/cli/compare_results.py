@@ -63,7 +63,7 @@ def compare(request: Request) -> None:
     from clr_cli.cli import results
     from clr_cli.execution.elsewhere import Table
     from clr_cli.report import write
-    from clr_cli.report.tables import DESIGNS
+    from clr_cli.report.controlled import DESIGNS
 
     table = Table.read(request.source)
     name = table.choose(request.metric)

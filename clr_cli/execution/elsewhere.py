@@ -20,7 +20,7 @@ from typing import Any
 from clr_cli.errors import InputError
 from clr_cli.records import RunRecord
 
-MOST_BYTES = 100_000_000
+MOST_BYTES = 50_000_000
 MOST_ARMS = 40  # more look alike in a figure
 LARGEST = 1e15  # a value beyond is as good as infinite
 MOST_STEPS = 1e15
@@ -32,6 +32,7 @@ PLACES = {
     "seconds": "seconds",
     "time": "seconds",
 }
+RESERVED = ("arm", "seed", "status")  # columns of runs.csv that are no metric
 MISSING = {"", "na", "n/a", "none", "null"}
 FORM = "a table has the columns arm, seed and the metric, and may have iteration, epoch or seconds"
 
@@ -76,9 +77,9 @@ class Table:
         """The names that may be the metric: those that hold a number somewhere."""
         if self.long:
             named = (str(row["metric"]).strip() for _, row in self.rows if row.get("metric"))
-            return list(dict.fromkeys(named))
+            return [name for name in dict.fromkeys(named) if name not in RESERVED]
         index = [c for c in self.columns if not c or c.startswith("Unnamed: ")]  # pandas writes it
-        others = [c for c in self.columns if c not in ("arm", "seed", *PLACES, *index)]
+        others = [c for c in self.columns if c not in (*RESERVED, *PLACES, *index)]
         return [c for c in others if any(_is_number(row.get(c)) for _, row in self.rows)]
 
     def choose(self, metric: str | None) -> str:
@@ -87,7 +88,7 @@ class Table:
         there = ", ".join(_shown(name) for name in found[:20]) or "none"
         if metric is not None:
             named = metric in found if self.long else metric in self.columns
-            if not named or metric in ("arm", "seed"):
+            if not named or metric in RESERVED:
                 raise InputError(
                     f"--metric {metric}: not there; there are {there}", source=self.path
                 )

@@ -6,10 +6,8 @@ Nothing here trains or imports torch, so a report can be made again wherever its
 from __future__ import annotations
 
 import csv
-import io
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,18 +19,19 @@ from clr_cli.analysis.headline import headline
 from clr_cli.errors import InputError
 from clr_cli.format import Scale
 from clr_cli.paths import RUNS, SUMMARY
-from clr_cli.records import KNOWN, Metric, RunRecord, Summary, read
+from clr_cli.records import Metric, RunRecord, Summary, read
 from clr_cli.report import page
 from clr_cli.report.captions import captions, drawn_metrics
+from clr_cli.report.controlled import contract_rows
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.epochs import axis_of
 from clr_cli.report.figures.style import Curve, Size
+from clr_cli.report.runs import read_runs_csv
 from clr_cli.report.tables import (
     CLOCKS,
     Table,
     certainty_table,
     clock_of,
-    contract_rows,
     costs_table,
     further_table,
     main_times,
@@ -43,70 +42,9 @@ from clr_cli.report.tables import (
     tuning_table,
 )
 
-# Of a run of our own; a run from elsewhere has fewer, and may have others.
-COLUMNS = (
-    "epoch",
-    "iteration",
-    "seconds",
-    "lr",
-    *KNOWN,
-    "train_seconds",
-    "eval_seconds",
-)
-MOST_EPOCHS = 1_000_000  # more cannot be drawn
-LARGEST = 1e30  # beyond, a figure cannot be drawn
 REMEDY = "run the same clr compare again to write it anew (finished runs are kept)"
 
 # --- files -----------------------------------------------------------------------------------
-
-
-def write_runs_csv(records: Iterable[RunRecord]) -> str:
-    """All runs as tidy CSV: a row per arm, seed and epoch, after the columns arm, seed, status.
-
-    The columns are those that any run knows. A run without any row keeps one with empty metrics.
-    Numbers are written in full, so `read_runs_csv` gives the same records back, without their
-    `result`.
-    """
-    records = list(records)
-    known = {column for record in records for row in record.epochs for column in row}
-    columns = [column for column in COLUMNS if column in known]
-    columns += sorted(known - set(COLUMNS))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["arm", "seed", "status", *columns])
-    for record in records:
-        for row in record.epochs or [{}]:
-            metrics = [row.get(column, "") for column in columns]
-            writer.writerow([record.arm, record.seed, record.status, *metrics])
-    return buffer.getvalue()
-
-
-def read_runs_csv(text: str) -> list[RunRecord]:
-    """The records of `write_runs_csv`; ValueError or KeyError for another text."""
-    runs: dict[tuple[str, int, str], list[dict[str, float]]] = {}
-    reader = csv.DictReader(io.StringIO(text))
-    columns = list(reader.fieldnames or ())
-    missing = {"arm", "seed", "status"} - set(columns)
-    if missing:
-        raise ValueError(f"runs.csv has no column {sorted(missing)[0]}")
-    for row in reader:
-        rows = runs.setdefault((row["arm"], int(row["seed"]), row["status"]), [])
-        found = {key: _number(row[key]) for key in columns[3:] if row.get(key)}
-        if found:
-            if not 0 <= found.get("epoch", 1) <= MOST_EPOCHS:
-                raise ValueError(f"epoch {row['epoch']}")
-            rows.append(found)
-    return [
-        RunRecord(arm=arm, seed=seed, status=status, epochs=rows, result={})  # type: ignore[arg-type]
-        for (arm, seed, status), rows in runs.items()
-    ]
-
-
-def _number(text: str) -> float:
-    number = int(text) if text.lstrip("-").isdigit() else float(text)
-    if math.isfinite(number) and abs(number) > LARGEST:
-        raise ValueError(f"{text} is too large")
-    return number
 
 
 def load(folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:

@@ -19,6 +19,7 @@ from clr_cli import format as words
 from clr_cli.analysis.headline import headline
 from clr_cli.format import Scale
 from clr_cli.records import KNOWN
+from clr_cli.report.controlled import contract_rows
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.style import THEME, arm_colors
 from clr_cli.report.tables import (
@@ -26,7 +27,6 @@ from clr_cli.report.tables import (
     certainty_lead,
     certainty_table,
     clock_of,
-    contract_rows,
     costs_table,
     further_table,
     median_time,

@@ -18,6 +18,7 @@ from clr_cli.report import range_test as range_report
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.save import save_figure
 from clr_cli.report.figures.style import Size
+from clr_cli.report.runs import write_runs_csv
 from clr_cli.schedules import Schedule, resolved
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Pa
     if record.epochs:
         for key in ("train_loss", "test_loss", "test_accuracy"):
             figures[key] = plots.epoch_curves([record], KNOWN[key])
-    write_atomic(directory / "metrics.csv", report.write_runs_csv([record]))
+    write_atomic(directory / "metrics.csv", write_runs_csv([record]))
     return [directory / "metrics.csv", *_save(figures, directory, FORMATS)]
 
 
@@ -77,7 +78,7 @@ def write_comparison(
     directory: Path, summary: dict[str, Any], records: Sequence[RunRecord]
 ) -> list[Path]:
     """runs.csv, summary.json, the page, its Markdown and the figures."""
-    write_atomic(directory / RUNS, report.write_runs_csv(records))
+    write_atomic(directory / RUNS, write_runs_csv(records))
     write_json(directory / SUMMARY, summary)
     made = _write_pages(directory, summary, records, None)
     return [directory / RUNS, directory / SUMMARY, *made]

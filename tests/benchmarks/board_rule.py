@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from clr_cli.report.comparison import read_runs_csv
+from clr_cli.report.runs import read_runs_csv
 
 GOAL, SIGMA, LEAST, CREDIT = 3.28, 0.0013, 0.004, 0.0045
 PAIRS = [("skylight", "muon_tuned"), ("skylight", "muonh_tuned"), ("muonh_tuned", "muon_tuned")]

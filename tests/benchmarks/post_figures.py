@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clr_cli.records import RunRecord
-from clr_cli.report.comparison import read_runs_csv
+from clr_cli.report.runs import read_runs_csv
 
 CYCLE = 10
 Read = Callable[[RunRecord], float]

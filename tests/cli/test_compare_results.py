@@ -248,6 +248,7 @@ GOOD = csv(finals())
         ("arm,seed,a\nx,0,red\n", (), "none of the columns could be the metric"),
         (GOOD, ("--metric", "loss"), "--metric loss: not there; there are 'val_loss'"),
         (GOOD, ("--metric", "seed"), "--metric seed: not there"),
+        ("arm,seed,status\na,0,1\n", ("--metric", "status"), "--metric status: not there"),
         (GOOD, ("--baseline", "sgd"), "--baseline sgd: neither an arm nor a number; there are"),
         (GOOD, ("--baseline", "nan"), "--baseline nan: neither an arm nor a number"),
         (GOOD, ("--baseline", "3.28", "--paired"), "--paired: there are no pairs with a number"),

@@ -15,6 +15,7 @@ from clr_cli.errors import InputError
 from clr_cli.records import RangeTestResult, RunResult, read
 from clr_cli.report import comparison as report
 from clr_cli.report import range_test, write
+from clr_cli.report.runs import write_runs_csv
 
 REFERENCE = Path(__file__).parents[2] / "outputs" / "reference" / "svhn-9.6k"
 MUTATIONS = int(os.environ.get("CLR_TEST_FUZZ", "150"))
@@ -147,7 +148,7 @@ def test_mutated_runs_give_a_page_or_a_line(summary, tmp_path):
 
 def test_clr_report_writes_nothing_for_a_damaged_summary(tmp_path):
     (tmp_path / "summary.json").write_text('{"schema": 2, "experiment": 3}')
-    (tmp_path / "runs.csv").write_text(report.write_runs_csv([]))
+    (tmp_path / "runs.csv").write_text(write_runs_csv([]))
     with pytest.raises(InputError, match="experiment: 3 does not fit"):
         write.remake(tmp_path, ["png"], None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs.csv", "summary.json"]

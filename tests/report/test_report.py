@@ -22,9 +22,10 @@ from clr_cli.records import RunRecord
 from clr_cli.report import captions
 from clr_cli.report import comparison as report
 from clr_cli.report.figures import comparison as plots
+from clr_cli.report.runs import read_runs_csv, write_runs_csv
 
 FOUR = ("constant", "clr", "one_cycle", "cosine")
-NO_RUNS = report.write_runs_csv([])
+NO_RUNS = write_runs_csv([])
 EVIL = "<script>alert('&\"x\"')</script>"
 
 
@@ -220,7 +221,7 @@ class TestFiles:
         records = make_records(FOUR, seeds=2, diverged=(("clr", 1),))
         records.append(RunRecord("clr", 7, "diverged", [], {}))
         records.append(RunRecord('odd, "name"\nwith a line', 0, "failed", [], {}))
-        back = report.read_runs_csv(report.write_runs_csv(records))
+        back = read_runs_csv(write_runs_csv(records))
         assert [(r.arm, r.seed, r.status) for r in back] == [
             (r.arm, r.seed, r.status) for r in records
         ]
@@ -228,7 +229,7 @@ class TestFiles:
             assert repr(after.epochs) == repr([dict(row) for row in before.epochs])
 
     def test_runs_csv_is_tidy(self) -> None:
-        lines = report.write_runs_csv(make_records(seeds=2, epochs=3)).splitlines()
+        lines = write_runs_csv(make_records(seeds=2, epochs=3)).splitlines()
         assert lines[0].startswith("arm,seed,status,epoch,iteration,lr,train_loss")
         assert len(lines) == 1 + 2 * 2 * 3
 
@@ -236,7 +237,7 @@ class TestFiles:
         records = make_records(diverged=(("clr", 2),))
         summary = make_summary(records)
         (tmp_path / "summary.json").write_text(json.dumps(summary, allow_nan=False), "utf-8")
-        (tmp_path / "runs.csv").write_text(report.write_runs_csv(records), "utf-8")
+        (tmp_path / "runs.csv").write_text(write_runs_csv(records), "utf-8")
         loaded, rows = report.load(tmp_path)
         assert report.render(loaded, rows, report.figures(loaded, rows)) == make_page(records)
 

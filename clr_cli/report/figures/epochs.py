@@ -30,6 +30,7 @@ from clr_cli.report.figures.style import (
 if TYPE_CHECKING:
     from clr_cli.records import Metric, RunRecord
 
+MOST_LINES = 400  # single runs that are drawn; more would hide each other
 MOST_POINTS = 400  # of a curve whose runs were measured at different places
 
 
@@ -151,7 +152,8 @@ def epoch_curves(
         color, marker = looks[arm]
         mean, lower, upper = means[arm]
         if len(values) > 1:
-            ax.plot(x, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
+            if lines <= MOST_LINES:
+                ax.plot(x, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
             floor = np.maximum(lower, low / 10) if log else lower
             ax.fill_between(x, floor, upper, color=color, alpha=band, lw=0, zorder=1)
         step = max(1, len(x) // 7)
