@@ -174,7 +174,8 @@ def _time_sentence(arm: str, ratios: Mapping[str, Any] | None, wording: Wording)
     rest = "" if reached == runs else f", held in {counts}"
     digits = ratio_digits(low, high)
     if not math.isfinite(low):
-        few = f"too few seeds for an interval{rest}"
+        kind = "seeds" if wording.design == "paired" else "runs"
+        few = f"too few {kind} for an interval{rest}"
         return f" {arm} reached {said} in {ratio:.2f} times {CLOCKS[clock]} ({few})."
     end = f"{high:.{digits}f}" if math.isfinite(high) else "infinity"
     size = f"{ratio:.{digits}f} times {CLOCKS[clock]}"

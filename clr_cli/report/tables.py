@@ -11,7 +11,7 @@ from clr_cli.records import KNOWN, Metric
 
 VERDICTS = {
     "no_difference": "undecided",
-    "too_few_seeds": "too few seeds",
+    "too_few_seeds": "too few runs",
 }
 Table = tuple[list[str], list[list[str]]]  # header and rows of plain text; the arm comes first
 CLOCKS = {"iterations": "Iterations", "epochs": "Epochs", "seconds": "Seconds"}
@@ -56,11 +56,12 @@ def results_table(summary: Mapping[str, Any]) -> Table:
         if other is None:
             row += [words.NONE, words.NONE, words.NONE]
         else:
+            paired = summary["design"] == "paired"  # else P(better) tells, if anything does
             counts = [other[key] for key in ("wins", "ties", "losses")]
             row += [
                 scale.difference(other["difference"]),
                 words.p_value(other["p_holm" if holm else "p"]),
-                words.NONE if counts[0] is None else " / ".join(map(str, counts)),
+                " / ".join(map(str, counts)) if paired else words.NONE,
             ]
         row += [median_time(arm)]
         row += ["baseline" if other is None else verdict(other)]
