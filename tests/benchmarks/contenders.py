@@ -145,9 +145,14 @@ def ours(problem: Problem) -> Loop:
     return lambda: timed(lambda: training.train_epoch(state))
 
 
-def bare(problem: Problem, *, fast: bool) -> Loop:
-    """Nothing but forward, backward and update, on one batch that is there already."""
+def bare(problem: Problem, *, fast: bool, adaptive: bool = False) -> Loop:
+    """Nothing but forward, backward and update, on one batch that is there already.
+
+    ``adaptive``: the global average as most people write it.
+    """
     model, data = problem.plain()
+    if adaptive:
+        model[-2] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     model = model.to(problem.device)
     images, labels = (t[: problem.batch_size].to(problem.device) for t in data.tensors)
     autocast = fast and problem.precision == "bf16"
@@ -275,6 +280,7 @@ def contenders(problem: Problem) -> dict[str, Loop]:
     if problem.workers is None:
         fast = f"bare loop: channels_last, {problem.precision}, fused, one batch"
         loops[fast] = bare(problem, fast=True)
+        loops["the same with AdaptiveAvgPool2d"] = bare(problem, fast=True, adaptive=True)
         loops["bare loop: fp32, NCHW, one batch"] = bare(problem, fast=False)
     for name, make in PEERS.items():
         if importlib.util.find_spec(name) is not None:
