@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from clr_cli.training.ranks import SINGLE, Ranks
 
 if TYPE_CHECKING:
     from clr_cli.training.steps import Steps
+
+Model = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -159,14 +162,16 @@ def train_step(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tenso
     Returns the mean loss and the number of correct answers as device scalars: no host sync.
     """
     set_hyperparameters(state)
-    loss, correct = update(state, images, labels)
+    loss, correct = update(state, state.parallel, images, labels)
     state.iteration += 1
     return loss, correct
 
 
-def update(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def update(
+    state: TrainState, model: Model, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
     """What a step does on the device, with the rates that the optimizer has."""
-    logits = forward(state, state.parallel, images)
+    logits = forward(state, model, images)
     loss = F.cross_entropy(logits, labels, label_smoothing=state.label_smoothing)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -174,8 +179,8 @@ def update(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, T
     return loss.detach(), (logits.argmax(1) == labels).sum()
 
 
-def forward(state: TrainState, model: nn.Module, images: Tensor) -> Tensor:
+def forward(state: TrainState, model: Model, images: Tensor) -> Tensor:
     """uint8 (B, H, W, C) -> float32 logits."""
     with torch.autocast(state.device.type, state.autocast, enabled=state.autocast is not None):
-        logits: Tensor = model(normalize(state.data, images))
+        logits = model(normalize(state.data, images))
     return logits.float()

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from clr_cli.data.batches import Crops, derive_seed, draw, training_batches
+from clr_cli.training.casts import with_cast_weights
 from clr_cli.training.device import generator_of, seed_layers
 from clr_cli.training.graph import WARM_UP, Graph, waits_for_device
 from clr_cli.training.state import (
+    Model,
     TrainState,
     cycles_momentum,
     rates,
@@ -158,7 +160,10 @@ class DeviceSteps:
         now = self.rates.index_select(0, step)[0]
         for group, rate in zip(state.optimizer.param_groups, now, strict=True):
             group["lr"].copy_(rate)
-        loss, right = update(state, images, labels)
+        model: Model = state.model
+        if state.autocast is not None:
+            model = with_cast_weights(state.model, state.autocast)
+        loss, right = update(state, model, images, labels)
         self.losses.index_copy_(0, step, loss.view(1))
         self.correct += right
         self.step += 1

@@ -23,7 +23,7 @@ from clr_cli.execution import engines
 from clr_cli.execution.task import Event
 from clr_cli.execution.training_task import Run
 from clr_cli.execution.turns import interleave
-from clr_cli.execution.workers import Place, execute_in_workers
+from clr_cli.execution.workers import Place, Pool, execute_in_workers
 from clr_cli.training import lane, models
 
 DIVERGES = "schedules.constant.lr=1e30"
@@ -192,7 +192,7 @@ def test_who_dies_with_a_worker_is_tried_again_and_the_guilty_one_is_given_up(
 ):
     runs = plan(tiny, tmp_path / "together", seeds=(0, 1))
     broken = [*runs[:2], failing(runs[2], "die"), runs[3]]
-    events = list(execute_in_workers(list(enumerate(broken)), [Place("cpu", 4)]))
+    events = list(execute_in_workers(list(enumerate(broken)), [Place("cpu", 4)], Pool()))
     ends = {event.index: event.value for event in events if event.kind == "end"}
     assert ends == {0: "finished", 1: "finished", 2: "failed", 3: "finished"}
     assert prints([runs[0], runs[1], runs[3]]) == [alone()[k] for k in (0, 1, 3)]

@@ -69,6 +69,42 @@ def test_device_steps_are_the_plain_steps(make, problem, device):
     assert plain.iteration == on_device.iteration
 
 
+class Odd(nn.Module):
+    """A frozen layer, one that is never used, one that is used twice, one that is derived."""
+
+    class Scaled(nn.Linear):
+        def forward(self, x):
+            return nn.functional.linear(x, self.weight * 0.5, self.bias)
+
+    def __init__(self):
+        super().__init__()
+        self.frozen = nn.Conv2d(3, 8, 3, stride=4).requires_grad_(False)
+        self.unused = nn.Linear(8, 8)
+        self.twice = nn.Linear(8, 8)
+        self.derived = self.Scaled(8, 10)
+
+    def forward(self, x):
+        x = self.frozen(x).mean((2, 3))
+        return self.derived(self.twice(self.twice(x).relu()))
+
+
+@pytest.mark.parametrize("device", [CPU, pytest.param(CUDA, marks=needs_cuda, id="cuda")])
+def test_weights_are_cast_as_autocast_casts_them(make, device):
+    states = []
+    for way in ("eager", "device"):
+        state = make(way, device=device, precision="bf16")
+        torch.manual_seed(0)
+        state.model = state.parallel = Odd().to(device)
+        state.optimizer = torch.optim.SGD(
+            state.model.parameters(), torch.tensor(1.0, device=device), 0.9, weight_decay=0.1
+        )
+        states.append(state)
+    before = weights(states[0])
+    assert left(states[0], 2) == left(states[1], 2)
+    same = [torch.equal(a, b) for a, b in zip(before, weights(states[1]), strict=True)]
+    assert same == [True] * 4 + [False] * 4
+
+
 @pytest.mark.parametrize("device", [CPU, pytest.param(CUDA, marks=needs_cuda, id="cuda")])
 @pytest.mark.parametrize("stop_at", [1, 7, 10, 13])
 def test_either_goes_on_where_the_other_has_stopped(make, stop_at, device):
