@@ -114,6 +114,8 @@ def main(given: Sequence[str] | None = None) -> None:
         print(f"{name}: {part['seconds']:.0f} s {part['error'] or ''}".rstrip(), flush=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     print("\n" + "\n".join(table(result["parts"])))
+    if options.small:
+        print("\nat this size the aims of speed mean nothing")
 
 
 if __name__ == "__main__":

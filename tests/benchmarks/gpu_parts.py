@@ -35,7 +35,8 @@ class Size:
     """How large all parts are.
 
     images: of SVHN's splits, as a share; runs: how many at once; steps: of a measurement; peer:
-    of a peer's, with images in memory and with pictures; sets: of a config, for the whole commands.
+    of a peer's, with images in memory and with pictures; strikes: rows after which a run is killed;
+    sets: of a config, for the whole commands.
     """
 
     images: float
@@ -45,10 +46,11 @@ class Size:
     steps: int
     peer: tuple[int, int]
     seeds: int
+    strikes: tuple[int, ...]
     sets: tuple[str, ...] = ()
 
 
-WHOLE = Size(1.0, 32, 128, (1, 2, 4, 6, 12), 800, (200, 60), 6)
+WHOLE = Size(1.0, 32, 128, (1, 2, 4, 6, 12), 800, (200, 60), 6, (1, 3))
 SMALL = Size(
     0.01,
     4,
@@ -57,6 +59,7 @@ SMALL = Size(
     12,
     (2, 2),
     2,
+    (2,),
     (
         "dataset.val_size=100",
         "model.width=4",
@@ -121,11 +124,11 @@ def exact(size: Size, folder: Path, tell: Telling) -> None:
     clr(command, folder / "whole")
     for name, number in (("killed", signal.SIGKILL), ("stopped", signal.SIGTERM)):
         struck = 0
-        for row in (1, 3):
+        for row in size.strikes:
             struck += strike(command, folder / name, number, row)
         clr(command, folder / name)
         same = left_behind(folder / name) == left_behind(folder / "whole")
-        tell(f"{name} {struck} times and resumed", said(same), "bit-identical", same)
+        tell(f"{name} and resumed, {struck} times", said(same), "bit-identical", same)
     few = [f"compare.seeds={size.seeds}", "training.epochs=2"]
     together = ["compare", "--config", str(path), *(x for each in few for x in ("--set", each))]
     clr([*together, "--jobs", "1"], folder / "one")
