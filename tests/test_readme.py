@@ -201,3 +201,18 @@ def test_the_unpaired_rule_is_as_it_was_measured(monkeypatch):
     assert "at most 4 % of pages have any false claim" in prose
     assert len(calm) > 10
     assert max(calm) <= 0.04
+
+
+def test_added_seeds_of_runs_that_share_nothing_are_as_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    import sequential_unpaired as benchmark
+
+    page = readme("tests/benchmarks")
+    file = REFERENCE / "calibration" / "sequential_unpaired.json"
+    made = json.loads(file.read_text(encoding="utf-8"))
+    assert list(made) == list(benchmark.CELLS)
+    assert "\n".join(benchmark.row(name, cell) for name, cell in made.items()) in page
+    assert "False claims: at most 5 % in every row" in page
+    assert max(cell["false"] for cell in made.values()) <= 0.05
+    assert "found after 8.9 seeds in 100 %" in page
+    assert f"{made['normal, d = 2.0']['seeds']:.1f}" == "8.9"

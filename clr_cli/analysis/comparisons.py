@@ -12,6 +12,7 @@ from clr_cli.analysis.further import ratios
 from clr_cli.analysis.outcomes import Measures, Outcome
 from clr_cli.analysis.sentences import Wording, sentence
 from clr_cli.analysis.sequential import Decision
+from clr_cli.analysis.sequential_unpaired import Unpaired
 from clr_cli.records import TEST_ACCURACY, Metric, RunRecord
 
 Outcomes = Mapping[int, Outcome]  # an arm's runs that have an answer, by seed
@@ -26,8 +27,9 @@ def decide(
     margin: float | None,
     cap: int | None,
     metric: Metric = TEST_ACCURACY,
+    paired: bool = True,
 ) -> dict[str, Decision]:
-    """The sequential decision on every arm, from paired runs of the first seeds.
+    """The sequential decision on every arm, from runs of the first seeds.
 
     See `sequential.decide`.
 
@@ -36,6 +38,7 @@ def decide(
         looks: numbers of seeds at which it was looked at; those with more seeds than there are
             do not count yet.
         margin: the difference that does not matter; None: no arms are called equivalent.
+        paired: whether runs of one seed share their randomness.
     """
     found: dict[str, dict[int, float]] = {}
     seeds: set[int] = set()
@@ -43,15 +46,25 @@ def decide(
         seeds.add(run.seed)
         values = found.setdefault(run.arm, {})
         if run.status == "finished":
-            values[run.seed] = float(run.result["final"][metric.name])
+            values[run.seed] = metric.sign * float(run.result["final"][metric.name])
     base = found.pop(baseline, {})
     order = sorted(seeds)
-    differences, at = {}, {}
+    firsts = [set(order[:n]) for n in looks if n <= len(order)]
+    samples: dict[str, Any] = {}
+    at: dict[str, list[Any]] = {}
     for arm, values in found.items():
-        pairs = [seed for seed in order if seed in values and seed in base]
-        differences[arm] = [metric.sign * (values[seed] - base[seed]) for seed in pairs]
-        at[arm] = [sum(seed in set(order[:n]) for seed in pairs) for n in looks if n <= len(order)]
-    return sequential.decide(differences, at, margin=margin or 0.0, cap=cap)
+        if paired:
+            pairs = [seed for seed in order if seed in values and seed in base]
+            samples[arm] = [values[seed] - base[seed] for seed in pairs]
+            at[arm] = [sum(seed in first for seed in pairs) for first in firsts]
+        else:
+            sides = [
+                {seed: side[seed] for seed in order if seed in side} for side in (values, base)
+            ]
+            samples[arm] = tuple(list(side.values()) for side in sides)
+            at[arm] = [tuple(sum(s in first for s in side) for side in sides) for first in firsts]
+    rule = None if paired else Unpaired()
+    return sequential.decide(samples, at, margin=margin or 0.0, cap=cap, rule=rule)
 
 
 def comparisons(

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,25 +142,45 @@ def rejected(differences: Sequence[float], at: Sequence[int], alpha: float = sta
     return False
 
 
+class Rule(Protocol):
+    """What one look says of one arm, whatever its sample is made of.
+
+    counts: how many runs the sample had at each look so far, the present one last; in the form
+    that the rule has for them.
+    """
+
+    def claim(self, sample: Any, counts: Sequence[Any], margin: float, arms: int) -> Verdict:
+        """What may be claimed with so many arms still open."""
+
+    def futile(self, sample: Any, count: Any, cap: int, margin: float, arms: int) -> bool:
+        """Whether it may be given up."""
+
+    def seeds(self, count: Any) -> int:
+        """How many seeds that are."""
+
+
 def decide(
-    differences: Mapping[str, Sequence[float]],
-    at: Mapping[str, Sequence[int]],
+    samples: Mapping[str, Any],
+    at: Mapping[str, Sequence[Any]],
     *,
     margin: float,
     cap: int | None = None,
+    rule: Rule | None = None,
 ) -> dict[str, Decision]:
     """What the looks so far allow to say of every arm against the baseline.
 
-    A pure replay: the same differences and looks give the same decisions. Several arms are
+    A pure replay: the same samples and looks give the same decisions. Several arms are
     corrected as by Holm (1979): K - r of K arms are open when r have been claimed, and each is
     tested at alpha / (K - r), with an interval of level 1 - GUARD / (K - r) that must not contain
     zero (better, worse) or must lie within the margin (equivalent). A decision is final.
 
     Args:
-        differences: arm -> paired differences (fractions) in the order of their seeds.
+        samples: arm -> what its runs say; by the paired rule, the paired differences (fractions)
+            in the order of their seeds.
         at: arm -> how many of its pairs were there at each look, the same number of looks for all.
         margin: the difference that does not matter (a fraction).
-        cap: pairs at which it ends; None never gives up as futile.
+        cap: seeds at which it ends; None never gives up as futile.
+        rule: for runs that are not paired: see `sequential_unpaired`.
 
     Returns:
         arm -> Decision. Open arms are "no_difference" with seeds None. An arm all of whose
@@ -170,40 +190,67 @@ def decide(
     >>> decide({"clr": ones}, {"clr": [8]}, margin=0.001)["clr"]
     Decision(verdict='better', seeds=8, futile=False)
     """
-    said = [{arm: Decision("no_difference") for arm in differences}]
-    said.extend(replay(differences, at, margin=margin, cap=cap))
+    said = [{arm: Decision("no_difference") for arm in samples}]
+    said.extend(replay(samples, at, margin=margin, cap=cap, rule=rule))
     return said[-1]
 
 
 def replay(
-    differences: Mapping[str, Sequence[float]],
-    at: Mapping[str, Sequence[int]],
+    samples: Mapping[str, Any],
+    at: Mapping[str, Sequence[Any]],
     *,
     margin: float,
     cap: int | None = None,
+    rule: Rule | None = None,
 ) -> Iterator[dict[str, Decision]]:
     """The decisions after each look; see `decide`, which gives the last ones."""
+    rule = rule or _Paired()
     decided: dict[str, Decision] = {}
     claimed: set[str] = set()
     for look in range(max((len(counts) for counts in at.values()), default=0)):
         again = True
         while again:  # a claim makes the others' level larger: ask them again
             again = False
-            for arm, values in differences.items():
+            for arm, sample in samples.items():
                 if arm in decided and not decided[arm].futile:
                     continue
                 counts = at[arm][: look + 1]
-                verdict = _claim(values, counts, margin, len(differences) - len(claimed))
+                verdict = rule.claim(sample, counts, margin, len(samples) - len(claimed))
                 if verdict != "no_difference":
-                    decided[arm] = Decision(verdict, counts[-1])
+                    decided[arm] = Decision(verdict, rule.seeds(counts[-1]))
                 if verdict in ("better", "worse"):
                     claimed.add(arm)
                     again = True
-        for arm, values in differences.items():
-            n, open_arms = at[arm][look], len(differences) - len(claimed)
-            if arm not in decided and _futile(values[:n], cap, margin, open_arms):
-                decided[arm] = Decision("no_difference", n, futile=True)
-        yield {arm: decided.get(arm, Decision("no_difference")) for arm in differences}
+        for arm, sample in samples.items():
+            count, open_arms = at[arm][look], len(samples) - len(claimed)
+            if cap is None or arm in decided:
+                continue
+            if rule.futile(sample, count, cap, margin, open_arms):
+                decided[arm] = Decision("no_difference", rule.seeds(count), futile=True)
+        yield {arm: decided.get(arm, Decision("no_difference")) for arm in samples}
+
+
+class _Paired:
+    """By paired differences."""
+
+    def claim(
+        self, sample: Sequence[float], counts: Sequence[int], margin: float, arms: int
+    ) -> Verdict:
+        return _claim(sample, counts, margin, arms)
+
+    def futile(
+        self, sample: Sequence[float], count: int, cap: int, margin: float, arms: int
+    ) -> bool:
+        values = sample[:count]
+        if 0 < count < FIRST or count >= cap:
+            return False
+        if count == 0:  # all runs failed
+            return True
+        mean, sd = abs(float(np.mean(values))), float(np.std(values, ddof=1))
+        return hopeless(mean, sd, count, cap, margin, arms)
+
+    def seeds(self, count: int) -> int:
+        return count
 
 
 def guard_level(open_arms: int) -> float:
@@ -231,9 +278,9 @@ def _claim(values: Sequence[float], counts: Sequence[int], margin: float, arms: 
     return "better" if low[0] > 0 else "worse"
 
 
-def _half(values: Sequence[float], level: float, n: int | None = None) -> float:
-    """Half of Student's interval of the mean, with n values of this spread."""
-    n = n or len(values)
+def _half(values: Sequence[float], level: float) -> float:
+    """Half of Student's interval of the mean."""
+    n = len(values)
     error = float(np.std(values, ddof=1)) / math.sqrt(n)
     return _critical(level, n) * error
 
@@ -243,23 +290,25 @@ def _critical(level: float, n: int) -> float:
     return float(distributions.t.ppf((1 + level) / 2, n - 1))
 
 
-def _futile(values: Sequence[float], cap: int | None, margin: float, open_arms: int) -> bool:
+def hopeless(mean: float, sd: float, n: int, cap: int, margin: float, arms: int) -> bool:
     """Whether there is hardly a difference that seeds up to the cap could show.
 
     A likelihood ratio of normal differences, as in Wald's (1945) sequential test: none against the
     size that the cap would surely find. Giving up costs no level, only power: .4 points of 99.5 %
     at that size. Nor may equivalence be within reach: then the interval at the cap would be
     narrower than the margin.
+
+    Args:
+        mean: of the differences so far, without its sign; sd: of one difference.
+        n: differences so far.
+
+    >>> hopeless(0.0, 1.0, 20, 30, 0.001, 1), hopeless(1.0, 1.0, 20, 30, 0.001, 1)
+    (True, False)
     """
-    n = len(values)
-    if cap is None or 0 < n < FIRST or n >= cap:
+    level = guard_level(arms)
+    if sd == 0 or mean + _critical(level, cap) * sd / math.sqrt(cap) < margin:
         return False
-    if n == 0:  # all runs failed
-        return True
-    mean, sd = abs(float(np.mean(values))), float(np.std(values, ddof=1))
-    if sd == 0 or mean + _half(values, guard_level(open_arms), cap) < margin:
-        return False
-    size = _surely_found(cap, open_arms)
+    size = _surely_found(cap, arms)
     return size is None or n * size * (size / 2 - mean / sd) > math.log(ODDS)
 
 

@@ -74,8 +74,8 @@ def summarize(
     reference = None if isinstance(baseline, str) else float(baseline)
     against = baseline if isinstance(baseline, str) else float(baseline)
     design: Design = "number" if reference is not None else "paired" if paired else "unpaired"
-    if design != "paired" and (len(looks) > 1 or cap is not None):
-        raise ValueError("seeds can be added after looking only where runs are paired")
+    if reference is not None and (len(looks) > 1 or cap is not None):
+        raise ValueError("seeds can be added after looking only where arms are compared")
     arms: dict[str, dict[int, RunRecord]] = {} if reference is not None else {str(baseline): {}}
     for record in records:
         if arms.setdefault(record.arm, {}).setdefault(record.seed, record) is not record:
@@ -104,7 +104,13 @@ def summarize(
     decisions = None
     if len(looks) > 1 or cap is not None:
         decisions = decide(
-            records, baseline=str(baseline), looks=looks, margin=margin, cap=cap, metric=metric
+            records,
+            baseline=str(baseline),
+            looks=looks,
+            margin=margin,
+            cap=cap,
+            metric=metric,
+            paired=paired,
         )
     others = len(arms) - (reference is None)
     wording = Wording(design, measures, scale, goal and goal[0], margin, detect, others)

@@ -184,9 +184,9 @@ def test_arms_against_a_number():
     assert summary["arms"][1]["time_to_target"]["reached"] == 7
 
 
-def test_seeds_are_added_after_looking_only_where_runs_are_paired():
-    with pytest.raises(ValueError, match="only where runs are paired"):
-        of_loss(measured("adam", LOSSES), measured("b", LOWER), paired=False, looks=[8], cap=10)
+def test_seeds_are_added_after_looking_only_where_arms_are_compared():
+    with pytest.raises(ValueError, match="only where arms are compared"):
+        of_loss(measured("b", LOWER), baseline=3.28, looks=[8], cap=10)
 
 
 def test_a_unit_stands_behind_the_values():
