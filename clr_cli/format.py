@@ -7,7 +7,7 @@ of another kind is shown as it is, with the decimals that its noise allows: see 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -235,3 +235,19 @@ def rounded_lr(value: float) -> float:
 
 def reached_at(raw: Any) -> str:
     return moment(raw) if isinstance(raw, int | float) else "not reached"
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table as lines of text: the first column left, the others right.
+
+    >>> aligned(["arm", "n"], [["clr", "10"]])
+    ['arm   n', '───  ──', 'clr  10']
+    """
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = []
+    for row in [header, ["─" * width for width in widths], *rows]:
+        cells = [
+            f"{row[i]:>{widths[i]}}" if i else f"{row[i]:<{widths[i]}}" for i in range(len(row))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines

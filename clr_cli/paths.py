@@ -8,6 +8,8 @@
     outputs/<experiment>/range-test/sweep-<k>/    one sweep
     outputs/<experiment>/probes/<trial>/<n>-iterations/seed-<k>/  a short training at one rate
     outputs/<experiment>/range-test/<arm>/        the answer for an arm named by --schedule
+    outputs/<experiment>/rates/                   a search for the rates of a program; its runs lie
+                                                  below probes/
     outputs/<experiment>/compare/                 a comparison (compare-tuned/ after tuning)
 """
 
@@ -22,6 +24,11 @@ METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 RESULT = "result.json"
+
+# Files of a run of a program of the user's.
+PROGRAM_LOG = "output.log"
+PROGRAM_OUT = "out.jsonl"
+PROGRAM_SECONDS = "seconds.json"
 
 # Files of a comparison.
 SUMMARY = "summary.json"
@@ -63,6 +70,14 @@ class Experiment:
 
     def probe(self, trial: str, iterations: int, seed: int) -> Path:
         return self.folder / "probes" / trial / f"{iterations}-iterations" / _seed(seed)
+
+    def program_probe(self, trial: str, seed: int) -> Path:
+        return self.folder / "probes" / trial / _seed(seed)
+
+    @property
+    def rates(self) -> Path:
+        """What a search for the rates of a program came to."""
+        return self.folder / "rates"
 
     def answer(self, arm: str | None) -> Path:
         """Where a range test's answer lies; ``arm`` is None where none was named."""

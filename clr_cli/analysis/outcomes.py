@@ -49,8 +49,9 @@ class Measures:
             for clock in times.CLOCKS
             if curves and all(times.moments(rows, clock) is not None for rows in curves)
         ]
-        if "iterations" in clocks and "epochs" in clocks:
-            clocks.remove("epochs")  # they count the same
+        # All count the same, but where batches are of several sizes: rows tell images then.
+        progress = [clock for clock in clocks if clock != "seconds"]
+        clocks = [clock for clock in clocks if clock not in progress[1:]]
         return Measures(metric, watched, tuple(names), tuple(clocks))
 
 
@@ -143,6 +144,7 @@ def describe_arm(
     return {
         "name": arm,
         "schedule": any_run.result.get("schedule", {}) if any_run else {},
+        "iterations_per_epoch": any_run.result.get("iterations_per_epoch") if any_run else None,
         "n": len(outcomes),
         "diverged": sum(run.status == "diverged" for run in runs.values()),
         "failed": sum(run.status == "failed" for run in runs.values()),

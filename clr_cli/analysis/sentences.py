@@ -12,7 +12,12 @@ from clr_cli.analysis.outcomes import Measures, goal
 from clr_cli.format import Scale, about, number, p_equals, ratio_digits
 from clr_cli.records import Design
 
-CLOCKS = {"iterations": "the iterations", "epochs": "the epochs", "seconds": "the time"}
+CLOCKS = {
+    "images": "the images",
+    "iterations": "the iterations",
+    "epochs": "the epochs",
+    "seconds": "the time",
+}
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,13 @@ from clr_cli.analysis.unpaired import mean_intervals
 from clr_cli.records import VAL_ACCURACY, Clock, Metric
 
 HOLD = 3  # measurements (of our own training: epochs) for which a target must be held
-# Clock -> where a row tells it.
-CLOCKS: dict[Clock, str] = {"iterations": "iteration", "epochs": "epoch", "seconds": "seconds"}
+# Clock -> where a row tells it; the first that all runs tell is the main one.
+CLOCKS: dict[Clock, str] = {
+    "images": "images",
+    "iterations": "iteration",
+    "epochs": "epoch",
+    "seconds": "seconds",
+}
 
 
 @dataclass(frozen=True)

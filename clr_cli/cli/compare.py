@@ -10,24 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clr_cli.cli import terminal
-from clr_cli.cli.looks import decided, looks_of, power_note
+from clr_cli.cli import compare_program, compare_results, program_options, terminal
+from clr_cli.cli.looks import looks_of, power_note, until_decided
 from clr_cli.cli.options import (
+    DEFAULT_CONFIG,
     AllowCode,
+    Arms,
     AsJson,
     Bounds,
-    ConfigName,
+    Command,
     Device,
     ExperimentName,
     Jobs,
     MetricMode,
     MetricName,
     MetricUnit,
+    OptionalConfig,
     Options,
     OutputDir,
     Overwrite,
     Paired,
     RayAddress,
+    Reads,
     Results,
     RunEngine,
     Sets,
@@ -38,6 +42,7 @@ from clr_cli.cli.options import (
     load,
     parse_engine,
     parse_jobs,
+    refuse,
     refuse_torchrun,
 )
 
@@ -46,12 +51,21 @@ if TYPE_CHECKING:
     from clr_cli.execution.plan import Plan
     from clr_cli.execution.setup import Setup
     from clr_cli.execution.training_task import Run
+    from clr_cli.records import RunRecord
+
+
+# Options of runs that are not clr's own training, and of clr's own training alone.
+ELSEWHERE = {"source", "cmd", "arm", "read", "metric", "mode", "unit", "paired"}
+OWN = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
 
 
 def command(
     context: typer.Context,
-    config: ConfigName = "svhn.yaml",
+    config: OptionalConfig = None,
     source: Results = None,
+    cmd: Command = None,
+    arm: Arms = None,
+    read: Reads = None,
     metric: MetricName = None,
     mode: MetricMode = None,
     unit: MetricUnit = None,
@@ -105,15 +119,43 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Is one schedule better than another here? By how much, how surely, how much sooner?"""
-    from clr_cli.cli import compare_results
-
-    compare_results.check_options(context, source)
     if source is not None:
+        why = "trains runs; it does not apply with --from"
+        refuse(context, why, lambda name: name not in compare_results.OPTIONS)
         shared = (schedules, baseline, target, margin, detect, name, output_dir, as_json)
         compare_results.compare(
             compare_results.Request(source, metric, mode, unit, paired, *shared)
         )
         return
+    options = Options(
+        output_dir,
+        device,
+        parse_jobs(jobs),
+        ray_address=parse_engine(engine, ray_address),
+        overwrite=overwrite,
+        allow_code=allow_code,
+        json=as_json,
+        tensorboard=tensorboard,
+    )
+    if cmd is not None or program_options.is_program(config, sets or ()):
+        refuse(context, "is for clr's own training, not for a program", OWN.__contains__)
+        given = program_options.Given(
+            *(config, sets or (), name, cmd, arm or (), read or ()),
+            metric={"name": metric, "mode": mode, "unit": unit},
+            compare={
+                "seeds": program_options.parse_seeds(seeds),
+                "baseline": baseline,
+                "target": program_options.parse_target(target),
+                "margin": margin,
+                "detect": detect,
+                "paired": paired or None,
+            },
+        )
+        own = program_options.comparison(given, allow_code=allow_code)
+        compare_program.compare(own, options.check(own), only or (), command_line())
+        return
+    refuse(context, "applies only with --from or --cmd", ELSEWHERE.__contains__)
+    config = config or DEFAULT_CONFIG
     keys = {
         "schedules": listed(schedules),
         "seeds": seeds if seeds is None or re.match(r"\d+$|auto", seeds) else listed(seeds),
@@ -123,20 +165,11 @@ def command(
         "detect": detect,
         "vary": listed(vary),
     }
-    given = (f"compare.{key}={value}" for key, value in keys.items() if value is not None)
-    resolved = load(config, sets, name, *given)
+    overrides = (f"compare.{key}={value}" for key, value in keys.items() if value is not None)
+    resolved = load(config, sets, name, *overrides)
     with errors_in(config):
         arms = resolved.arms(output_dir, bounds)
-        options = Options(
-            output_dir,
-            device,
-            parse_jobs(jobs),
-            ray_address=parse_engine(engine, ray_address),
-            overwrite=overwrite,
-            allow_code=allow_code,
-            json=as_json,
-            tensorboard=tensorboard,
-        ).check(resolved)
+        options.check(resolved)
         refuse_torchrun("compare")
         from clr_cli.execution.plan import plan
 
@@ -158,7 +191,7 @@ def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
     from dataclasses import replace
 
     from clr_cli.cli.tuning import tune_arms
-    from clr_cli.execution.records import check_finished
+    from clr_cli.execution.records import check_finished, read_records
     from clr_cli.execution.setup import measure
 
     config, engine = plan.config, options.engine
@@ -167,30 +200,40 @@ def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
         jobs, threads = engine.workers(len(plan.wanted), config.training.threads, first)
         first = replace(first, threads=threads)
         # What this process builds for itself, whoever executes the runs.
-        setup = measure(first if options.ray_address is None else replace(first, device="cpu"))
-        _print_plan(plan, engine, setup, jobs, threads)
+        here = options.device if options.ray_address is None else "cpu"
+        setup = measure(replace(first, device=here))
+        setups = {  # an arm that cannot be built is refused before anything is trained
+            arm: setup
+            if config.for_arm(arm) == config.for_arm(config.baseline)
+            else measure(replace(plan.run(arm, 0, threads), device=here))
+            for arm in plan.arms
+        }
+        _print_plan(plan, engine, setups, jobs, threads)
         tuned = None
         if plan.tuned_arms:
             tuned = tune_arms(plan, engine, setup)
             plan = plan.at({arm: best["value"] for arm, best in tuned["arms"].items()})
-        looks = looks_of(plan)
-        runs: list[Run] = []
-        for n in looks if plan.adds_seeds else [len(plan.seeds)]:
-            batch = plan.first(n)
-            new = batch.runs(threads)[len(runs) :]
+
+        def execute(batch: Plan, done: int) -> None:
+            new = batch.runs(threads)[done:]
             terminal.follow(new, jobs, config.training.epochs, engine.execute(new))
-            runs += new
-            if plan.adds_seeds and decided(batch, runs, [k for k in looks if k <= n]):
-                break
-        plan, looks = batch, [k for k in looks if k <= n]
+
+        def read(batch: Plan) -> list[RunRecord]:
+            return read_records(batch.runs(threads))
+
+        rule = {"baseline": config.baseline, "margin": config.compare.margin, "cap": plan.cap}
+        plan, looks = until_decided(plan, looks_of(plan), execute, read, rule)
+    runs = plan.runs(threads)
     if plan.only:
         check_finished(runs)
         terminal.note("\nonce all runs are finished, the same command without --only compares them")
         return
-    _conclude(plan, options, setup, runs, _costs(plan, tuned, bounds), tuned, looks)
+    _conclude(plan, options, setups, runs, _costs(plan, tuned, bounds), tuned, looks)
 
 
-def _print_plan(plan: Plan, engine: Engine, setup: Setup, jobs: int, threads: int | None) -> None:
+def _print_plan(
+    plan: Plan, engine: Engine, setups: Mapping[str, Setup], jobs: int, threads: int | None
+) -> None:
     from clr_cli.analysis import stats
     from clr_cli.cli import setup as describe
 
@@ -200,8 +243,12 @@ def _print_plan(plan: Plan, engine: Engine, setup: Setup, jobs: int, threads: in
     terminal.plan(
         f"clr compare: {plan.config.name}, {' vs '.join(arms)}",
         [
-            *describe.rows(plan.config, setup, place=engine.place(threads)),
-            *describe.schedule_rows(arms, plan.config, setup),
+            *describe.rows(
+                plan.config.for_arm(plan.config.baseline),
+                setups[plan.config.baseline],
+                place=engine.place(threads),
+            ),
+            *describe.schedule_rows(arms, plan.config, setups),
             (
                 "runs",
                 f"{len(arms)} schedules x {most}{seeds} seeds = {most}{runs}{few}, "
@@ -244,7 +291,7 @@ def _costs(
 def _conclude(
     plan: Plan,
     options: Options,
-    setup: Setup,
+    setups: Mapping[str, Setup],
     runs: Sequence[Run],
     costs: Mapping[str, Mapping[str, float]],
     tuned: dict[str, Any] | None,
@@ -256,25 +303,25 @@ def _conclude(
     from clr_cli.config.yaml_text import dump
     from clr_cli.errors import EnvironmentFailure
     from clr_cli.execution.controlled import controlled_variables
-    from clr_cli.execution.records import read_record
+    from clr_cli.execution.records import read_records
     from clr_cli.execution.tensorboard import write_tensorboard
     from clr_cli.report import write
 
     config = plan.config
-    records = [read_record(run) for run in runs]
+    records = read_records(runs)
     if not any(r.arm == config.baseline and r.status != "failed" for r in records):
         raise EnvironmentFailure(f"no run of the baseline {config.baseline} could be finished")
     summary = summarize(
         records,
         experiment=config.name,
-        context=controlled_variables(plan, setup, records),
-        num_classes=setup.num_classes,
+        context=controlled_variables(plan, setups, records),
+        num_classes=setups[config.baseline].num_classes,
         baseline=config.baseline,
         target=config.compare.target,
         margin=config.compare.margin,
         detect=None if config.compare.detect is None else config.compare.detect / 100,
         looks=looks,
-        cap=config.compare.cap,
+        cap=plan.cap,
         costs=costs,
         tuning=tuned,
     )

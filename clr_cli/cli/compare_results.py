@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import typer
-
 from clr_cli.cli import terminal
 from clr_cli.cli.options import command_line
 from clr_cli.errors import InputError
@@ -21,8 +19,9 @@ from clr_cli.paths import Experiment
 if TYPE_CHECKING:
     from clr_cli.records import Metric, RunRecord
 
-HERE = {"source", "metric", "mode", "unit", "paired"}  # options of results from elsewhere alone
-SHARED = {"schedules", "baseline", "target", "margin", "detect", "name", "output_dir", "as_json"}
+# Those that apply.
+OPTIONS = {"source", "metric", "mode", "unit", "paired", "schedules", "baseline", "target"}
+OPTIONS |= {"margin", "detect", "name", "output_dir", "as_json"}
 
 
 @dataclass(frozen=True)
@@ -42,19 +41,6 @@ class Request:
     name: str | None = None
     output_dir: Path = Path("outputs")
     as_json: bool = False
-
-
-def check_options(context: typer.Context, source: Path | None) -> None:
-    """Raises InputError for an option that was given and does not apply."""
-    for option in context.command.params:
-        name = str(option.name)
-        found = context.get_parameter_source(name)
-        if found is None or found.name != "COMMANDLINE":
-            continue
-        if source is not None and name not in HERE | SHARED:
-            raise InputError(f"{option.opts[0]} trains runs; it does not apply with --from")
-        if source is None and name in HERE:
-            raise InputError(f"{option.opts[0]} applies only with --from")
 
 
 def compare(request: Request) -> None:
@@ -128,13 +114,13 @@ def compare(request: Request) -> None:
 
 def _metric(name: str, request: Request, records: Iterable[RunRecord]) -> Metric:
     """The metric with its direction and unit, as given or as its name tells. Raises InputError."""
-    from clr_cli.records import KNOWN, Metric
+    from clr_cli.records import KNOWN, Metric, mode_of
 
     values = [row[name] for record in records for row in record.epochs]
     fractions = all(0 <= value <= 1 for value in values if math.isfinite(value))
     mode, unit = request.mode, request.unit
     if mode is None:
-        mode = next((m for end, m in _MODES.items() if name.lower().endswith(end)), None)
+        mode = mode_of(name)
     if mode not in ("max", "min"):
         given = f" {mode!r}" if mode is not None else ""
         raise InputError(f"--mode{given}: say whether a higher {name} is better (max), or min")
@@ -153,9 +139,6 @@ def _metric(name: str, request: Request, records: Iterable[RunRecord]) -> Metric
 
 
 # Endings of names that tell which direction is better.
-_MODES = {"loss": "min", "error": "min", "perplexity": "min", "accuracy": "max", "acc": "max"}
-
-
 def _mode(text: str) -> Literal["max", "min"]:
     return "max" if text == "max" else "min"
 

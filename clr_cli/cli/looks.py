@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clr_cli.cli import terminal
 
 if TYPE_CHECKING:
-    from clr_cli.execution.plan import Plan
-    from clr_cli.execution.training_task import Run
+    from clr_cli.execution.plan import Plan, Runs
+    from clr_cli.execution.program_plan import ProgramPlan
+    from clr_cli.records import RunRecord
+
+P = TypeVar("P", bound="Runs")
 
 
-def looks_of(plan: Plan) -> list[int]:
+def looks_of(plan: Plan | ProgramPlan) -> list[int]:
     """The numbers of seeds at which this comparison has been, and will be, looked at.
 
     An earlier result of the same arms counts: more seeds after it are seeds added after a look.
@@ -21,9 +24,9 @@ def looks_of(plan: Plan) -> list[int]:
     from clr_cli.paths import SUMMARY
     from clr_cli.records import Summary, read
 
-    cap, n = plan.config.compare.cap, len(plan.seeds)
-    now = [n] if cap is None else sequential.looks(cap)
-    file = plan.options.experiment.comparison(tuned=bool(plan.chosen)) / SUMMARY
+    n = len(plan.seeds)
+    now = [n] if plan.cap is None else sequential.looks(plan.cap)
+    file = plan.folder / SUMMARY
     if not file.exists() or plan.options.overwrite:
         return now
     before = read(Summary, file, remedy="give --overwrite to compare anew")
@@ -62,7 +65,7 @@ def _earlier_noise(plan: Plan) -> float | None:
     from clr_cli.paths import SUMMARY
     from clr_cli.records import Summary, read
 
-    file = plan.options.experiment.comparison(tuned=bool(plan.tuned_arms)) / SUMMARY
+    file = plan.folder / SUMMARY
     if not file.exists() or plan.options.overwrite:
         return None
     before = read(Summary, file, remedy="give --overwrite to compare anew")
@@ -71,24 +74,43 @@ def _earlier_noise(plan: Plan) -> float | None:
     return max((statistics.stdev(values) for values in known if len(values) > 1), default=None)
 
 
-def decided(plan: Plan, runs: Sequence[Run], looks: Sequence[int]) -> bool:
+def until_decided(
+    plan: P,
+    looks: Sequence[int],
+    execute: Callable[[P, int], None],
+    read: Callable[[P], Sequence[RunRecord]],
+    rule: Mapping[str, Any],
+) -> tuple[P, list[int]]:
+    """Execute the runs of a plan; where it adds seeds, look by look until every arm is decided.
+
+    Args:
+        execute: executes the plan's runs, of which so many have been executed already.
+        read: the records of a plan's runs.
+        rule: what `analysis.comparisons.decide` is given besides the looks.
+
+    Returns:
+        the plan with the seeds that were used, and the looks that there have been.
+    """
+    done = 0
+    for n in looks if plan.adds_seeds else [len(plan.seeds)]:
+        batch, seen = plan.first(n), [k for k in looks if k <= n]
+        execute(batch, done)
+        done = len(batch.wanted)
+        if plan.adds_seeds and _decided(read(batch), seen, rule):
+            break
+    return batch, seen
+
+
+def _decided(records: Sequence[RunRecord], looks: Sequence[int], rule: Mapping[str, Any]) -> bool:
     """Whether every arm is decided at this look; says which are not."""
     from clr_cli.analysis.comparisons import decide
-    from clr_cli.execution.records import read_record
 
-    config = plan.config
-    decisions = decide(
-        [read_record(run) for run in runs],
-        baseline=config.baseline,
-        looks=looks,
-        margin=config.compare.margin,
-        cap=config.compare.cap,
-    )
+    decisions = decide(records, looks=looks, **rule)
     still = [arm for arm, decision in decisions.items() if decision.seeds is None]
     where = f"look {len(looks)}, {looks[-1]} seeds"
     if not still:
         terminal.note(f"{where}: decided")
-    elif looks[-1] == config.compare.cap:
+    elif looks[-1] == rule["cap"]:
         terminal.note(f"{where}: these are all that are allowed")
     else:
         terminal.note(f"{where}: {', '.join(still)} not decided, more seeds are added")

@@ -7,7 +7,7 @@ import importlib.util
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,12 +20,35 @@ from clr_cli.paths import Experiment
 
 if TYPE_CHECKING:
     from clr_cli.config.model import Config
+    from clr_cli.config.program import ProgramSection
     from clr_cli.execution.engines import Engine
     from clr_cli.execution.plan import RunOptions
 
-ConfigName = Annotated[
-    str,
-    typer.Option("--config", "-c", help="A path, or the name of a config in ./configs or shipped."),
+DEFAULT_CONFIG = "svhn.yaml"
+_CONFIG_HELP = "A path, or the name of a config in ./configs or shipped."
+
+ConfigName = Annotated[str, typer.Option("--config", "-c", help=_CONFIG_HELP)]
+OptionalConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--config", "-c", help=f"{_CONFIG_HELP} Default: {DEFAULT_CONFIG}.", show_default=False
+    ),
+]
+Command = Annotated[
+    str | None,
+    typer.Option(
+        "--cmd", help="A program of your own, with {seed}, {out} and other keys in braces."
+    ),
+]
+Arms = Annotated[
+    list[str] | None,
+    typer.Option("--arm", help="A setting of --cmd: name:key=value,key=value. Repeatable."),
+]
+Reads = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--read", help="Where --cmd writes no {out}: a pattern with named groups for its output."
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
@@ -56,16 +79,14 @@ Results = Annotated[
     typer.Option("--from", help="Compare the runs of this table (CSV, TSV, JSONL); train nothing."),
 ]
 MetricName = Annotated[
-    str | None, typer.Option("--metric", help="With --from: the metric, a column of the table.")
+    str | None, typer.Option("--metric", help="With --from or --cmd: the metric.")
 ]
 MetricMode = Annotated[
-    str | None, typer.Option("--mode", help="With --from: max or min, which is better.")
+    str | None, typer.Option("--mode", help="Of the metric: max or min, which is better.")
 ]
-MetricUnit = Annotated[
-    str | None, typer.Option("--unit", help="With --from: unit of the metric; % for fractions.")
-]
+MetricUnit = Annotated[str | None, typer.Option("--unit", help="Of the metric; % for fractions.")]
 Paired = Annotated[
-    bool, typer.Option("--paired", help="With --from: equal seeds share their randomness.")
+    bool, typer.Option("--paired", help="With --from or --cmd: equal seeds share their randomness.")
 ]
 Bounds = Annotated[
     Path | None,
@@ -86,7 +107,7 @@ class Options:
     json: bool = False
     tensorboard: bool = False
 
-    def check(self, config: Config) -> Options:
+    def check(self, config: Config | ProgramSection) -> Options:
         """Refuse now what would stop the command later.
 
         Raises InputError for an unknown device, a missing extra or a folder without write access.
@@ -112,7 +133,7 @@ class Options:
 
         return RayCluster(self.ray_address, self.device, self.jobs)
 
-    def for_runs(self, config: Config) -> RunOptions:
+    def for_runs(self, config: Config | ProgramSection) -> RunOptions:
         """What every task of the config's experiment gets."""
         from clr_cli.execution.plan import RunOptions
 
@@ -143,6 +164,18 @@ def errors_in(config: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise error.within(find_config(config)) from error.__cause__
+
+
+def refuse(context: typer.Context, why: str, foreign: Callable[[str], bool]) -> None:
+    """Raises InputError for the first option on the command line that is ``foreign`` by its name.
+
+    ``why`` stands behind the option: "--tune is for ...".
+    """
+    for option in context.command.params:
+        name = str(option.name)
+        found = context.get_parameter_source(name)
+        if found is not None and found.name == "COMMANDLINE" and foreign(name):
+            raise InputError(f"{option.opts[0]} {why}")
 
 
 def listed(text: str | None) -> str | None:

@@ -52,7 +52,7 @@ def probe(
     """
     from clr_cli.analysis.lattice import DELTA, Scale
     from clr_cli.analysis.probing import SEEDS
-    from clr_cli.cli.searching import Quest, search_all
+    from clr_cli.cli.searching import Quest, followed, search_all
     from clr_cli.execution.plan import Probes
 
     scale = Scale(DELTA, chance=sizes.chance, images=sizes.val_size)
@@ -69,7 +69,7 @@ def probe(
             show="{:.1%}".format,
         )
         rows = math.ceil(length / sizes.steps_per_epoch)
-        answers, tasks = search_all({asked.name: quest}, engine, jobs, rows)
+        answers, tasks = search_all({asked.name: quest}, followed(engine, jobs, rows))
         found, results = answers[asked.name], map(_result, tasks[asked.name])
         seconds += sum(result["total_seconds"] for result in results)
         if found.learned or longer == length:
@@ -117,7 +117,7 @@ def certify(
     summary = summarize(
         records,
         experiment=config.name,
-        context=controlled_variables(planned, sizes, records),
+        context=controlled_variables(planned, dict.fromkeys(arms, sizes), records),
         num_classes=sizes.num_classes,
         baseline=config.baseline,
         looks=[seeds],

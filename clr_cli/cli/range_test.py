@@ -9,24 +9,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clr_cli.cli import terminal
+from clr_cli.cli import program_options, search_program, terminal
 from clr_cli.cli.options import (
+    DEFAULT_CONFIG,
     AllowCode,
+    Arms,
     AsJson,
-    ConfigName,
+    Command,
     Device,
     ExperimentName,
     Jobs,
+    MetricMode,
+    MetricName,
+    MetricUnit,
+    OptionalConfig,
     Options,
     OutputDir,
     Overwrite,
     RayAddress,
+    Reads,
     RunEngine,
     Sets,
+    command_line,
     errors_in,
     load,
     parse_engine,
     parse_jobs,
+    refuse,
     refuse_torchrun,
 )
 from clr_cli.cli.probes import Asked, probe, probe_length
@@ -44,9 +53,30 @@ DEFAULT_ARM = "clr"
 MOST_AT_ONCE = 8  # tasks that a search has for several workers
 USUAL_PROBES = (12, 24)
 
+# Options of a program of the user's, and of clr's own training alone.
+PROGRAM = {"cmd", "arm", "read", "metric", "mode", "unit", "start", "delta"}
+OWN = {"schedule", "probes", "probe_epochs", "certify", "sweeps", "min_lr", "max_lr", "shape"}
+OWN |= {"epochs", "iterations"}
+
 
 def command(
-    config: ConfigName = "svhn.yaml",
+    context: typer.Context,
+    config: OptionalConfig = None,
+    cmd: Command = None,
+    arm: Arms = None,
+    read: Reads = None,
+    metric: MetricName = None,
+    mode: MetricMode = None,
+    unit: MetricUnit = None,
+    start: Annotated[
+        float | None, typer.Option(help="Of --cmd: the rate to begin at (default: 0.001).")
+    ] = None,
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            help="Of --cmd: how far from the best is still good (default: 3 %, or 3 points)."
+        ),
+    ] = None,
     schedule: Annotated[
         str | None,
         typer.Option(help="The arm, or a kind, whose rates are probed (default: clr)."),
@@ -83,30 +113,42 @@ def command(
     one rate, find the interval of good rates, whatever the sweep's range was. Exit code 3 if
     there is no answer; the reason and what to do are printed.
     """
-    keys = {"sweeps": sweeps, "min_lr": min_lr, "max_lr": max_lr, "shape": shape}
-    keys |= {"probes": probes, "probe_epochs": probe_epochs}
+    ramp = {"sweeps": sweeps, "min_lr": min_lr, "max_lr": max_lr, "shape": shape}
+    own = {"probes": probes, "probe_epochs": probe_epochs}
+    options = Options(
+        output_dir,
+        device,
+        parse_jobs(jobs),
+        ray_address=parse_engine(engine, ray_address),
+        overwrite=overwrite,
+        allow_code=allow_code,
+        json=as_json,
+    )
+    if cmd is not None or program_options.is_program(config, sets or ()):
+        refuse(context, "is for clr's own training, not for a program", OWN.__contains__)
+        given = program_options.Given(
+            *(config, sets or (), name, cmd, arm or (), read or ()),
+            metric={"name": metric, "mode": mode, "unit": unit},
+        )
+        asked = program_options.search(given, start=start, delta=delta, allow_code=allow_code)
+        raise typer.Exit(search_program.search(asked, options.check(asked), command_line()))
+    refuse(context, "applies only with --cmd", PROGRAM.__contains__)
+    config = config or DEFAULT_CONFIG
+    keys: dict[str, Any] = ramp | own
     if epochs is not None or iterations is not None:
         # One length takes the place of the config's, whichever that is.
         lengths = {"epochs": epochs, "iterations": iterations}
         keys |= {key: "null" if value is None else value for key, value in lengths.items()}
-    given = (f"range_test.{key}={value}" for key, value in keys.items() if value is not None)
-    resolved = load(config, sets, name, *given)
+    overrides = (f"range_test.{key}={value}" for key, value in keys.items() if value is not None)
+    resolved = load(config, sets, name, *overrides)
     with errors_in(config):
-        arm = resolved.schedule(schedule or DEFAULT_ARM)
-        options = Options(
-            output_dir,
-            device,
-            parse_jobs(jobs),
-            ray_address=parse_engine(engine, ray_address),
-            overwrite=overwrite,
-            allow_code=allow_code,
-            json=as_json,
-        ).check(resolved)
+        probed = resolved.schedule(schedule or DEFAULT_ARM)
+        options.check(resolved)
         refuse_torchrun("range-test")
         if not resolved.range_test.probes and (schedule or certify):
             raise InputError("--probes off: a sweep is of no schedule, and nothing is certified")
-        asked = Asked(resolved, options, schedule or DEFAULT_ARM, arm)
-        raise typer.Exit(_range_test(asked, schedule, certify))
+        wanted = Asked(resolved, options, schedule or DEFAULT_ARM, probed)
+        raise typer.Exit(_range_test(wanted, schedule, certify))
 
 
 def _range_test(asked: Asked, named: str | None, certify: int) -> int:

@@ -30,25 +30,34 @@ class Quest:
     show: Callable[[float], str]
 
 
+def followed(engine: Engine, jobs: int, epochs: int) -> Callable[[Sequence[Task]], None]:
+    """What executes tasks of so many rows each, ``jobs`` at a time, with their progress.
+
+    It raises EnvironmentFailure where one could not be finished.
+    """
+    from clr_cli.execution.records import check_finished
+
+    def execute(tasks: Sequence[Task]) -> None:
+        terminal.follow(tasks, jobs, epochs, engine.execute(tasks))
+        check_finished(tasks)
+
+    return execute
+
+
 def search_all(
-    quests: Mapping[str, Quest], engine: Engine, jobs: int, epochs: int
+    quests: Mapping[str, Quest], execute: Callable[[Sequence[Task]], None]
 ) -> tuple[dict[str, Found], dict[str, list[Task]]]:
     """Search for every quest's rates at once, so that all places are used.
 
     Args:
         quests: by name, which is printed where there are several.
-        jobs: tasks at a time.
-        epochs: rows of one task, for the progress.
+        execute: executes tasks, to their end.
 
     Returns:
         By name, what each search came to, and its tasks.
-
-    Raises:
-        EnvironmentFailure: a probe could not be finished.
     """
     from clr_cli.analysis.lattice import Ask
     from clr_cli.analysis.probing import search
-    from clr_cli.execution.records import check_finished
 
     scores: dict[str, dict[Probe, float | None]] = {name: {} for name in quests}
     executed: dict[str, list[Task]] = {name: [] for name in quests}
@@ -63,8 +72,7 @@ def search_all(
             return found, executed
         wanted = [(name, probe) for name, ask in asked.items() for probe in ask.probes]
         tasks = [quests[name].task(probe) for name, probe in wanted]
-        terminal.follow(tasks, jobs, epochs, engine.execute(tasks))
-        check_finished(tasks)
+        execute(tasks)
         for (name, probe), task in zip(wanted, tasks, strict=True):
             scores[name][probe] = quests[name].score(task)
             executed[name].append(task)

@@ -35,17 +35,20 @@ def rows(
     )
     yield (
         "training",
-        f"{length} of {training.batch_size} images; {optimizer.name}, "
-        f"momentum {optimizer.momentum:g}, "
-        f"weight decay {optimizer.weight_decay:g}",
+        f"{length} of {training.batch_size} images; {optimizer.described}",
     )
 
 
 def schedule_rows(
-    arms: Mapping[str, ScheduleConfig], config: Config, setup: Setup
+    arms: Mapping[str, ScheduleConfig], config: Config, setups: Mapping[str, Setup]
 ) -> Iterator[tuple[str, str]]:
-    """A line for every arm's schedule. Raises InputError for one that does not fit the run."""
-    steps, epochs = setup.steps_per_epoch, config.training.epochs
+    """A line for every arm: its schedule, and what it sets for itself.
+
+    Raises InputError for a schedule that does not fit the run.
+    """
+    epochs = config.training.epochs
     for arm, schedule in arms.items():
+        steps = setups[arm].steps_per_epoch
         made = resolve_schedule(schedule, steps, epochs)
-        yield arm, describe_schedule(schedule.kind, made, steps, epochs)
+        own = "".join(f"; {key} {value}" for key, value in (schedule.set or {}).items())
+        yield arm, describe_schedule(schedule.kind, made, steps, epochs) + own

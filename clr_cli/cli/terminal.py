@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from clr_cli.format import rough_duration
+from clr_cli.format import aligned, rough_duration
 
 if TYPE_CHECKING:
     from clr_cli.execution.task import Event, Task
@@ -52,9 +52,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         blocks[-1].append(column)
     print()
     for block in blocks:
-        for row in [headers, ["─" * width for width in widths], *rows]:
-            cells = [f"{row[i]:>{widths[i]}}" if i else f"{row[i]:<{widths[i]}}" for i in block]
-            print("  ".join(cells).rstrip())
+        for line in aligned([headers[i] for i in block], [[row[i] for i in block] for row in rows]):
+            print(line)
         print()
 
 

@@ -96,9 +96,9 @@ def _train(plan: Plan, options: Options) -> None:
         terminal.plan(
             f"clr train: {config.name}, {run.name}",
             [
-                *setup.rows(config, sizes),
+                *setup.rows(run.config, sizes),
                 *([("ranks", f"{group.world}, each on a part of every batch")] * (group.world > 1)),
-                *setup.schedule_rows(plan.arms, config, sizes),
+                *setup.schedule_rows(plan.arms, config, dict.fromkeys(plan.arms, sizes)),
             ],
         )
         terminal.follow([run], 1, epochs, engines.local([run], 1, group))

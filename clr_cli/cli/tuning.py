@@ -8,7 +8,7 @@ from typing import Any
 from clr_cli.analysis import tuning
 from clr_cli.analysis.lattice import DELTA, Scale
 from clr_cli.cli import terminal
-from clr_cli.cli.searching import Quest, search_all
+from clr_cli.cli.searching import Quest, followed, search_all
 from clr_cli.errors import EnvironmentFailure
 from clr_cli.execution.engines import Engine
 from clr_cli.execution.plan import Plan
@@ -28,7 +28,7 @@ def tune_arms(plan: Plan, engine: Engine, setup: Setup) -> dict[str, Any]:
         f"{plan.tune_seeds} of each rate; usually 12 to 24 for an arm"
     )
     quests = {arm: _quest(plan, arm, setup, threads) for arm in arms}
-    found, runs = search_all(quests, engine, jobs, config.training.epochs)
+    found, runs = search_all(quests, followed(engine, jobs, config.training.epochs))
     seconds = {
         arm: sum(run.directory.read_result()["train_seconds"] for run in runs[arm]) for arm in arms
     }

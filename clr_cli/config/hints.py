@@ -24,7 +24,7 @@ def explain(
 
     ``root`` is the model of the whole file, ``kinds`` the models of its arms by schedule kind.
     """
-    loc = [str(part) for part in error["loc"]]
+    loc = [str(part) for part in error["loc"] if part != "[key]"]
     if loc[:1] == ["schedules"] and len(loc) > 2 and loc[2] in kinds:
         del loc[2]  # the union's tag
         del loc[3:]  # the kinds of value that a key could have had

@@ -10,9 +10,9 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from clr_cli.config.arms import SCHEDULE_MODELS
 from clr_cli.config.hints import did_you_mean, explain, printable
@@ -20,7 +20,8 @@ from clr_cli.config.model import Config
 from clr_cli.config.yaml_text import parse_yaml
 from clr_cli.errors import InputError
 
-DEFAULT_CONFIG = "svhn.yaml"
+C = TypeVar("C", bound=BaseModel)
+
 MAX_CONFIG_BYTES = 1_000_000
 
 
@@ -48,6 +49,11 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
 
     Raises InputError naming file, key and value for anything that is wrong.
     """
+    return validate(read_tree(name, overrides), str(find_config(name)))
+
+
+def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The keys of a config with the overrides, not yet checked. Raises InputError."""
     path = find_config(name)
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
@@ -66,7 +72,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
         tree["name"] = re.sub(r"[^A-Za-z0-9._+-]", "-", path.stem)
     for override in overrides:
         _override(tree, override)
-    return validate(tree, str(path))
+    return tree
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
@@ -86,12 +92,17 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 def validate(tree: Any, source: str) -> Config:
     """Build the Config. Raises InputError naming ``source``, the key and the value."""
+    return validate_as(Config, tree, source)
+
+
+def validate_as(model: type[C], tree: Any, source: str) -> C:
+    """Build any model of a config. Raises InputError as ``validate`` does."""
     try:
-        return Config.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
         errors = error.errors()
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        said = printable(explain(errors[0], Config, SCHEDULE_MODELS))
+        said = printable(explain(errors[0], model, SCHEDULE_MODELS))
         raise InputError(f"{source}: {said}{more}") from None
     except RecursionError:
         raise InputError(f"{source}: nested too deeply") from None

@@ -29,9 +29,9 @@ from clr_cli.config.yaml_text import read_bounds
 from clr_cli.errors import InputError
 from clr_cli.paths import BOUNDS, Experiment
 
-# Epochs and batch size stay equal: times to the target are compared in iterations.
+# Epochs stay equal: every arm sees as many images.
 SETTABLE = re.compile(
-    r"^(model|optimizer|dataset\.augment)(\.|$)|^training\.(label_smoothing|precision)$"
+    r"^(model|optimizer|dataset\.augment)(\.|$)|^training\.(batch_size|label_smoothing|precision)$"
 )
 ADAPTIVE = ("adamw", "adam", "nadam", "radam", "rmsprop")
 
@@ -78,7 +78,7 @@ class Config(Section):
             if not SETTABLE.match(key):
                 raise ValueError(
                     f"schedules.{name}.set.{key}: an arm may set keys of model, optimizer and "
-                    "dataset.augment, training.label_smoothing and training.precision; "
+                    "dataset.augment, training.batch_size, label_smoothing and precision; "
                     "the rest is the same for all arms"
                 )
         try:

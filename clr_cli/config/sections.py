@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from clr_cli.config.hints import did_you_mean
+
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -59,17 +61,49 @@ class ModelConfig(Section):
     depth: Annotated[int, Field(ge=1, le=4096)] | None = None
 
 
+# The keys besides ``settings`` that each of torch's optimizers is given.
+OPTIMIZERS = {
+    "sgd": ("momentum", "nesterov", "weight_decay"),
+    **dict.fromkeys(("adamw", "adam", "nadam", "radam", "rmsprop"), ("momentum", "weight_decay")),
+    "adagrad": ("weight_decay",),
+}
+
+
 class OptimizerConfig(Section):
-    name: Literal["sgd", "adamw"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum, AdamW's beta1")
+    name: str = Field("sgd", description=f"{', '.join(OPTIMIZERS)}, module:function")
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="momentum of sgd and rmsprop, beta1 of adam and its kin"
+    )
     nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0, allow_inf_nan=False)
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="further arguments; for module:function all of them"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> OptimizerConfig:
+        if ":" not in self.name and self.name not in OPTIMIZERS:
+            known = [*OPTIMIZERS, "module:function"]
+            raise ValueError(f"name: {self.name!r} is unknown{did_you_mean(self.name, known)}")
         if self.nesterov and (self.name != "sgd" or self.momentum == 0):
             raise ValueError("nesterov: true needs sgd with a momentum above 0")
         return self
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The keys that count for this optimizer, apart from its settings."""
+        return {key: getattr(self, key) for key in OPTIMIZERS.get(self.name, ())}
+
+    @property
+    def described(self) -> str:
+        """In words, as plan and report say it.
+
+        >>> OptimizerConfig(name="adagrad", settings={"eps": 1e-8}).described
+        'adagrad, weight decay 0.0005, eps 1e-08'
+        """
+        given = {key: value for key, value in self.used.items() if value is not False}
+        words = [f"{key.replace('_', ' ')} {value}" for key, value in given.items()]
+        return ", ".join([self.name, *words, *(f"{k} {v}" for k, v in self.settings.items())])
 
 
 class TrainingConfig(Section):
@@ -111,29 +145,17 @@ class RangeTestConfig(Section):
         return self
 
 
-class CompareConfig(Section):
-    schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
-    baseline: str | None = Field(None, description="default: the first of schedules")
+class SeedsConfig(Section):
     seeds: (
         Annotated[int, Field(ge=1, le=10_000)]
         | Annotated[list[Seed], Field(min_length=1)]
         | Annotated[str, Field(pattern=r"^auto(:[0-9]{1,3})?$")]
     ) = Field(6, description="a number, a list, or auto: add seeds until it is decided")
-    margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
-    target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
-    detect: Annotated[float, Field(gt=0, le=100)] | None = Field(
-        None, description="a difference in points: the seeds it takes are said; default: the margin"
-    )
-    vary: Annotated[list[Literal["seed", "split"]], Field(min_length=1)] = Field(
-        ["seed"], description="what differs from seed to seed; split: the validation images too"
-    )
 
     @model_validator(mode="after")
-    def _check(self) -> CompareConfig:
+    def _check_cap(self) -> SeedsConfig:
         if self.cap is not None and self.cap < LEAST_CAP:
             raise ValueError(f"seeds: {self.seeds}: the cap must be at least {LEAST_CAP}")
-        if "seed" not in self.vary:
-            raise ValueError("vary: initial weights and data order always vary: [seed, split]")
         return self
 
     @property
@@ -152,3 +174,22 @@ class CompareConfig(Section):
         if isinstance(self.seeds, int):
             return list(range(self.seeds))
         return list(dict.fromkeys(self.seeds))
+
+
+class CompareConfig(SeedsConfig):
+    schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
+    baseline: str | None = Field(None, description="default: the first of schedules")
+    margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
+    target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
+    detect: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        None, description="a difference in points: the seeds it takes are said; default: the margin"
+    )
+    vary: Annotated[list[Literal["seed", "split"]], Field(min_length=1)] = Field(
+        ["seed"], description="what differs from seed to seed; split: the validation images too"
+    )
+
+    @model_validator(mode="after")
+    def _check_vary(self) -> CompareConfig:
+        if "seed" not in self.vary:
+            raise ValueError("vary: initial weights and data order always vary: [seed, split]")
+        return self

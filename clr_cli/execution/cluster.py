@@ -25,9 +25,10 @@ from typing import Any
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.engines import shared
-from clr_cli.execution.run_directory import Locked, RunDirectory
+from clr_cli.execution.run_directory import FILES, Locked, RunDirectory
 from clr_cli.execution.task import RETRIES, Event, SharedInput, Task, already_finished, execute
 from clr_cli.execution.workers import Numbered
+from clr_cli.paths import PREVIOUS_CHECKPOINT
 
 try:
     import ray
@@ -36,7 +37,7 @@ except ImportError:
     raise InputError("--engine ray needs the extra: pip install 'clr-cli[ray]'") from None
 
 SEND_SECONDS = 5.0  # a lost node costs at most an epoch or this
-_SENT_BACK = ("metrics.jsonl", "checkpoint.pt", "result.json")
+_SENT_BACK = tuple(name for name in FILES if name != PREVIOUS_CHECKPOINT)
 _PATIENCE = 5.0  # seconds for a connection, and for cancelled runs to tidy up
 _SCRATCH = "clr-run-"  # how the folders of tasks on a node begin
 _ABANDONED = 60.0  # seconds without a change after which an unlocked one belongs to nobody
@@ -205,7 +206,7 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
                         yield Event(index, "locked", str(run.path))
                         continue
                     run.directory.prepare(run.tree(), overwrite=run.overwrite)
-                    if run.directory.finished:
+                    if run.settled():
                         yield from already_finished(run, index)
                         continue
                     submit(_Flight(index, run, lock.pop_all()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clr_cli.config.model import differences
@@ -13,10 +13,17 @@ from clr_cli.execution.training_task import resolve_schedule
 from clr_cli.records import RunRecord
 
 
-def controlled_variables(plan: Plan, setup: Setup, records: Sequence[RunRecord]) -> dict[str, Any]:
-    """What the report says was compared: sizes, hyperparameters and run metadata."""
-    config, steps = plan.config.for_arm(plan.config.baseline), setup.steps_per_epoch
+def controlled_variables(
+    plan: Plan, setups: Mapping[str, Setup], records: Sequence[RunRecord]
+) -> dict[str, Any]:
+    """What the report says was compared: sizes, hyperparameters and run metadata.
+
+    setups: by arm.
+    """
+    config, setup = plan.config.for_arm(plan.config.baseline), setups[plan.config.baseline]
     epochs = config.training.epochs
+    steps = {arm: each.steps_per_epoch for arm, each in setups.items()}
+    equal = len(set(steps.values())) == 1
     ran = next(r.result for r in records if r.result)
     own = differences({arm: plan.config.for_arm(arm) for arm in plan.arms})
     also = [
@@ -27,7 +34,7 @@ def controlled_variables(plan: Plan, setup: Setup, records: Sequence[RunRecord])
         seen = {json.dumps(r.result[key]) for r in records if r.result}
         if len(seen) > 1:
             also.append(f"{key}: {', '.join(sorted(seen))}")
-    made = {arm: resolve_schedule(each, steps, epochs) for arm, each in plan.arms.items()}
+    made = {arm: resolve_schedule(each, steps[arm], epochs) for arm, each in plan.arms.items()}
     cycled = [arm for arm, schedule in made.items() if schedule.momentum(0) is not None]
     if cycled:
         also.append(f"momentum is cycled in {', '.join(cycled)}")
@@ -42,12 +49,12 @@ def controlled_variables(plan: Plan, setup: Setup, records: Sequence[RunRecord])
         "model": config.model.name,
         "parameters": setup.parameters,
         "optimizer": config.optimizer.name,
-        "momentum": config.optimizer.momentum,
-        "weight_decay": config.optimizer.weight_decay,
+        "momentum": config.optimizer.used.get("momentum"),
+        "weight_decay": config.optimizer.used.get("weight_decay"),
         "epochs": epochs,
-        "batch_size": config.training.batch_size,
-        "iterations_per_epoch": steps,
-        "iterations": steps * epochs,
+        "batch_size": config.training.batch_size if equal else None,
+        "iterations_per_epoch": setup.steps_per_epoch if equal else None,
+        "iterations": setup.steps_per_epoch * epochs if equal else None,
         **{key: ran[key] for key in ("precision", "device", "threads", "versions")},
         "determinism": "arms of one seed share initial weights, data order, crops and split",
         "vary": config.compare.vary,

@@ -104,11 +104,12 @@ def local(
     """Execute the tasks here, ``jobs`` at a time, or one by one with other ``ranks``.
 
     On a CPU each has a process. On one GPU they share this process, on several each has a process.
+    Those that only wait for other programs share this process anywhere.
     Raises InputError, EnvironmentFailure.
     """
-    here, places = jobs == 1, [Place()] * jobs
+    here, places = jobs == 1 or all(run.only_waits for run in runs), [Place()] * jobs
     gpus = gpus_of(runs[0].device)
-    if gpus and all(run.takes_turns for run in runs):
+    if gpus and not here and all(run.takes_turns for run in runs):
         here = here or len(gpus) == 1
         each = math.ceil(jobs / len(gpus))
         places = [Place(str(gpu), each) for gpu in gpus[:jobs]]

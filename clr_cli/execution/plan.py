@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from clr_cli.analysis import tuning
 from clr_cli.analysis.lattice import Probe
@@ -28,23 +29,23 @@ class RunOptions:
     overwrite: bool = False
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The runs of a comparison, and the trials that tune its arms before it.
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Which runs a comparison has.
 
-    arms: the schedules by name, the baseline first. tuned_arms: those whose rate is searched for
-    first, with at most tune_seeds runs at a rate. chosen: the rate of every arm that has been
-    tuned. only: (arm, seed) of the runs to execute, where these are not all.
+    arms: by name, the baseline first. only: (arm, seed) of the runs to execute, where these are
+    not all. cap: the most seeds, where they are added until every arm is decided.
     """
 
-    config: Config
-    options: RunOptions
-    arms: Mapping[str, ScheduleConfig]
+    arms: Mapping[str, Any]
     seeds: tuple[int, ...]
-    tuned_arms: tuple[str, ...] = ()
-    tune_seeds: int = 1
     only: tuple[tuple[str, int], ...] = ()
-    chosen: Mapping[str, float] = field(default_factory=dict)
+    cap: int | None = None
+
+    @property
+    def adds_seeds(self) -> bool:
+        """Whether seeds are added, up to those here, until every arm is decided."""
+        return self.cap is not None and not self.only
 
     @property
     def all_runs(self) -> tuple[tuple[str, int], ...]:
@@ -54,6 +55,38 @@ class Plan:
     @property
     def wanted(self) -> tuple[tuple[str, int], ...]:
         return self.only or self.all_runs
+
+    def first(self, count: int) -> Self:
+        """The plan with the first seeds alone."""
+        return replace(self, seeds=self.seeds[:count])
+
+    def with_only(self, names: Sequence[str]) -> Self:
+        """The plan that executes these runs alone, each ``arm:seed``; all where none is named.
+
+        Raises InputError for one that it does not have.
+        """
+        known = {f"{arm}:{seed}": (arm, seed) for arm, seed in self.all_runs}
+        for name in names:
+            if name not in known:
+                hint = did_you_mean(name, [*known])
+                raise InputError(f"--only {name}: not a run of this plan{hint}")
+        return replace(self, only=tuple(known[name] for name in names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Runs):
+    """The runs of a comparison, and the trials that tune its arms before it.
+
+    tuned_arms: those whose rate is searched for first, with at most tune_seeds runs at a rate.
+    chosen: the rate of every arm that has been tuned.
+    """
+
+    config: Config
+    options: RunOptions
+    arms: Mapping[str, ScheduleConfig]
+    tuned_arms: tuple[str, ...] = ()
+    tune_seeds: int = 1
+    chosen: Mapping[str, float] = field(default_factory=dict)
 
     def runs(self, threads: int | None) -> list[Run]:
         """The runs to execute, each with so many CPU threads."""
@@ -82,13 +115,9 @@ class Plan:
         )
 
     @property
-    def adds_seeds(self) -> bool:
-        """Whether seeds are added, up to those here, until every arm is decided."""
-        return self.config.compare.cap is not None and not self.only
-
-    def first(self, count: int) -> Plan:
-        """The plan with the first seeds alone."""
-        return replace(self, seeds=self.seeds[:count])
+    def folder(self) -> Path:
+        """Where the comparison is written."""
+        return self.options.experiment.comparison(tuned=bool(self.tuned_arms))
 
     def trial(self, arm: str, probe: Probe, threads: int | None) -> Run:
         """A run of the arm at one rate of the lattice, on a seed that the comparison lacks."""
@@ -144,12 +173,16 @@ def plan(
     for name in tuned:
         if name not in arms:
             raise InputError(f"--tune-arms: there is no arm {name!r}{did_you_mean(name, [*arms])}")
-    whole = Plan(config, options, arms, tuple(seeds), tuned, tune_seeds)
-    known = {f"{arm}:{seed}": (arm, seed) for arm, seed in whole.all_runs}
-    for name in only:
-        if name not in known:
-            raise InputError(f"--only {name}: not a run of this plan{did_you_mean(name, [*known])}")
-    return replace(whole, only=tuple(known[name] for name in only))
+    whole = Plan(
+        config=config,
+        options=options,
+        arms=arms,
+        seeds=tuple(seeds),
+        cap=config.compare.cap,
+        tuned_arms=tuned,
+        tune_seeds=tune_seeds,
+    )
+    return whole.with_only(only)
 
 
 def sweeps(config: Config, options: RunOptions, threads: int | None) -> list[SweepTask]:

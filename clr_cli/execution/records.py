@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from clr_cli.errors import EnvironmentFailure
 from clr_cli.execution.task import Task
@@ -17,6 +18,20 @@ def read_record(run: Run) -> RunRecord:
         return RunRecord(run.arm, run.seed, "failed", directory.read_metrics(), {})
     result = directory.read_result()
     return RunRecord(run.arm, run.seed, result["status"], directory.read_metrics(), result)
+
+
+def read_records(runs: Sequence[Run]) -> list[RunRecord]:
+    """All of them; where batches are of several sizes, rows tell their images too."""
+    records = [read_record(run) for run in runs]
+    sizes = [run.config.training.batch_size for run in runs]
+    if len(set(sizes)) == 1:
+        return records
+    return [
+        replace(
+            record, epochs=[{**row, "images": size * row["iteration"]} for row in record.epochs]
+        )
+        for record, size in zip(records, sizes, strict=True)
+    ]
 
 
 def check_finished(tasks: Sequence[Task]) -> None:

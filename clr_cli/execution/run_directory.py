@@ -23,11 +23,28 @@ from clr_cli.config.load import with_defaults
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.files import read_json, unwritable, write_atomic
-from clr_cli.paths import CHECKPOINT, CONFIG, METRICS, PREVIOUS_CHECKPOINT, RESULT
+from clr_cli.paths import (
+    CHECKPOINT,
+    CONFIG,
+    METRICS,
+    PREVIOUS_CHECKPOINT,
+    PROGRAM_LOG,
+    PROGRAM_OUT,
+    PROGRAM_SECONDS,
+    RESULT,
+)
 from clr_cli.records import RunResult, read
 
 # In the order in which they are put in place: a kill in between leaves a run that can go on.
-FILES = (METRICS, PREVIOUS_CHECKPOINT, CHECKPOINT, RESULT)
+FILES = (
+    METRICS,
+    PROGRAM_LOG,
+    PROGRAM_OUT,
+    PROGRAM_SECONDS,
+    PREVIOUS_CHECKPOINT,
+    CHECKPOINT,
+    RESULT,
+)
 
 # Where the data lies, how it got there and how steps are taken changes nothing about a result.
 _NOT_COMPARED = {"dataset.root", "dataset.download", "training.cuda_graph"}
@@ -187,7 +204,7 @@ class RunDirectory:
     def read_files(self, names: Sequence[str] = FILES) -> dict[str, bytes]:
         """The contents of those of ``FILES`` that are there, by name, to go on elsewhere."""
         paths = (self.path / name for name in names)
-        return {path.name: path.read_bytes() for path in paths if path.exists()}
+        return {path.name: path.read_bytes() for path in paths if path.is_file()}
 
     def install(self, files: Mapping[str, bytes]) -> None:
         """Put in place what ``read_files`` gave elsewhere. Raises EnvironmentFailure."""

@@ -10,6 +10,7 @@ from clr_cli.execution.metadata import describe_device
 from clr_cli.execution.training_task import TrainingTask
 from clr_cli.training.device import resolve_precision
 from clr_cli.training.models import build_model
+from clr_cli.training.optimizers import build_optimizer
 from clr_cli.training.sweep import chance
 
 
@@ -36,9 +37,9 @@ class Setup:
 
 
 def measure(task: TrainingTask) -> Setup:
-    """Load the task's data and build its model once, to know their sizes.
+    """Load the task's data and build its model and optimizer once, to know their sizes.
 
-    Raises InputError for data, a model or a batch size that cannot be used; EnvironmentFailure.
+    Raises InputError for any of these, or a batch size, that cannot be used; EnvironmentFailure.
     """
     images, device = task.images()
     config = task.config
@@ -51,6 +52,7 @@ def measure(task: TrainingTask) -> Setup:
             num_classes=images.num_classes,
             allow_code=task.allow_code,
         )
+    build_optimizer(config.optimizer, model, torch.device("cpu"), allow_code=task.allow_code)
     return Setup(
         train_size=len(images),
         val_size=len(images.val),

@@ -45,10 +45,12 @@ class SharedInput(Protocol):
 class Task(ABC):
     """One task. It can be pickled, so that a worker or a node can execute it.
 
-    takes_turns: while it waits for its device, others of the same process can go on.
+    takes_turns: while it waits for its device, others of the same process can go on. only_waits:
+    the work is another process's, so that any number of them take turns in one.
     """
 
     takes_turns: ClassVar[bool] = False
+    only_waits: ClassVar[bool] = False
 
     path: Path
     seed: int
@@ -72,6 +74,10 @@ class Task(ABC):
     def shared_input(self) -> SharedInput | None:
         """What all tasks of a plan need and a Ray cluster gets once. Raises InputError."""
         return None
+
+    def settled(self) -> bool:
+        """Whether nothing is left to do. Raises InputError for a damaged result."""
+        return self.directory.finished
 
     @abstractmethod
     def work(self, index: int, ranks: Ranks) -> Iterator[Event | Turn]:
@@ -98,7 +104,7 @@ def execute_in_turns(
     try:
         with task.directory.lock():
             task.directory.prepare(task.tree(), overwrite=task.overwrite)
-            if ranks.share(task.directory.finished):
+            if ranks.share(task.settled()):
                 yield from already_finished(task, index)
             else:
                 yield from task.work(index, ranks)

@@ -4,12 +4,13 @@ The models are written to result.json and summary.json and read back through ``r
 """
 
 from clr_cli.records.base import Record, read
-from clr_cli.records.metric import KNOWN, TEST_ACCURACY, VAL_ACCURACY, Metric
+from clr_cli.records.metric import KNOWN, TEST_ACCURACY, VAL_ACCURACY, Metric, mode_of
 from clr_cli.records.range_test import (
     Bound,
     Bounds,
     Ramp,
     RangeTestResult,
+    RateSearch,
     Stopped,
     Sweep,
     SweepEnd,
@@ -59,6 +60,7 @@ __all__ = [
     "Metric",
     "Ramp",
     "RangeTestResult",
+    "RateSearch",
     "Ratio",
     "Reached",
     "Record",
@@ -77,5 +79,6 @@ __all__ = [
     "Trial",
     "TunedArm",
     "Tuning",
+    "mode_of",
     "read",
 ]

@@ -56,3 +56,17 @@ KNOWN = {
     for kind, mode, unit in (("loss", "min", ""), ("accuracy", "max", "%"))
 }
 TEST_ACCURACY, VAL_ACCURACY = KNOWN["test_accuracy"], KNOWN["val_accuracy"]
+
+_ENDINGS: dict[str, Literal["max", "min"]] = {
+    **dict.fromkeys(("loss", "error", "perplexity"), "min"),
+    **dict.fromkeys(("accuracy", "acc"), "max"),
+}
+
+
+def mode_of(name: str) -> Literal["max", "min"] | None:
+    """Which is better, as the name of a metric tells; None where it does not.
+
+    >>> mode_of("val_loss"), mode_of("top1_acc"), mode_of("bleu")
+    ('min', 'max', None)
+    """
+    return next((mode for end, mode in _ENDINGS.items() if name.lower().endswith(end)), None)

@@ -119,6 +119,23 @@ class Answer(Record):
     certified: list[Certified] = Field(default_factory=list)
 
 
+class RateSearch(Answer):
+    """result.json of a search for the rates of a program or a function.
+
+    within: how far from the best is still good, in words. relative: whether delta and bound are
+    shares of the value. start: where the search began. command: what was run.
+    """
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    experiment: Text
+    within: Text
+    relative: bool
+    start: Rate
+    seconds: Seconds = 0.0
+    command: Text = ""
+    versions: dict[str, Text] = Field(default_factory=dict)
+
+
 class RangeTestResult(Record):
     """result.json of a range test. inconclusive: None, or why there is no answer.
 

@@ -10,7 +10,7 @@ from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, 
 from clr_cli.records.metric import Metric
 
 Verdict = Literal["better", "worse", "equivalent", "no_difference", "too_few_seeds", "identical"]
-Clock = Literal["iterations", "epochs", "seconds"]  # what a time to target is counted in
+Clock = Literal["images", "iterations", "epochs", "seconds"]  # what a time to target is counted in
 # Runs of one seed share their randomness; or runs share nothing; or arms meet a number.
 Design = Literal["paired", "unpaired", "number"]
 
@@ -60,6 +60,7 @@ class ArmSummary(Record):
 
     name: Arm
     schedule: dict[str, Any]
+    iterations_per_epoch: Annotated[int, Field(strict=True, ge=1, le=10**9)] | None = None
     n: Count
     diverged: Count
     failed: Count

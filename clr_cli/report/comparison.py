@@ -90,13 +90,17 @@ def schedule_curves(summary: Mapping[str, Any]) -> tuple[dict[str, Curve], dict[
     contract = summary["contract"]
     rates: dict[str, Curve] = {}
     momenta: dict[str, Curve] = {}
-    if contract.get("iterations") is None or contract.get("epochs") is None:
+    if contract.get("epochs") is None:
         return rates, momenta
-    total, epochs = int(contract["iterations"]), int(contract["epochs"])
-    per_epoch = max(1, round(total / epochs))
+    epochs = int(contract["epochs"])
     for arm in summary["arms"]:
         if not arm["schedule"]:  # no run of it has an answer
             continue
+        # An earlier version told it of all arms together.
+        per_epoch = arm.get("iterations_per_epoch") or max(
+            1, round(int(contract["iterations"]) / epochs)
+        )
+        total = per_epoch * epochs
         params = {key: v for key, v in arm["schedule"].items() if key != "kind"}
         schedule = schedules.make(
             arm["schedule"]["kind"],

@@ -83,7 +83,7 @@ def html(
         names=names,
         colors=arm_colors(names, summary["baseline"]),
         none_sign=words.NONE,
-        css=Markup(_theme_css() + room.joinpath("report.css").read_text("utf-8")),
+        css=Markup(theme_css() + room.joinpath("report.css").read_text("utf-8")),
         claims=[(c["verdict"], verdict(c), c["sentence"]) for c in comparisons]
         or [("", "", summary["verdict"])],
         results=results_table(summary),
@@ -134,7 +134,7 @@ def _themed(style: str) -> str:
     )
 
 
-def _theme_css() -> str:
+def theme_css() -> str:
     light = "".join(f"--c{color[1:]}:{color};" for color in THEME)
     dark = "".join(f"--c{color[1:]}:{other};" for color, other in THEME.items())
     return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"

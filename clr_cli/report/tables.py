@@ -14,7 +14,12 @@ VERDICTS = {
     "too_few_seeds": "too few runs",
 }
 Table = tuple[list[str], list[list[str]]]  # header and rows of plain text; the arm comes first
-CLOCKS = {"iterations": "Iterations", "epochs": "Epochs", "seconds": "Seconds"}
+CLOCKS = {
+    "images": "Images",
+    "iterations": "Iterations",
+    "epochs": "Epochs",
+    "seconds": "Seconds",
+}
 
 
 def rows_are(summary: Mapping[str, Any]) -> str:

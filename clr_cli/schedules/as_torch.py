@@ -12,16 +12,11 @@ from clr_cli.schedules.base import Schedule
 
 
 class ScheduleLR(LRScheduler):
-    """Steps once per update. A group's rate is the schedule's times the group's ratio, which is
-    its own rate over the optimizer's (``optimizer.defaults["lr"]``) at the beginning."""
+    """Steps once per update. A group's rate is the schedule's times the group's ratio."""
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule) -> None:
-        groups = optimizer.param_groups
-        base = float(optimizer.defaults.get("lr", groups[0]["lr"]))
-        if base <= 0:
-            raise ValueError(f"lr: the optimizer's is {base:g}; ratios to it need one above 0")
         self.schedule = schedule
-        self.ratios = [float(group.get("initial_lr", group["lr"])) / base for group in groups]
+        self.ratios = ratios(optimizer)
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | Tensor]:
@@ -33,6 +28,18 @@ class ScheduleLR(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers; the schedule itself is made again, as the optimizer is."""
         return {key: value for key, value in super().state_dict().items() if key != "schedule"}
+
+
+def ratios(optimizer: Optimizer) -> list[float]:
+    """Each group's rate over the optimizer's (``optimizer.defaults["lr"]``) at the beginning.
+
+    Raises ValueError if that is not above 0.
+    """
+    groups = optimizer.param_groups
+    base = float(getattr(optimizer, "defaults", {}).get("lr", groups[0]["lr"]))
+    if base <= 0:
+        raise ValueError(f"lr: the optimizer's is {base:g}; ratios to it need one above 0")
+    return [float(group.get("initial_lr", group["lr"])) / base for group in groups]
 
 
 def set_momentum(optimizer: Optimizer, momentum: float) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -13,6 +11,7 @@ from clr_cli.errors import InputError
 from clr_cli.schedules import Schedule
 from clr_cli.training.device import make_exact
 from clr_cli.training.models import build_model
+from clr_cli.training.optimizers import build_optimizer
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
 
@@ -55,7 +54,7 @@ def build(
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainState(
         model=model,
-        optimizer=_optimizer(config, model, device),
+        optimizer=build_optimizer(config.optimizer, model, device, allow_code=allow_code),
         schedule=schedule,
         data=data,
         batch_size=batch_size,
@@ -64,18 +63,4 @@ def build(
         autocast=torch.bfloat16 if precision == "bf16" else None,
         cuda_graph=config.training.cuda_graph,
         ranks=ranks,
-    )
-
-
-def _optimizer(config: Config, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    given = config.optimizer
-    # The schedule sets the rate before every step; this one is never used. A CUDA graph reads it
-    # from memory at every step, a number would be frozen into it. Steps without a graph have it
-    # there too: a number would be taken in double precision, and the weights would differ.
-    lr = torch.tensor(1.0, device=device) if device.type == "cuda" else 1.0
-    common: dict[str, Any] = {"lr": lr, "weight_decay": given.weight_decay, "fused": True}
-    if given.name == "adamw":
-        return torch.optim.AdamW(model.parameters(), betas=(given.momentum, 0.999), **common)
-    return torch.optim.SGD(
-        model.parameters(), momentum=given.momentum, nesterov=given.nesterov, **common
     )

@@ -21,6 +21,7 @@ from clr_cli.data.sources import Split
 from clr_cli.training.lane import Mark, Turn, alone, finished
 from clr_cli.training.state import Stretch, TrainState, forward
 from clr_cli.training.steps import steps_of
+from clr_cli.training.switch import evaluating, to_training
 
 # Images at a time: those a CPU's cache holds, or enough to keep any other device busy.
 EVAL_BATCH = 250
@@ -98,7 +99,8 @@ def _take_steps(state: TrainState, end: int) -> Turns:
     if state.steps is None:
         with state.lane.entered():
             state.steps = steps_of(state)
-    state.model.train()
+    with state.lane.entered():
+        to_training(state)
     marks = deque([state.lane.mark()])
     try:
         while state.iteration < end:
@@ -149,15 +151,14 @@ def _check(state: TrainState) -> None:
 def _sums(state: TrainState, split: Split) -> Generator[Turn, None, tuple[Tensor, Tensor]]:
     """The summed loss and the right answers on a split, on the device."""
     total, right = torch.tensor(0.0), torch.tensor(0)
-    state.model.eval()
-    for images, labels in evaluation_batches(split, _batch(state)):
-        _check(state)
-        with state.lane.entered(), torch.inference_mode():
-            logits = forward(state, state.model, images)
-            loss = F.cross_entropy(logits, labels, reduction="sum")
-            total, right = total + loss, right + (logits.argmax(1) == labels).sum()
-        yield Turn.WORKED
-    state.model.train()
+    with evaluating(state):
+        for images, labels in evaluation_batches(split, _batch(state)):
+            _check(state)
+            with state.lane.entered(), torch.inference_mode():
+                logits = forward(state, state.model, images)
+                loss = F.cross_entropy(logits, labels, reduction="sum")
+                total, right = total + loss, right + (logits.argmax(1) == labels).sum()
+            yield Turn.WORKED
     return total, right
 
 
@@ -182,15 +183,12 @@ def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
 @torch.inference_mode()
 def answers(state: TrainState, split: Split) -> Tensor:
     """Whether each image of a split is classified rightly: bool (N,), on the CPU."""
-    state.model.eval()
-    with state.lane.entered():
+    with evaluating(state), state.lane.entered():
         found = [
             forward(state, state.model, images).argmax(1) == labels
             for images, labels in evaluation_batches(split, _batch(state))
         ]
-        right = torch.cat(found).cpu()
-    state.model.train()
-    return right
+        return torch.cat(found).cpu()
 
 
 def train(state: TrainState, epochs: int) -> Iterator[Metrics]:

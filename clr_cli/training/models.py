@@ -6,10 +6,7 @@ them, `width` and `depth`, and list it in MODELS.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
@@ -21,8 +18,7 @@ from torch.nn.functional import avg_pool2d, relu
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
-
-ALLOW_CODE = "CLR_ALLOW_CODE"
+from clr_cli.training.code import first_line, imported
 
 
 def cnn(*, num_classes: int, in_channels: int, width: int = 32) -> nn.Module:
@@ -133,7 +129,7 @@ def build_model(
     if name.startswith("torchvision:"):
         function = _torchvision(name.removeprefix("torchvision:"), in_channels, image_size)
     elif ":" in name:
-        function = _imported(name, allow_code or os.environ.get(ALLOW_CODE) == "1")
+        function = imported(name, "model.name", allow_code)
     elif name in MODELS:
         function = MODELS[name]
     else:
@@ -145,7 +141,9 @@ def build_model(
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{name} cannot be built: {_line(error)}", key="model.name") from error
+        raise InputError(
+            f"{name} cannot be built: {first_line(error)}", key="model.name"
+        ) from error
     _check_output(name, model, (2, in_channels, image_size, image_size), num_classes)
     return model
 
@@ -170,27 +168,6 @@ def _torchvision(name: str, in_channels: int, image_size: int) -> Callable[..., 
         )
 
     return build
-
-
-def _imported(name: str, allowed: bool) -> Callable[..., nn.Module]:
-    if not allowed:
-        raise InputError(
-            f"{name!r} runs your own code; pass --allow-code (or {ALLOW_CODE}=1)", key="model.name"
-        )
-    path, _, attribute = name.partition(":")
-    # An installed command does not look for modules in the current folder, where people keep them.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(path)
-    except Exception as error:
-        raise InputError(f"cannot import {path!r}: {_line(error)}", key="model.name") from error
-    function: Any = getattr(module, attribute, None)
-    if not callable(function):
-        known = [key for key, value in vars(module).items() if callable(value)]
-        hint = did_you_mean(attribute, known)
-        raise InputError(f"{path} has no function {attribute!r}{hint}", key="model.name")
-    return function  # type: ignore[no-any-return]
 
 
 def _check_arguments(name: str, function: Callable[..., Any], given: dict[str, int]) -> None:
@@ -223,14 +200,9 @@ def _check_output(name: str, model: Any, shape: tuple[int, ...], num_classes: in
     except Exception as error:
         size = " x ".join(map(str, shape[1:]))
         raise InputError(
-            f"{name} fails on {size} images: {_line(error)}", key="model.name"
+            f"{name} fails on {size} images: {first_line(error)}", key="model.name"
         ) from error
     if not isinstance(logits, Tensor) or logits.shape != (shape[0], num_classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         expected = (shape[0], num_classes)
         raise InputError(f"{name} answers {got}, not logits of shape {expected}", key="model.name")
-
-
-def _line(error: Exception) -> str:
-    """The error's type and the first line of its text."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_map_only
 
 from clr_cli.data.batches import Resident, normalize
 from clr_cli.schedules import Schedule
+from clr_cli.schedules.as_torch import ratios, set_momentum
+from clr_cli.training import optimizers
 from clr_cli.training.lane import Lane, Mark
 from clr_cli.training.ranks import SINGLE, Ranks
 
@@ -80,6 +82,7 @@ class TrainState:
     ranks: Ranks = SINGLE
 
     def __post_init__(self) -> None:
+        self.ratios = ratios(self.optimizer)
         self.parallel = self.ranks.parallel(self.model, self.device)
         self.lane = Lane(self.device)  # after all that was enqueued elsewhere
 
@@ -104,8 +107,7 @@ class TrainState:
         """What a checkpoint holds: tensors and plain numbers only (weights_only loads it)."""
         return {
             "model": self.model.state_dict(),
-            # Without the hyperparameters: they are the config's and the schedule's business.
-            "optimizer": {"state": self.optimizer.state_dict()["state"]},
+            "optimizer": optimizers.progress(self.optimizer),
             "epoch": self.epoch,
             "iteration": self.iteration,
             "losses": self.stretch.all_losses(),
@@ -122,9 +124,7 @@ class TrainState:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         with self.lane.entered():
             self.model.load_state_dict(state["model"])
-            # The present ones, whose tensors are on the device already.
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
+            optimizers.restore(self.optimizer, state["optimizer"])
             losses = [state["losses"].to(self.device)]
         self.epoch, self.iteration = state["epoch"], state["iteration"]
         # The losses are means over all ranks already; the right answers are counted once.
@@ -139,7 +139,8 @@ def cycles_momentum(state: TrainState) -> bool:
 
 def rates(state: TrainState, iteration: int) -> list[float]:
     """The rate of every parameter group."""
-    return [state.schedule.lr(iteration)] * len(state.optimizer.param_groups)
+    lr = state.schedule.lr(iteration)
+    return [lr * ratio for ratio in state.ratios]
 
 
 def set_hyperparameters(state: TrainState) -> None:
@@ -150,10 +151,8 @@ def set_hyperparameters(state: TrainState) -> None:
             group["lr"].fill_(lr)
         else:
             group["lr"] = lr
-        if momentum is not None and "betas" in group:
-            group["betas"] = (momentum, group["betas"][1])
-        elif momentum is not None:
-            group["momentum"] = momentum
+    if momentum is not None:
+        set_momentum(state.optimizer, momentum)
 
 
 def train_step(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

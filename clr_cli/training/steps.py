@@ -19,6 +19,7 @@ from clr_cli.data.batches import Crops, derive_seed, draw, training_batches
 from clr_cli.training.casts import with_cast_weights
 from clr_cli.training.device import generator_of, seed_layers
 from clr_cli.training.graph import WARM_UP, Graph, waits_for_device
+from clr_cli.training.optimizers import graphable
 from clr_cli.training.state import (
     Model,
     TrainState,
@@ -40,11 +41,12 @@ def steps_of(state: TrainState) -> Steps:
     """The fastest way that is open to this run.
 
     Steps are replayed on CUDA unless ``training.cuda_graph`` is false, several ranks share the
-    run (they must agree on signals in every step) or the momentum is cycled (the fused optimizers
-    take it as a number, which a graph freezes). A model whose layers draw random numbers (dropout),
-    or that waits for the device, is found out in its first steps and goes on step by step.
+    run (they must agree on signals in every step), the momentum is cycled (the fused optimizers
+    take it as a number, which a graph freezes) or the optimizer is none of the fused ones. A model
+    whose layers draw random numbers (dropout), or that waits for the device, is found out in its
+    first steps and goes on step by step.
     """
-    wanted = state.cuda_graph and state.device.type == "cuda"
+    wanted = state.cuda_graph and state.device.type == "cuda" and graphable(state.optimizer)
     if wanted and state.ranks.world == 1 and not cycles_momentum(state):
         return DeviceSteps(state)
     return EagerSteps(state)

@@ -193,10 +193,12 @@ def test_an_arm_sets_keys_for_itself_alone(minimal):
     [
         ("{optimizer.weightdecay: 1}", "set.optimizer.weightdecay: unknown key; did you mean"),
         ("{optimizer.momentum: 2}", "schedules.clr.set.optimizer.momentum: 2"),
+        ("{optimizer.name: adamx}", "set.optimizer.name: 'adamx' is unknown; did you mean 'adam"),
         ("{dataset.name: svhn}", "schedules.clr.set.dataset.name: an arm may set keys of model"),
         ("{dataset.augment.crop_padding: -1}", "schedules.clr.set.dataset.augment.crop_padding"),
         ("{optimizer.name.x: 1}", "schedules.clr.set.name.x: 'name' has no keys of its own"),
-        ("{training.batch_size: 64}", "set.training.batch_size: an arm may set keys of model"),
+        ("{training.epochs: 64}", "set.training.epochs: an arm may set keys of model"),
+        ("{training.batch_size: 0}", "schedules.clr.set.training.batch_size: 0"),
         ("{schedules.clr.lr: 1}", "schedules.clr.set.schedules.clr.lr: an arm may set keys"),
         ("3", "schedules.clr.set: 3"),
     ],

@@ -60,3 +60,50 @@ def test_trials_have_folders_and_seeds_of_their_own():
     assert len({run.path for run in trials}) == 3 * 3 * 2
     assert {run.seed for run in trials}.isdisjoint(range(6))
     assert {run.schedule.rate for run in trials} == {0.025, 0.1, 0.2}
+
+
+OWN = """
+import torch
+
+def adam(model, **settings):
+    return torch.optim.Adam(model.parameters(), **settings)
+"""
+
+
+def test_an_arm_with_an_optimizer_of_ones_own(clr, tiny, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    own = "schedules.clr.set={optimizer: {name: 'mine:adam', settings: {eps: 0.001}}}"
+    args = ("compare", "--config", tiny, "--seeds", "1", "--set", "training.epochs=1", "--set", own)
+    refused = clr(*args, check=False)
+    assert refused.returncode == 2
+    assert "optimizer.name: 'mine:adam' runs your own code; pass --allow-code" in refused.stderr
+    wrong = clr(*args, "--allow-code", "--set", f"{own.replace('eps', 'epsilon')}", check=False)
+    assert "optimizer.settings: mine:adam cannot be made: TypeError" in wrong.stderr
+    assert not (tmp_path / "outputs/tiny/train").exists(), "nothing is trained before it is refused"
+    clr(*args, "--allow-code")
+    said = json.loads((tmp_path / "outputs/tiny/compare/summary.json").read_text())["contract"]
+    assert said["also_differs"] == [
+        "optimizer.name: constant sgd, clr mine:adam",
+        "optimizer.settings.eps: constant None, clr 0.001",
+    ]
+
+
+def test_arms_with_batches_of_other_sizes_are_compared_in_images(clr, tiny, tmp_path):
+    """Twice the batch is half the iterations, and as many images."""
+    own = "schedules.clr.set={training.batch_size: 100}"
+    clr("compare", "--config", tiny, "--seeds", "2", "--set", own, "--target", "0.01")
+    folder = tmp_path / "outputs/tiny/compare"
+    said = json.loads((folder / "summary.json").read_text())
+    assert said["contract"]["also_differs"] == ["training.batch_size: constant 50, clr 100"]
+    assert said["contract"]["iterations"] is None
+    assert [arm["iterations_per_epoch"] for arm in said["arms"]] == [10, 5]
+    times = [arm["time_to_target"]["clocks"]["images"]["values"] for arm in said["arms"]]
+    assert times == [{"0": 500, "1": 500}] * 2, "the target is held from the first epoch on"
+    (found,) = said["comparisons"]
+    assert set(found["time_to_target"]["clocks"]) == {"images", "seconds"}
+    assert found["time_to_target"]["clocks"]["images"]["ratio"] == 1
+    assert "times the images" in found["sentence"]
+    again = (folder / "report.html").read_text()
+    clr("report", folder)
+    assert (folder / "report.html").read_text() == again
+    assert "iterations" not in found["sentence"]

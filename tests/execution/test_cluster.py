@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 from left_behind import left_behind
+from programs import TRAIN, written
 from test_engines import plan
 
 from clr_cli.errors import InputError
 from clr_cli.execution import engines
+from clr_cli.execution.program import Program
 from clr_cli.execution.run_directory import FILES, RunDirectory
 from clr_cli.execution.task import execute
 
@@ -107,6 +109,40 @@ def test_every_engine_gives_the_same_comparison(clr, tiny, tmp_path, nodes):
     assert left["one process"] == left["two workers"] == left["ray"]
     assert summaries["one process"] == summaries["two workers"] == summaries["ray"]
     assert len(summaries["ray"]["arms"]) == 2  # and not an empty comparison of nothing
+
+
+@pytest.mark.slow
+def test_a_program_of_the_users_runs_on_the_nodes(tmp_path, nodes):
+    """Its rows and its log come home, also where it fails."""
+    fails = "if seed == 2: sys.exit('no GPU left')\n"
+    text = TRAIN.replace("steps, wait", fails + "steps, wait", 1)
+    command = written(tmp_path, text)
+
+    def runs(folder: Path) -> list[Program]:
+        return [
+            Program(
+                path=folder / f"seed-{seed}",
+                seed=seed,
+                command=command,
+                arm="base",
+                values={"lr": "0.5"},
+                metric="val_loss",
+                device="cpu",
+                threads=1,
+            )
+            for seed in range(3)
+        ]
+
+    list(engines.local(runs(tmp_path / "local")))
+    there = runs(tmp_path / "ray")
+    notes = [event.value for event in on_ray(nodes, there) if event.kind == "note"]
+    for here, remote in zip(runs(tmp_path / "local"), there, strict=True):
+        assert remote.record().status == here.record().status
+        assert remote.record().epochs == here.record().epochs
+        assert remote.log.read_text() == here.log.read_text()
+    assert [run.record().status for run in there] == ["finished", "finished", "failed"]
+    assert len(notes) == 1
+    assert f"{there[2].log} ends:\n  no GPU left" in notes[0]
 
 
 @pytest.mark.slow

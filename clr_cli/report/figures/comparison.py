@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from clr_cli.format import Scale
 from clr_cli.report.figures.epochs import epoch_curves, mean_interval
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from clr_cli.records import Design, Metric
+
+NAMED = 12  # seeds at most that stand beside their marks: more would cover one another
 
 __all__ = [
     "Curve",
@@ -122,7 +125,7 @@ def difference(
         x = [factor * value for value in seeds.values()]
         heights = [row - 0.38 + 0.46 * (k + 0.5) / len(seeds) for k in range(len(seeds))]
         ax.plot(x, heights, marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
-        if rows == 1:
+        if rows == 1 and len(seeds) <= NAMED:
             for seed, *here in zip(seeds, x, heights, strict=True):
                 place = (here[0], here[1])
                 offset_text(ax, f"{one} {seed}", place, (7, 0), color=MUTED, fontsize=8)
@@ -154,6 +157,7 @@ def difference(
     dress(ax, xlabel=sides, ylabel=rows_are)
     arm_rows(ax, [c["arm"] for c in comparisons], looks, bottom=0.72)
     ax.margins(x=0.12)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
     grey = "" if margin is None else f"grey: ±{factor * margin:.2g}{scale.points}"
     if any(comparison.get("unpaired_seeds") for comparison in comparisons):
         note_above(ax, ["small: a seed; large: mean, 95 % interval", grey, "×: a run failed"])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from clr_cli.records import Sweep
 
+SEVERAL = 3.0  # times the best mean, beyond which a metric to be minimised is not drawn
 ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
 
 
@@ -67,6 +68,8 @@ def probes(
     values = [score for each in answer["tried"] for score in each["scores"] if score is not None]
     worst = min if answer["metric"]["mode"] == "max" else max
     floor = worst(values, default=0.0) if answer["chance"] is None else answer["chance"]
+    if answer["metric"]["mode"] == "min" and means:
+        floor = min(floor, _highest([mean for _, mean in means]))
     for each in answer["tried"]:
         there = [score for score in each["scores"] if score is not None]
         ax.plot([each["rate"]] * len(there), there, "o", color=color, ms=5, alpha=0.75, zorder=4)
@@ -79,11 +82,23 @@ def probes(
     ax.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if _narrow(rates) else (1.0,)))
     ax.xaxis.set_major_formatter(FuncFormatter(number))
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else number))
+    ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else _plain_tick))
+    if answer["metric"]["mode"] == "min" and means:
+        ax.set_ylim(top=min(ax.get_ylim()[1], _highest([mean for _, mean in means])))
     length = "" if answer["epochs"] is None else f" of {answer['epochs']:.3g} epochs"
     parts = [f"{answer['probes']} probes{length}, line: means"]
     note_above(ax, [*parts, "grey: the sweep" if sweeps else ""])
     return figure
+
+
+def _plain_tick(value: float, _: object = None) -> str:
+    return f"{value:.6g}"
+
+
+def _highest(means: Sequence[float]) -> float:
+    """What of a metric to be minimised is drawn: a bad rate must not hide the others."""
+    best = min(means)
+    return best * SEVERAL if best > 0 else math.inf
 
 
 def _label(answer: Mapping[str, Any]) -> str:
@@ -107,13 +122,14 @@ def _labels(ax: Axes, answer: Mapping[str, Any]) -> None:
     """What the marks mean, written beside them."""
     low, high, best, cliff = (answer[key] for key in ("low", "high", "max_lr", "cliff"))
     bottom = {"xycoords": ax.get_xaxis_transform(), "fontsize": 9.5}
+    edge = 0.03 if answer["metric"]["mode"] == "max" else 0.8  # away from where the best are
     if low is not None and high is not None:
         middle = math.sqrt(low * high)
-        offset_text(
-            ax, f"good: {low:.2g} to {high:.2g}", (middle, 0.03), (0, 6), color=INK, **bottom
-        )
+        said = f"good: {low:.2g} to {high:.2g}"
+        offset_text(ax, said, (middle, edge), (0, 6), color=INK, **bottom)
     if best is not None:
-        offset_text(ax, f"max_lr {best:.2g}", (best, 0.13), (0, 6), color=RED, **bottom)
+        name = "lr" if answer["schedule"] is None else "max_lr"
+        offset_text(ax, f"{name} {best:.2g}", (best, edge + 0.1), (0, 6), color=RED, **bottom)
     if cliff is not None:
         ax.axvline(cliff, color=RED, lw=1.1, ls=(0, (4, 2)), zorder=2)
         side = {**bottom, "ha": "left", "rotation": 90, "va": "bottom"}

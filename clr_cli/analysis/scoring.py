@@ -1,0 +1,149 @@
+"""A metric as the score of a search for learning rates: higher is better, on a scale of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from clr_cli.analysis.lattice import DELTA, DISTANCE, Found, Scale
+from clr_cli.format import rounded_lr
+from clr_cli.records import Metric
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How values of a metric become scores, and back.
+
+    delta: how far from the best a value still counts as good, in the metric's unit. None: 3 points
+    of a metric in percent; of any other metric 3 % of the value, whose logarithm is the score then.
+    """
+
+    metric: Metric
+    delta: float | None = None
+
+    @property
+    def relative(self) -> bool:
+        return self.delta is None and self.metric.unit != "%"
+
+    @property
+    def scale(self) -> Scale:
+        """The search's scale, in scores.
+
+        >>> round(Scoring(Metric(name="val_loss", mode="min")).scale.delta, 4)
+        0.0296
+        """
+        return Scale(math.log1p(DELTA) if self.relative else self.delta or DELTA)
+
+    def score(self, value: float | None) -> float | None:
+        """The score of a value; None for a run that failed.
+
+        Raises:
+            ValueError: 3 % of it say nothing, because it is not above zero.
+
+        >>> loss = Scoring(Metric(name="val_loss", mode="min"))
+        >>> loss.score(2.0) > loss.score(2.1), loss.score(math.nan)
+        (True, None)
+        """
+        if value is None or not math.isfinite(value):
+            return None
+        if self.relative and value <= 0:
+            raise ValueError(
+                f"{self.metric.name} is {value:g}: say how far from the best is still good (delta)"
+            )
+        return self.metric.sign * (math.log(value) if self.relative else value)
+
+    def value(self, score: float) -> float:
+        """The value of a score.
+
+        >>> loss = Scoring(Metric(name="val_loss", mode="min"))
+        >>> round(loss.value(loss.score(2.0)), 6)
+        2.0
+        """
+        return math.exp(self.metric.sign * score) if self.relative else self.metric.sign * score
+
+    @property
+    def within(self) -> str:
+        """How far from the best is still good, in words.
+
+        >>> Scoring(Metric(name="val_loss", mode="min")).within
+        '3 %'
+        """
+        if self.relative:
+            return f"{100 * DELTA:g} %"
+        size = self.delta or DELTA
+        return f"{100 * size:g} points" if self.metric.unit == "%" else f"{size:g}"
+
+    def answer(self, found: Found, start: float) -> dict[str, Any]:
+        """What a search from ``start`` came to, as ``records.RateSearch`` holds it.
+
+        Values of the metric stand in place of scores. max_lr is the centre of the good rates, or
+        less where a cliff is near, in two digits. bound is in the metric's unit, or a share of the
+        value.
+        """
+
+        def values(scores: Sequence[float | None]) -> list[float | None]:
+            return [None if score is None else self.value(score) for score in scores]
+
+        tried = [
+            {**asdict(each), "scores": values(each.scores), "mean": values([each.mean])[0]}
+            for each in found.tried
+        ]
+        bound = found.bound
+        return {
+            "metric": self.metric.plain(),
+            "within": self.within,
+            "relative": self.relative,
+            "start": start,
+            "low": found.low,
+            "high": found.high,
+            "delta": self.delta or DELTA,
+            "max_lr": None if found.max_lr is None else rounded_lr(found.max_lr),
+            "base_lr": None,
+            "sd": None,
+            "top": values([found.top])[0],
+            "cliff": found.cliff,
+            "bound": math.expm1(bound) if bound is not None and self.relative else bound,
+            "probes": sum(len(each.scores) for each in found.tried),
+            "tried": tried,
+            "doubt": found.doubt,
+        }
+
+
+def described(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """An answer in words, a row for each part of it: see ``Scoring.answer``."""
+    metric, rows = Metric(**answer["metric"]), []
+    if answer["low"] is not None:
+        top = shown(metric, answer["top"])
+        within = f"within {answer['within']} of the best three rates' mean {metric.label}, {top}"
+        rows.append(("good rates", f"{answer['low']:.2g} to {answer['high']:.2g}: {within}"))
+    if answer["max_lr"] is not None:
+        centre = math.sqrt(answer["low"] * answer["high"])
+        near = math.isclose(answer["max_lr"], centre, rel_tol=0.1)
+        why = "their centre in log LR" if near else f"a factor of {DISTANCE:g} below failing runs"
+        rows.append(("lr", f"{answer['max_lr']:g}: {why}"))
+    if answer["tried"]:
+        highest = max(each["rate"] for each in answer["tried"])
+        end = f"from {answer['cliff']:.2g} on, runs fail" if answer["cliff"] else None
+        rows.append(("cliff", end or f"no run failed up to {highest:.2g}"))
+    if answer["bound"] is not None:
+        size = f"{100 * answer['bound']:.2g} %" if answer["relative"] else ""
+        size = size or shown(metric, answer["bound"], difference=True)
+        more = f" by more than {size}" if answer["bound"] else ""
+        said = f"of the rates tried, none but its two neighbours is better{more} (95 %)"
+        rows.append(("bound", said))
+    if answer["doubt"]:
+        rows.append(("inconclusive", str(answer["doubt"])))
+    return rows
+
+
+def shown(metric: Metric, value: float, *, difference: bool = False) -> str:
+    """A value of the metric, or a difference of two, in words.
+
+    >>> shown(Metric(name="accuracy", mode="max", unit="%"), 0.9123)
+    '91.2 %'
+    """
+    if metric.unit == "%":
+        return f"{100 * value:.3g} {'points' if difference else '%'}"
+    return f"{value:.4g}" + (f" {metric.unit}" if metric.unit else "")

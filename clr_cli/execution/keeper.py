@@ -1,0 +1,130 @@
+"""Runs a program, and ends it with all that it has started when whoever wanted it ends.
+
+A script of its own: ``python keeper.py GRACE LOCK PROGRAM ARGUMENT...``. Its standard input is a
+pipe that clr holds open and never writes to. When clr dies, even by SIGKILL, the pipe ends; then
+the program gets SIGTERM, and SIGKILL after GRACE seconds. LOCK is a descriptor that is kept open
+until the program has ended. The exit code is the program's, or 128 + the signal that ended it.
+
+On Linux every descendant is found, whatever session it has moved to. Elsewhere it is the
+program's process group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+
+LINUX = sys.platform == "linux"
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+TICK = 0.05  # seconds between two looks at what is left
+
+
+def main(grace: float, lock: int, command: list[str]) -> int:
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # clr decides
+    os.set_inheritable(lock, False)
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans below become children of this process
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    child = os.fork()
+    if child == 0:
+        _become(command)
+    with contextlib.suppress(OSError):  # the child does it too: whoever comes first
+        os.setpgid(child, child)
+
+    code: int | None = None
+    deadline: float | None = None  # when what is left is killed
+    held = True  # whether clr is there
+    while True:
+        watched = [woken, sys.stdin.fileno()] if held else [woken]
+        ready, _, _ = select.select(watched, [], [], None if deadline is None else TICK)
+        if woken in ready:
+            os.read(woken, 4096)
+        if held and sys.stdin.fileno() in ready:
+            held = False
+        code = _reap(child, code)
+        if held and code is None:
+            continue
+        left = _left(child)
+        if not left and code is not None:
+            return code
+        if deadline is None:
+            deadline = time.monotonic() + grace
+            _signal(left, signal.SIGTERM)
+            _signal(left, signal.SIGCONT)  # a stopped one could not answer
+        elif time.monotonic() > deadline:
+            _signal(left, signal.SIGKILL)
+
+
+def _become(command: list[str]) -> None:
+    """In the child: be the program."""
+    os.setpgid(0, 0)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should the keeper itself be killed
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(signum, signal.SIG_DFL)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, sys.stdin.fileno())
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+    os._exit(127)
+
+
+def _reap(child: int, code: int | None) -> int | None:
+    """Collect all that have ended; the program's exit code once it is among them."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == child:
+                ended = os.waitstatus_to_exitcode(status)
+                code = ended if ended >= 0 else 128 - ended
+    return code
+
+
+def _left(child: int) -> list[int]:
+    """The processes that are left; a group's number is negative."""
+    if not LINUX:
+        try:
+            os.killpg(child, 0)
+        except OSError:
+            return []
+        return [-child]
+    parents: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                with open(f"/proc/{name}/stat") as file:
+                    state, parent = file.read().rpartition(")")[2].split()[:2]
+                if state != "Z":
+                    parents.setdefault(int(parent), []).append(int(name))
+    found, below = [], [os.getpid()]
+    while below:
+        children = parents.get(below.pop(), [])
+        found += children
+        below += children
+    return found
+
+
+def _signal(processes: list[int], signum: int) -> None:
+    for pid in processes:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signum)
+
+
+def _prctl(option: int, value: int) -> None:
+    if LINUX:
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

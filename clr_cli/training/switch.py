@@ -1,0 +1,96 @@
+"""Model and optimizer as they are trained, and as they are evaluated.
+
+Some optimizers evaluate an average of the weights that they train and have a switch between the
+two, ``train()`` and ``eval()`` (Defazio et al. 2024, "The Road Less Scheduled").
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from clr_cli import interrupt
+from clr_cli.data.batches import derive_seed, normalize, training_batches
+from clr_cli.training.device import seed_layers
+
+if TYPE_CHECKING:
+    from clr_cli.training.state import TrainState
+
+BATCHES = 16  # for the statistics of batch norm
+
+
+def to_training(state: TrainState) -> None:
+    """Model and optimizer as they are trained."""
+    state.model.train()
+    optimizer: Any = state.optimizer
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+
+
+@contextlib.contextmanager
+def evaluating(state: TrainState) -> Iterator[None]:
+    """Within, model and optimizer are as they are evaluated; afterwards as before, to the bit.
+
+    The switch rounds. A run that is stopped in the middle of an evaluation repeats it, and must
+    not be rounded once more: so the weights are kept and put back.
+    """
+    optimizer: Any = state.optimizer
+    if not hasattr(optimizer, "eval"):
+        state.model.eval()
+        try:
+            yield
+        finally:
+            state.model.train()
+        return
+    with state.lane.entered(), torch.inference_mode(False), torch.no_grad():
+        to_training(state)
+        kept = {name: value.clone() for name, value in state.model.state_dict().items()}
+    try:
+        with state.lane.entered(), torch.inference_mode(False), torch.no_grad():
+            optimizer.eval()
+            _measure_batch_norm(state)
+        state.model.eval()
+        yield
+    finally:
+        with state.lane.entered(), torch.inference_mode(False), torch.no_grad():
+            to_training(state)
+            for name, value in state.model.state_dict().items():
+                value.copy_(kept[name])
+
+
+def _measure_batch_norm(state: TrainState) -> None:
+    """Batch norm's statistics for the weights that are evaluated: means over some batches.
+
+    The running ones belong to the weights that are trained.
+    """
+    norms = [
+        m for m in state.model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None
+    ]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean
+    devices = [state.device] if state.device.type == "cuda" else []
+    batches = training_batches(
+        state.data, state.batch_size, seed=state.seed, epoch=state.epoch + 1, part=(0, 1)
+    )
+    try:
+        with torch.random.fork_rng(devices=devices):
+            seed_layers(state.device, derive_seed(state.seed, state.iteration, "batch norm"))
+            for images, _ in islice(batches, BATCHES):
+                if state.ranks.world == 1:
+                    interrupt.check()
+                with torch.autocast(
+                    state.device.type, state.autocast, enabled=state.autocast is not None
+                ):
+                    state.model(normalize(state.data, images))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

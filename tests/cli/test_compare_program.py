@@ -1,0 +1,160 @@
+"""``clr compare --cmd``: a user's program from the command line and from a config, end to end."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from programs import TRAIN, written
+
+from clr_cli.cli import program_options as program
+from clr_cli.errors import InputError
+
+# Seeds differ a little, .5 of the rate is .25 of loss.
+ARMS = ("--arm", "base:lr=0.5", "--arm", "new:lr=1.0")
+COUNTED = TRAIN + 'open(os.path.join(os.path.dirname(__file__), "runs"), "a").write("x")\n'
+
+
+def loss(lr: float, seed: int) -> float:
+    return (lr - 1) ** 2 + 1 / 5 + (seed * 7919 % 13) / 1000
+
+
+def summary(tmp_path: Path, name: str = "program") -> dict:
+    return json.loads((tmp_path / "outputs" / name / "compare/summary.json").read_text())
+
+
+def timeless(value):
+    if isinstance(value, dict):
+        return {k: timeless(v) for k, v in value.items() if k not in ("cost", "reproduce")}
+    return [timeless(v) for v in value] if isinstance(value, list) else value
+
+
+def test_a_program_is_compared_and_never_run_again(clr, tmp_path):
+    command = ("compare", "--cmd", written(tmp_path, COUNTED), *ARMS, "--metric", "val_loss")
+    clr(*command, "--jobs", "1", "--paired")
+    said = summary(tmp_path)
+    assert said["metric"] == {"name": "val_loss", "mode": "min", "unit": ""}
+    for arm, lr in zip(said["arms"], (0.5, 1.0), strict=True):
+        values = [loss(lr, seed) for seed in range(6)]
+        assert list(arm["metrics"]["val_loss"]["values"].values()) == pytest.approx(values)
+        assert arm["metrics"]["val_loss"]["mean"] == pytest.approx(statistics.fmean(values))
+    (found,) = said["comparisons"]
+    assert found["verdict"] == "better"
+    assert found["difference"]["mean"] == pytest.approx(-0.25)
+    assert said["contract"]["varied"] == "lr: base 0.5, new 1.0"
+    page = (tmp_path / "outputs/program/compare/report.html").read_text()
+    assert "lr: base 0.5, new 1.0" in page
+    clr(*command, "--jobs", "1", "--paired", "--seeds", "7")
+    assert len((tmp_path / "runs").read_text()) == 14, "a finished run was run again"
+
+
+def test_a_config_says_it_all_and_needs_permission(clr, tmp_path):
+    lines = [
+        "name: mine",
+        f"command: {written(tmp_path)}",
+        "arms: {base: {lr: 0.5}, new: {lr: 1}}",
+        "metric: {name: val_loss, mode: min}",
+        "compare: {baseline: new, seeds: 2, paired: yes}",
+    ]
+    (tmp_path / "mine.yaml").write_text("\n".join(lines))
+    refused = clr("compare", "--config", "mine.yaml", check=False)
+    assert refused.returncode == 2
+    assert "mine.yaml: command:" in refused.stderr
+    assert "pass --allow-code" in refused.stderr
+    assert not (tmp_path / "outputs").exists()
+    one = ("compare", "--config", "mine.yaml", "--allow-code")
+    clr(*one, "--only", "base:1")
+    runs = sorted(path.parent for path in (tmp_path / "outputs/mine/train").rglob("result.json"))
+    assert [(path.parent.name, path.name) for path in runs] == [("base", "seed-1")]
+    clr(*one, "--jobs", "1", "--set", "compare.seeds=3")
+    said = summary(tmp_path, "mine")
+    assert (said["baseline"], said["num_seeds"]) == ("new", 3)
+    assert said["comparisons"][0]["difference"]["mean"] == pytest.approx(0.25)
+
+
+def test_workers_give_what_one_process_gives(clr, tmp_path):
+    command = ("compare", "--cmd", written(tmp_path), *ARMS, "--metric", "val_loss", "--seeds", "2")
+    clr(*command, "--jobs", "1", "--name", "one")
+    clr(*command, "--jobs", "2", "--name", "one", "-o", "elsewhere")
+    here, there = (
+        json.loads((tmp_path / folder / "one/compare/summary.json").read_text())
+        for folder in ("outputs", "elsewhere")
+    )
+    assert timeless(here) == timeless(there)
+
+
+def test_a_command_that_fails_says_why(clr, tmp_path):
+    command = written(tmp_path, "raise SystemExit('no GPU left')")
+    done = clr(
+        *("compare", "--cmd", command, *ARMS, "--metric", "val_loss", "--seeds", "1"), check=False
+    )
+    assert done.returncode == 1
+    assert "base, seed 0: failed (exit code 1)" in done.stderr
+    assert "  no GPU left" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("clr: no run of the baseline base could be")
+
+
+def given(**changes) -> program.Given:
+    made = {
+        "config": None,
+        "sets": (),
+        "name": None,
+        "command": "train {lr} {seed} {out}",
+        "arms": ("base:lr=1", "new:lr=2"),
+        "reads": (),
+        "metric": {"name": "val_loss"},
+        "compare": {},
+        **changes,
+    }
+    return program.Given(**made)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"command": "train {lr} {out}"}, "--cmd: command: has no {seed}"),
+        ({"command": "train {lr} {seed}"}, "--cmd: command: has no {out}"),
+        ({"command": "train {lr} {seed} {out} {"}, "command: Single '{' encountered"),
+        ({"command": "train {lr.real} {seed} {out}"}, "{lr.real} is no placeholder"),
+        ({"command": "train {lr:.3g} {seed} {out}"}, "{lr} is no placeholder"),
+        ({"command": "train '{lr} {seed} {out}"}, "command: No closing quotation"),
+        ({"arms": ("base:lr=1", "new:rl=2")}, "arms.new: the command has {lr}; give lr a value"),
+        ({"arms": ("base:lr=1", "new:lr=2,wd=1")}, "arms.new.wd: not a placeholder of the command"),
+        ({"arms": ("base:lr=1", "new:lr=2,seed=1")}, "arms.new.seed: not a placeholder"),
+        ({"arms": ("base:lr=1",)}, "arms: give two or more"),
+        ({"arms": ()}, "give --arm name:key=value two times"),
+        ({"arms": ("base:lr=1", "base:lr=2")}, "--arm base: given twice"),
+        ({"arms": ("base:lr",)}, "--arm 'base:lr': write it as name:key=value"),
+        ({"arms": ("../x:lr=1", "new:lr=2")}, "arms.../x: '../x' may hold only letters"),
+        ({"metric": {}}, "give --metric NAME"),
+        ({"metric": {"name": "bleu"}}, "give --mode min or --mode max"),
+        (
+            {"metric": {"name": "bleu", "mode": "high"}},
+            "metric.mode: 'high' must be 'min' or 'max'",
+        ),
+        ({"reads": ("loss (.+)",)}, "read: 'loss (.+)' names no group"),
+        ({"reads": ("loss (?P<a",)}, "is no pattern"),
+        ({"reads": ("(?P<val_los>.+)",)}, "no pattern of read finds val_loss; did you mean"),
+        ({"compare": {"baseline": "bas"}}, "compare.baseline: 'bas' is not an arm; did you mean"),
+        ({"compare": {"seeds": "auto:3"}}, "compare.seeds: auto:3: the cap must be at least 8"),
+        ({"sets": ("a=1",)}, "--set changes a key of a --config"),
+        ({"name": "../x"}, "name: '../x' may hold only letters"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_a_line(changes, message):
+    with pytest.raises(InputError) as caught:
+        program.comparison(given(**changes), allow_code=False)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_are_kept_as_they_are_typed():
+    config = program.comparison(given(arms=("a:lr=3e-4", "b:lr=1_000")), allow_code=False)
+    assert config.arms == {"a": {"lr": "3e-4"}, "b": {"lr": "1_000"}}
+
+
+def test_a_known_metric_needs_no_direction():
+    config = program.comparison(given(metric={"name": "val_accuracy"}), allow_code=False)
+    assert (config.metric.mode, config.metric.unit) == ("max", "%")

@@ -1,0 +1,119 @@
+"""A user's program as a run: killed, interrupted, started again; nothing of it stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import forked
+import pytest
+from programs import STUBBORN, written
+
+ARMS = ("--arm", "base:lr=0.5", "--arm", "new:lr=1.0")
+KILLS = int(os.environ.get("CLR_TEST_KILLS", "6"))
+
+
+def command_line(tmp_path: Path, output: str, jobs: int) -> tuple[object, ...]:
+    command = written(tmp_path)
+    return (
+        *("compare", "--cmd", command, *ARMS, "--metric", "val_loss", "--seeds", "3", "--paired"),
+        *("--jobs", jobs, "-o", output),
+    )
+
+
+def programs(folder: Path) -> list[int]:
+    """The processes that run a program of this folder, their keepers included."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(folder / "train.py").encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return [pid for pid in found if pid != os.getpid() and not is_clr(pid)]
+
+
+def is_clr(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return b"--cmd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return True
+
+
+def nothing_is_left(folder: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while left := programs(folder):
+        assert time.monotonic() < deadline, f"left running: {left}"
+        time.sleep(0.05)
+
+
+def left_behind(output: Path) -> dict[str, object]:
+    """The rows of every run, without what tells where it was resumed, and the verdict."""
+    runs = {}
+    for path in sorted(output.rglob("metrics.jsonl")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        kept = [{k: v for k, v in row.items() if k != "resumed_at"} for row in rows]
+        runs[str(path.relative_to(output))] = kept
+    summary = json.loads((output / "program/compare/summary.json").read_text())
+    return {"runs": runs, "verdict": summary["verdict"]}
+
+
+def kill_until_done(tmp_path, monkeypatch, jobs, kills):
+    monkeypatch.setenv("WAIT", "0.02")
+    whole = forked.start(tmp_path, *command_line(tmp_path, "whole", jobs))
+    assert whole.wait() == 0, whole.stderr
+    moments, struck = random.Random(jobs), 0
+    for _ in range(kills):
+        child = forked.start(tmp_path, *command_line(tmp_path, "killed", jobs))
+        while child.running and not programs(tmp_path):
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.3))
+        struck += child.running
+        child.kill()
+        child.process.join()
+        nothing_is_left(tmp_path, 5)
+    last = forked.start(tmp_path, *command_line(tmp_path, "killed", jobs))
+    assert last.wait() == 0, last.stderr
+    assert struck
+    assert left_behind(tmp_path / "killed") == left_behind(tmp_path / "whole")
+
+
+def test_killed_twice_it_ends_with_the_same_rows(tmp_path, monkeypatch):
+    """By SIGKILL: the program is ended, started again, and goes on from its own state."""
+    kill_until_done(tmp_path, monkeypatch, jobs=1, kills=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_again_and_again_it_ends_with_the_same_rows(tmp_path, monkeypatch, jobs):
+    kill_until_done(tmp_path, monkeypatch, jobs, KILLS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("jobs", "number", "code"), [(1, signal.SIGINT, 130), (2, signal.SIGTERM, 143)]
+)
+def test_a_signal_reaches_the_program_and_its_children(tmp_path, jobs, number, code):
+    """They ignore SIGTERM: they are killed, and clr waits for that."""
+    command = written(tmp_path, STUBBORN)
+    child = forked.start(
+        tmp_path,
+        *("compare", "--cmd", command, *ARMS, "--metric", "val_loss", "--jobs", jobs),
+    )
+    deadline = time.monotonic() + 60
+    while len(files := [*tmp_path.rglob("*.pids")]) < jobs:
+        assert time.monotonic() < deadline, child.stderr
+        time.sleep(0.02)
+    time.sleep(0.2)
+    pids = [int(pid) for path in files for pid in path.read_text().split()]
+    assert len(pids) == 2 * jobs
+    child.signal(number)
+    assert child.wait() == code, child.stderr
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    nothing_is_left(tmp_path, 0.5)
+    assert "Traceback" not in child.stderr
+    assert child.stderr.splitlines()[-1].startswith("clr: interrupted")
+    assert sys.executable in command
