@@ -1,3 +1,26 @@
-"""clr: find learning-rate bounds, train with a schedule, compare schedules honestly."""
+"""clr: find good learning rates, train with a schedule, compare honestly.
+
+In Python: ``clr.compare``, ``clr.find_lr`` and ``clr.schedules``. What they need is loaded when
+they are first asked for: importing the package loads neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clr_cli import schedules
+    from clr_cli.api import Comparison, LearningRate, compare, find_lr
 
 __version__ = "0.1.0"
+__all__ = ["Comparison", "LearningRate", "__version__", "compare", "find_lr", "schedules"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "schedules":
+        return importlib.import_module("clr_cli.schedules")
+    if name in __all__:
+        return getattr(importlib.import_module("clr_cli.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
