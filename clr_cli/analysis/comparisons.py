@@ -176,6 +176,7 @@ def _compare(
     difference |= {"mean": contrast.mean, "low": float(low[0]), "high": float(high[0])}
     difference["claim"] = {"level": claim_level, "low": float(low[1]), "high": float(high[1])}
     arms, detect = wording.comparisons, wording.detect or wording.margin
+    strict = arms if decision is None else arms * sequential.STRICTER
     verdict: str = contrast.claim(p, float(low[1]), float(high[1]), wording.margin or 0.0, arms)
     if metric.mode == "min":
         verdict = _TURNED.get(verdict, verdict)
@@ -183,8 +184,8 @@ def _compare(
         verdict = decision.verdict
     numbers |= {
         **_wins(list(contrast.values.values()), metric),
-        "smallest_detectable": contrast.smallest_detectable(arms),
-        "seeds_needed": None if detect is None else contrast.seeds_needed(detect, arms),
+        "smallest_detectable": contrast.smallest_detectable(strict),
+        "seeds_needed": None if detect is None else contrast.seeds_needed(detect, strict),
         "verdict": "identical" if identical else verdict,
     }
     return {**numbers, "sentence": sentence(names, numbers, wording)}

@@ -61,11 +61,11 @@ class Contrast(ABC):
         """What may be said: p is Holm-adjusted, low and high bound the claim's interval."""
 
     @abstractmethod
-    def smallest_detectable(self, comparisons: int) -> float | None:
+    def smallest_detectable(self, comparisons: float) -> float | None:
         """The true difference found with 80 % power; None without a spread, or out of reach."""
 
     @abstractmethod
-    def seeds_needed(self, difference: float, comparisons: int) -> int | None:
+    def seeds_needed(self, difference: float, comparisons: float) -> int | None:
         """Runs of an arm that would show this difference; None without a spread, or too many."""
 
 
@@ -109,12 +109,12 @@ class OneSample(Contrast):
     def _sd(self) -> float | None:
         return statistics.stdev(self.differences.values()) if self.n > 1 else None
 
-    def smallest_detectable(self, comparisons: int) -> float | None:
+    def smallest_detectable(self, comparisons: float) -> float | None:
         if self._sd is None:
             return None
         return stats.smallest_detectable(self._sd, self.n, comparisons)
 
-    def seeds_needed(self, difference: float, comparisons: int) -> int | None:
+    def seeds_needed(self, difference: float, comparisons: float) -> int | None:
         return None if self._sd is None else stats.seeds_needed(difference, self._sd, comparisons)
 
 
@@ -169,12 +169,12 @@ class TwoSample(Contrast):
             return None
         return statistics.stdev(self.arm), statistics.stdev(self.baseline)
 
-    def smallest_detectable(self, comparisons: int) -> float | None:
+    def smallest_detectable(self, comparisons: float) -> float | None:
         if self._spreads is None:
             return None
         return unpaired.smallest_detectable(self._spreads, self._sizes, comparisons)
 
-    def seeds_needed(self, difference: float, comparisons: int) -> int | None:
+    def seeds_needed(self, difference: float, comparisons: float) -> int | None:
         if self._spreads is None:
             return None
         return unpaired.runs_needed(difference, self._spreads, comparisons)

@@ -26,6 +26,8 @@ FIRST = LEAST_CAP  # seeds at the first look
 STEP = 2  # seeds added between two looks
 PATTERNS = 2**12  # sign patterns: all of the first 12 seeds', then drawn by a fixed generator
 GUARD = 0.009  # a claim's interval has the level 1 - GUARD
+# Its power is that of the rule for seeds fixed in advance with so many times the comparisons.
+STRICTER = (1 - stats.CLAIM_LEVEL) / GUARD
 # Futile: the cap would find a difference of this size with power FOUND, and the differences seen
 # are ODDS times as likely under none.
 FOUND = 0.99

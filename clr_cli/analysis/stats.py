@@ -153,7 +153,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def seeds_for_test(comparisons: int = 1) -> int:
+def seeds_for_test(comparisons: float = 1) -> int:
     """The fewest seeds with which a Holm-corrected sign-flip test can reach p <= 0.05.
 
     >>> seeds_for_test(), seeds_for_test(3)
@@ -200,7 +200,7 @@ def superiority(wins: int, ties: int, losses: int) -> tuple[float, float, float]
     return (wins + ties / 2) / n, float(low), float(high)
 
 
-def power(effect: float, n: int, comparisons: int = 1) -> float:
+def power(effect: float, n: int, comparisons: float = 1) -> float:
     """Power to find a standardised difference (mean / sd) in the right direction with n seeds.
 
     The noncentral t, at the level that the claim rule really tests: the smallest of CLAIM_LEVEL's
@@ -223,7 +223,7 @@ def power(effect: float, n: int, comparisons: int = 1) -> float:
 
 
 def smallest_detectable(
-    sd: float, n: int, comparisons: int = 1, wanted: float = POWER
+    sd: float, n: int, comparisons: float = 1, wanted: float = POWER
 ) -> float | None:
     """The true mean difference found with the wanted power by n pairs; None if none can be found.
 
@@ -241,7 +241,7 @@ def smallest_detectable(
     return sd * high
 
 
-def seeds_needed(mean: float, sd: float, comparisons: int = 1) -> int | None:
+def seeds_needed(mean: float, sd: float, comparisons: float = 1) -> int | None:
     """Seeds that would show a true difference of `mean` with 80 % power; None above MAX_SEEDS.
 
     >>> seeds_needed(mean=0.005, sd=0.005)

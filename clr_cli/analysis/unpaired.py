@@ -178,7 +178,7 @@ def claim_level(n: int, m: int) -> float:
     return FEW_LEVEL if min(n, m) < FEW_RUNS else CLAIM_LEVEL
 
 
-def can_claim(n: int, m: int, comparisons: int = 1) -> bool:
+def can_claim(n: int, m: int, comparisons: float = 1) -> bool:
     """Whether so many runs can give a claim: enough of them, and a p that can be small enough.
 
     >>> can_claim(4, 30), can_claim(5, 5), can_claim(5, 5, comparisons=8)
@@ -211,7 +211,7 @@ def claim(
 
 
 def power(
-    difference: float, spreads: tuple[float, float], sizes: tuple[int, int], comparisons: int = 1
+    difference: float, spreads: tuple[float, float], sizes: tuple[int, int], comparisons: float = 1
 ) -> float:
     """Power to find a true difference of the means in the right direction.
 
@@ -239,7 +239,7 @@ def power(
 
 
 def smallest_detectable(
-    spreads: tuple[float, float], sizes: tuple[int, int], comparisons: int = 1
+    spreads: tuple[float, float], sizes: tuple[int, int], comparisons: float = 1
 ) -> float | None:
     """The true difference of means found with 80 % power; None when nothing can be found.
 
@@ -258,7 +258,7 @@ def smallest_detectable(
 
 
 def runs_needed(
-    difference: float, spreads: tuple[float, float], comparisons: int = 1
+    difference: float, spreads: tuple[float, float], comparisons: float = 1
 ) -> int | None:
     """Runs of either arm that would show this true difference with 80 % power.
 

@@ -38,9 +38,10 @@ def looks_of(plan: Plan | ProgramPlan) -> list[int]:
 
 def power_note(plan: Plan) -> str:
     """What the plan's seeds can show; in points where an earlier result tells the noise."""
-    from clr_cli.analysis import stats
+    from clr_cli.analysis import sequential, stats
 
-    n, comparisons, wanted = len(plan.seeds), len(plan.arms) - 1, plan.config.compare.detect
+    n, comparisons, wanted = len(plan.seeds), float(len(plan.arms) - 1), plan.config.compare.detect
+    comparisons *= sequential.STRICTER if plan.adds_seeds else 1
     smallest = stats.smallest_detectable(1.0, n, comparisons)
     if smallest is None:
         return f"power: {n} seeds cannot show any difference\n"

@@ -18,7 +18,7 @@ from draws import DISTRIBUTIONS, SYMMETRIC
 from experiments import Cell
 from intervals import coverage
 
-from clr_cli.analysis import sequential
+from clr_cli.analysis import sequential, stats
 from clr_cli.analysis.summary import summarize
 
 EXPONENTIAL = "exponential (skewness 2)"
@@ -64,6 +64,15 @@ def test_the_levels_hold(draw: str, plan: str) -> None:
 def test_a_difference_of_the_margin_is_hardly_ever_called_equivalent(draw: str, plan: str) -> None:
     cell = experiments.measure(replace(Cell(plan, draw, 1, 2.0, margin=2.0), reps=300))
     assert cell["false"] <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 300)
+
+
+@pytest.mark.parametrize("arms", [1, 4])
+def test_the_power_that_a_plan_states_is_that_of_the_rule(arms: int) -> None:
+    """Stated: what 30 seeds find 4 times in 5, if they are added after looking."""
+    size = stats.smallest_detectable(1.0, 30, arms * sequential.STRICTER)
+    assert size is not None
+    cell = experiments.measure(replace(Cell("auto", "normal", arms, size), reps=400))
+    assert cell["right"] == pytest.approx(0.8, abs=0.08)
 
 
 def test_bca_alone_would_not_hold_its_level() -> None:
