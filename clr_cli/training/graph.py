@@ -17,23 +17,22 @@ WARM_UP = 3  # steps before: cuDNN, the allocator and the optimizer settle in th
 
 
 class Graph:
-    """``step`` takes and returns nothing; all that changes from call to call is on the device.
+    """A step that takes and returns nothing; all that changes from call to call is on the device.
 
     Whatever it reads from Python is frozen. The state's tensors must stay the same ones.
     """
 
-    def __init__(self, step: Callable[[], None], lane: Lane) -> None:
-        self._step = step
+    def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def replay(self) -> None:
+    def replay(self, step: Callable[[], None]) -> None:
         """One step, in the lane. Raises InputError for one that cannot be recorded."""
         if self._graph is None:
-            self._graph = self._record()
+            self._graph = self._record(step)
         self._graph.replay()
 
-    def _record(self) -> torch.cuda.CUDAGraph:
+    def _record(self, step: Callable[[], None]) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         failed: list[RuntimeError] = []
         try:
@@ -42,7 +41,7 @@ class Graph:
                 graph, stream=self._lane.stream, capture_error_mode="thread_local"
             ):
                 try:
-                    self._step()
+                    step()
                 except RuntimeError as error:  # the end of the capture fails then as well
                     failed.append(error)
                     raise

@@ -106,7 +106,7 @@ def _take_steps(state: TrainState, end: int) -> Turns:
         while state.iteration < end:
             left = state.steps_per_epoch - state.iteration % state.steps_per_epoch
             with state.lane.entered():
-                state.steps.take(min(state.chunk, left, end - state.iteration))
+                state.steps.take(state, min(state.chunk, left, end - state.iteration))
             marks.append(state.lane.mark())
             _check(state)
             yield Turn.WORKED

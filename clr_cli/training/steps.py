@@ -9,6 +9,7 @@ to the last bit, on a CPU too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -31,9 +32,9 @@ from clr_cli.training.state import (
 
 
 class Steps(Protocol):
-    """How steps are taken."""
+    """How steps are taken. It does not hold the state: a run that has ended is free at once."""
 
-    def take(self, count: int) -> None:
+    def take(self, state: TrainState, count: int) -> None:
         """The next ``count``, all of one epoch; the state's iteration and stretch keep up."""
 
 
@@ -49,24 +50,23 @@ def steps_of(state: TrainState) -> Steps:
     wanted = state.cuda_graph and state.device.type == "cuda" and graphable(state.optimizer)
     if wanted and state.ranks.world == 1 and not cycles_momentum(state):
         return DeviceSteps(state)
-    return EagerSteps(state)
+    return EagerSteps()
 
 
 class EagerSteps:
     """One by one, each with its own seed for what layers draw (dropout)."""
 
-    def __init__(self, state: TrainState) -> None:
-        self._state = state
+    def __init__(self) -> None:
         self._batches: Iterator[tuple[Tensor, Tensor]] = iter(())
         self._next = -1  # the iteration of the next batch
 
-    def take(self, count: int) -> None:
+    def take(self, state: TrainState, count: int) -> None:
         """Raises Stopped after the step at hand, with all that was done kept in the state."""
-        state, ranks = self._state, self._state.ranks
+        ranks = state.ranks
         stream = f"model/{ranks.rank}" if ranks.rank else "model"
         devices = [state.device] if state.device.type == "cuda" else []
         if state.iteration != self._next or state.iteration % state.steps_per_epoch == 0:
-            self._begin()
+            self._begin(state)
         with torch.random.fork_rng(devices=devices):  # whoever else draws here is left alone
             for images, labels in islice(self._batches, count):
                 seed_layers(state.device, derive_seed(state.seed, state.iteration, stream))
@@ -76,8 +76,7 @@ class EagerSteps:
                 state.stretch.correct += right
                 ranks.check()
 
-    def _begin(self) -> None:
-        state = self._state
+    def _begin(self, state: TrainState) -> None:
         epoch, step = divmod(state.iteration, state.steps_per_epoch)
         part = (state.ranks.rank, state.ranks.world)
         batches = training_batches(
@@ -94,7 +93,6 @@ class DeviceSteps:
     """
 
     def __init__(self, state: TrainState) -> None:
-        self._state = state
         steps, device = state.steps_per_epoch, state.device
         groups = len(state.optimizer.param_groups)
         self._crops = Crops(state.data)
@@ -108,28 +106,30 @@ class DeviceSteps:
         self._taken = 0
         self._next = -1
         self._drawn: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
-        self._graph = Graph(self._step, state.lane) if device.type == "cuda" else None
+        self._graph = Graph(state.lane) if device.type == "cuda" else None
         self._eager: EagerSteps | None = None
 
-    def take(self, count: int) -> None:
-        state = self._state
+    def take(self, state: TrainState, count: int) -> None:
         while count and self._eager is None and self._taken < WARM_UP:
-            self._enqueue(self._warm_up, 1)
+            self._enqueue(state, self._warm_up, 1)
             count -= 1
         if count and self._eager is None:
-            self._enqueue(self._step if self._graph is None else self._graph.replay, count)
+            self._enqueue(state, self._step if self._graph is None else self._replay, count)
         elif count and self._eager is not None:
-            self._eager.take(count)
+            self._eager.take(state, count)
         if self._eager is None and state.iteration % state.steps_per_epoch == 0:
-            self._draw(state.iteration // state.steps_per_epoch)  # while the device is busy
+            self._draw(state, state.iteration // state.steps_per_epoch)  # the device is busy
 
-    def _enqueue(self, step: Callable[[], None], count: int) -> None:
-        state = self._state
+    def _replay(self, state: TrainState) -> None:
+        assert self._graph is not None
+        self._graph.replay(partial(self._step, state))
+
+    def _enqueue(self, state: TrainState, step: Callable[[TrainState], None], count: int) -> None:
         epoch, first = divmod(state.iteration, state.steps_per_epoch)
         if state.iteration != self._next or first == 0:
-            self._begin(epoch, first)
+            self._begin(state, epoch, first)
         for _ in range(count):
-            step()
+            step(state)
         self._taken += count
         state.iteration += count
         self._next = state.iteration
@@ -137,26 +137,25 @@ class DeviceSteps:
         state.stretch.correct = state.stretch.correct + self.correct
         self.correct.zero_()
 
-    def _draw(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw(self, state: TrainState, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """The epoch's order, crops and rates, on the CPU; drawn once."""
         if self._drawn is None or self._drawn[0] != epoch:
-            state, steps = self._state, self._state.steps_per_epoch
+            steps = state.steps_per_epoch
             drawn = draw(state.data, seed=state.seed, epoch=epoch + 1)
             order, places = (x[: self.places.numel()].view_as(self.places) for x in drawn)
             table = torch.tensor([rates(state, epoch * steps + k) for k in range(steps)])
             self._drawn = epoch, (order, places, table)
         return self._drawn[1]
 
-    def _begin(self, epoch: int, step: int) -> None:
-        state = self._state
+    def _begin(self, state: TrainState, epoch: int, step: int) -> None:
         tables = (self.order, self.places, self.rates)
-        for drawn, table in zip(self._draw(epoch), tables, strict=True):
+        for drawn, table in zip(self._draw(state, epoch), tables, strict=True):
             state.lane.sent(drawn, table)
         torch.index_select(state.data.labels, 0, self.order.view(-1), out=self.labels.view(-1))
         self.step.fill_(step)
 
-    def _step(self) -> None:
-        state, step = self._state, self.step
+    def _step(self, state: TrainState) -> None:
+        step = self.step
         images = self._crops(self.places.index_select(0, step)[0])
         labels = self.labels.index_select(0, step)[0]
         now = self.rates.index_select(0, step)[0]
@@ -170,17 +169,16 @@ class DeviceSteps:
         self.correct += right
         self.step += 1
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, state: TrainState) -> None:
         """A step like any other, seeded like any other, and watched."""
-        state = self._state
         devices = [state.device] if state.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             seed_layers(state.device, derive_seed(state.seed, state.iteration, "model"))
             before = _generators(state.device)
-            waited = waits_for_device(self._step, state.device)
+            waited = waits_for_device(partial(self._step, state), state.device)
             drew = before != _generators(state.device)
         if drew or (waited and self._taken == WARM_UP - 1):  # once what is made once is there
-            self._eager = EagerSteps(state)
+            self._eager = EagerSteps()
         elif self._graph is not None and self._taken == WARM_UP - 1:
             for group in state.optimizer.param_groups:
                 if "capturable" in group:  # AdamW wants to be told, and warns when told too early

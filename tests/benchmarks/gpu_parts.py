@@ -226,7 +226,7 @@ def settled(given: Problem, data: Any, way: str, size: Size) -> TrainState:
     state = given.state_on(data)
     for group in state.optimizer.param_groups:  # as on CUDA
         group["lr"] = torch.tensor(1.0, device=state.device)
-    state.steps = (EagerSteps if way == "eager" else DeviceSteps)(state)
+    state.steps = EagerSteps() if way == "eager" else DeviceSteps(state)
     measure([state], max(4, size.steps // 20))
     return state
 
@@ -319,7 +319,7 @@ def profile(size: Size, folder: Path, tell: Telling) -> None:
         count = min(size.steps, left, 50)  # more would wait for the device
         with state.lane.entered():
             started = time.perf_counter()
-            state.steps.take(count)
+            state.steps.take(state, count)
             host = time.perf_counter() - started
         state.lane.mark().wait()
         tell(f"host time of a step, {way}, µs", f"{host / count * 1e6:.0f}")

@@ -39,8 +39,8 @@ def test_training_goes_on_while_a_checkpoint_is_written(tiny, tmp_path, monkeypa
         kept.append((went_on, state["iteration"]))
         saved(directory, state)
 
-    def step(steps, count):
-        take(steps, count)
+    def step(*given):
+        take(*given)
         stepped.set()
 
     monkeypatch.setattr(RunDirectory, "save_checkpoint", save)

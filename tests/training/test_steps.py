@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -50,7 +52,7 @@ def make(loaded):
 def take(state, way):
     for group in state.optimizer.param_groups:  # as on CUDA, whose rates are there as tensors
         group["lr"] = torch.tensor(1.0, device=state.device)
-    state.steps = (steps.EagerSteps if way == "eager" else steps.DeviceSteps)(state)
+    state.steps = steps.EagerSteps() if way == "eager" else steps.DeviceSteps(state)
     return state
 
 
@@ -148,7 +150,7 @@ class _Reads(TorchDispatchMode):
 def test_no_step_waits_for_the_device(make, way, optimizer):
     state = make(way, precision="bf16", optimizer={"name": optimizer})
     with _Reads() as reads:
-        state.steps.take(10)
+        state.steps.take(state, 10)
         assert reads.count == 0
         assert state.stretch.all_losses().sum().isfinite()  # reads one number, and is seen
         assert reads.count == 1
@@ -174,7 +176,7 @@ def test_an_epoch_is_drawn_once_and_early(make, monkeypatch):
     )
     state = make("device")
     for _ in range(10):
-        state.steps.take(1)
+        state.steps.take(state, 1)
     assert drawn == [1, 2]
     loop.train_epoch(state)
     loop.train_epoch(state)
@@ -198,6 +200,20 @@ def test_a_model_that_draws_numbers_is_noticed_and_seeded_in_every_step(make, la
         states.append(state)
     assert left(states[0], 2) == left(states[1], 2)
     assert states[1].steps._eager is not None
+
+
+@pytest.mark.parametrize("way", ["eager", "device"])
+def test_the_memory_of_a_run_is_free_when_it_ends(make, way):
+    """At once, not when Python next looks for what keeps itself: a GPU's memory is scarce."""
+    state = make(way)
+    loop.train_epoch(state)
+    gone = weakref.ref(state)
+    gc.disable()
+    try:
+        del state
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_what_is_replayed(make, monkeypatch):
