@@ -20,7 +20,6 @@ from torch import nn
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure
 from clr_cli.execution import engines
-from clr_cli.execution.task import Event
 from clr_cli.execution.training_task import Run
 from clr_cli.execution.turns import interleave
 from clr_cli.execution.workers import Place, Pool, execute_in_workers
@@ -126,19 +125,19 @@ def test_a_signal_stops_all_within_their_epochs_and_they_go_on(
 
 @dataclass(frozen=True, kw_only=True)
 class Failing(Run):
-    """Fails at its second row, or ends its process at the first."""
+    """Runs out of memory after two rows, or ends its process after one."""
 
-    how: str = "raise"
+    how: str = "memory"
 
-    def work(self, index, ranks):
+    def rows(self, state, before):
         rows = 0
-        for item in super().work(index, ranks):
-            rows += isinstance(item, Event) and item.kind == "row"
+        for item in super().rows(state, before):
+            yield item
+            rows += not isinstance(item, lane.Turn)
             if rows == 1 and self.how == "die":
                 os._exit(9)
             if rows == 2:
-                raise EnvironmentFailure("no room is left")
-            yield item
+                raise torch.OutOfMemoryError("Tried to allocate 20.00 GiB")
 
 
 def failing(run, how):
@@ -147,8 +146,9 @@ def failing(run, how):
 
 def test_a_failing_run_leaves_its_neighbours_what_they_have_done(tiny, tmp_path, alone):
     runs = plan(tiny, tmp_path / "together", "training.batch_size=10", seeds=(0, 1))
-    broken = [failing(runs[0], "raise"), *runs[1:]]
-    with pytest.raises(EnvironmentFailure, match="no room is left"):
+    broken = [failing(runs[0], "memory"), *runs[1:]]
+    said = "out of memory with batches of 10 and cnn of width 4; give fewer --jobs"
+    with pytest.raises(EnvironmentFailure, match=said):
         list(interleave(enumerate(broken), at_once=4))
     states = [run.directory.load_checkpoint()[0] for run in runs[1:]]
     assert all(state and state["iteration"] > 0 for state in states)
