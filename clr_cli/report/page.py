@@ -24,10 +24,10 @@ from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.style import THEME, arm_colors
 from clr_cli.report.tables import (
     CLOCKS,
-    certainty_lead,
     certainty_table,
     clock_of,
     costs_table,
+    explained,
     further_table,
     median_time,
     name_of,
@@ -78,6 +78,7 @@ def html(
     comparisons, metric = summary["comparisons"], summary["metric"]["name"]
     main = [figure for figure in drawn if figure[0] in MAIN]
     certainty = certainty_table(summary) if comparisons else None
+    further = further_table(summary) if comparisons else None
     return template.render(
         summary=summary,
         names=names,
@@ -88,8 +89,9 @@ def html(
         or [("", "", summary["verdict"])],
         results=results_table(summary),
         certainty=certainty,
-        certainty_lead=certainty and certainty_lead(certainty),
-        further=further_table(summary) if comparisons else None,
+        certainty_lead=certainty and explained(certainty),
+        further=further,
+        further_lead=further and explained(further),
         headline=headline(summary),
         main=main[0] if main else None,
         figures=[figure for figure in drawn if figure not in main],

@@ -89,7 +89,7 @@ def _failed(arm: Mapping[str, Any]) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-# What the columns of `certainty_table` mean, by the beginnings of their headings.
+# What columns mean, by the beginnings of their headings.
 EXPLAINED = {
     "Failed to train": "Failed to train: how many runs, and how large the true share may be"
     " (one-sided 95 %).",
@@ -100,6 +100,10 @@ EXPLAINED = {
     " size, with 80 % power.",
     "Seeds to show": "Seeds to show: how many would find a true difference of that size, with 80 %"
     " power.",
+    "Over seeds and test images": "This one covers other test images of the same kind too; beside"
+    " it, how much of the error each source brings.",
+    "At each run's best": "The last column takes each run at the epoch that was best on validation,"
+    " not at the last one: a lead that shrinks there is partly a matter of when training stops.",
 }
 
 
@@ -136,8 +140,8 @@ def certainty_table(summary: Mapping[str, Any]) -> Table:
     return _known(header, rows)
 
 
-def certainty_lead(table: Table) -> str:
-    """What the columns of a `certainty_table` mean."""
+def explained(table: Table) -> str:
+    """What the columns of a table mean."""
     said = [
         text
         for start, text in EXPLAINED.items()
