@@ -55,8 +55,15 @@ def length(schedule: Schedule, steps_per_epoch: int, run: int, epochs: float | N
 
 
 def shortened(schedule: Schedule, run: int, total: int) -> Schedule:
-    """The schedule of a probe: cycles as they are, what lasts the whole run compressed."""
-    if schedule.first_cycle() is not None or run == total:
+    """The schedule of a probe of ``total`` iterations: whole cycles, or the whole run compressed.
+
+    A probe ends where a cycle does, because its score is that of an annealed model: cycles that do
+    not fit are compressed too.
+    """
+    cycle = schedule.first_cycle()
+    if cycle is not None:
+        run = cycle * max(1, round(total / cycle))
+    if run == total:
         return schedule
     return Compressed(schedule=schedule, run=run, total=total)
 

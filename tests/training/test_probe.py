@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import groupby
 from unittest.mock import patch
 
 import pytest
@@ -55,6 +56,17 @@ def test_a_probe_of_any_kind_goes_through_its_rates(kind):
 def test_the_length_is_a_cycle_or_what_is_given_and_a_whole_run_at_most(epochs, run, iterations):
     clr = make("clr", step_size=500)
     assert length(clr, 100, run, epochs) == iterations
+
+
+@pytest.mark.parametrize(("total", "cycles"), [(50, 1), (100, 1), (140, 1), (160, 2), (300, 3)])
+def test_a_probe_of_any_length_ends_where_a_cycle_does(total, cycles):
+    clr = make("clr", base_lr=0.001, max_lr=0.1, step_size=50)
+    made = shortened(clr, 8000, total)
+    rates = [lr for lr, _ in groupby(made.lr(i) for i in range(total))]
+    tops = sum(a < b > c for a, b, c in zip(rates, rates[1:], rates[2:], strict=False))
+    assert tops == cycles
+    assert max(rates) == 0.1
+    assert rates[-1] < 0.01
 
 
 def test_a_warm_up_is_part_of_the_first_cycle():
