@@ -94,16 +94,15 @@ def certify(
         For half and double: rate, verdict, and mean, low and high of the difference from max_lr.
     """
     from clr_cli.analysis.summary import summarize
-    from clr_cli.analysis.tuning import trial_name
     from clr_cli.config.sections import CompareConfig
     from clr_cli.execution.controlled import controlled_variables
     from clr_cli.execution.plan import plan
     from clr_cli.execution.records import check_finished, read_record
     from clr_cli.report import write
 
-    rates = {trial_name(asked.name, rate): rate for rate in (max_lr, max_lr / 2, 2 * max_lr)}
+    rates = {f"{asked.name}-{rate:g}": rate for rate in (max_lr, max_lr / 2, 2 * max_lr)}
     arms = {name: asked.arm.at_rate(rate) for name, rate in rates.items()}
-    compare = CompareConfig(schedules=[*arms], baseline=trial_name(asked.name, max_lr), seeds=seeds)
+    compare = CompareConfig(schedules=[*arms], baseline=next(iter(arms)), seeds=seeds)
     config = asked.config.for_arm(asked.name).model_copy(
         update={"compare": compare, "schedules": arms}
     )
