@@ -58,12 +58,15 @@ class Ranks:
 
     def check(self) -> None:
         """Raises Stopped, on all ranks in the same step, if a signal has come to any of them."""
-        if self.world > 1:
-            signum = torch.tensor(interrupt.pending() or 0)
-            dist.all_reduce(signum, dist.ReduceOp.MAX, group=self.flags)
-            if signum:
-                raise interrupt.Stopped(int(signum))
-        interrupt.check()
+        if self.world == 1:
+            interrupt.check()
+            return
+        # A signal that comes while the ranks ask each other counts at the next step: no rank may
+        # stop on what the others have not heard of.
+        signum = torch.tensor(interrupt.pending() or 0)
+        dist.all_reduce(signum, dist.ReduceOp.MAX, group=self.flags)
+        if signum:
+            raise interrupt.Stopped(int(signum))
 
 
 SINGLE = Ranks()
