@@ -31,14 +31,15 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     unit = f" {metric.unit}" if metric.unit else ""
     headers = [rows_are(summary).lower(), "seeds" if summary["design"] == "paired" else "runs"]
     headers += [metric.label + unit, *(name.replace("_", " ") for name in beside)]
-    headers += ["difference", "p", *(["to target"] if summary["target"] else [])]
+    tested = any(each["p_holm"] is not None for each in summary["comparisons"])  # not by looks
+    headers += ["difference", *(["p"] * tested), *(["to target"] if summary["target"] else [])]
     rows = []
     for arm in summary["arms"]:
         against, measured = comparisons.get(arm["name"]), arm["metrics"]
         row = [arm["name"], trained(arm), _or_diverged(measured[metric.name], scale)]
         row += [_or_diverged(measured[name], Scale("", 3)) for name in beside]
         row.append("baseline" if against is None else _difference(against["difference"], scale))
-        row.append("" if against is None else p_cell(against["p_holm"]))
+        row += ["" if against is None else p_cell(against["p_holm"])] * tested
         row += [reached_at(main_times(arm)["median"])] if summary["target"] else []
         rows.append(row)
     terminal.table(headers, rows)

@@ -19,7 +19,7 @@ def rows(
     size = "x".join(map(str, setup.image))
     yield (
         "data",
-        f"{config.dataset.name}: {setup.train_size:,} train, {setup.val_size:,} validation, "
+        f"{config.dataset.label}: {setup.train_size:,} train, {setup.val_size:,} validation, "
         f"{setup.test_size:,} test images of {size}, {setup.num_classes} classes",
     )
     given = config.model.model_dump(exclude={"name"}, exclude_none=True)

@@ -54,6 +54,11 @@ class DatasetConfig(Section):
     extra: bool = Field(False, description="svhn only: add the 531,131 extra images to train")
     download: bool = Field(True, description="fetch a torchvision data set that is not there")
 
+    @property
+    def label(self) -> str:
+        """What a reader calls it: the name, or that of the file or folder."""
+        return self.name if self.path is None else self.path.name
+
 
 class ModelConfig(Section):
     name: str = Field("cnn", description="cnn, resnet18, wrn, torchvision:<name>, module:function")

@@ -41,7 +41,7 @@ def controlled_variables(
     return {
         "varied": "the arm, see what differs" if own else "the learning-rate schedule",
         "also_differs": also,
-        "dataset": config.dataset.name,
+        "dataset": config.dataset.label,
         "train_size": setup.train_size,
         "val_size": setup.val_size,
         "test_size": setup.test_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,12 +124,18 @@ def time_ratio(
 
     `curves`: arm -> points of target, ratio, low and high, as in summary.json. Both axes are
     logarithmic: the lower one in the error that the target leaves, or, where the metric is no
-    fraction that should be 1, in the distance from the last target.
+    fraction that should be 1, in the distance from the last target. A line ends where most
+    of the baseline's runs no longer arrive: from there on the ratio says who arrives, not when.
     """
     height = size or SIZE
     figure = new_figure(height)
     ax = figure.subplots()
     looks = arm_looks([*curves, *([baseline] if baseline else [])], baseline)
+    arrives = {
+        arm: list(takewhile(lambda point: point["ratio"] != 0, points))
+        for arm, points in curves.items()
+    }
+    curves = {arm: points for arm, points in arrives.items() if points} or curves
     drawn = [point["ratio"] for points in curves.values() for point in points]
     ends = [p[k] for points in curves.values() for p in points for k in ("low", "high")]
     spread = [abs(math.log(r)) for r in [*drawn, *ends] if r] + [math.log(2)]
@@ -197,7 +204,7 @@ class _Left:
 
     def ticks(self, least: float, most: float) -> list[float]:
         """At most seven round targets, evenly over the axis."""
-        count = max(2, min(7, round(math.log2(most / least)) + 1))
+        count = max(4, min(7, round(math.log2(most / least)) + 1))
         chosen: list[float] = []
         for error in np.geomspace(most, least, count).tolist():
             step = 10.0 ** math.floor(math.log10(error))
