@@ -5,7 +5,7 @@
     outputs/<experiment>/train/<arm>/seed-<k>/    one run
     outputs/<experiment>/tuning/<trial>/seed-<k>/ a trial of an arm at one rate
     outputs/<experiment>/tuned/<trial>/seed-<k>/  a run of a tuned arm, kept by its rate
-    outputs/<experiment>/range-test/sweep-<k>/    one sweep
+    outputs/<experiment>/range-test/sweeps/<ramp>/seed-<k>/    one sweep
     outputs/<experiment>/probes/<trial>/<n>-iterations/seed-<k>/  a short training at one rate
     outputs/<experiment>/range-test/<arm>/        the answer for an arm named by --schedule
     outputs/<experiment>/rates/                   a search for the rates of a program; its runs lie
@@ -65,8 +65,8 @@ class Experiment:
     def range_test(self) -> Path:
         return self.folder / "range-test"
 
-    def sweep(self, number: int) -> Path:
-        return self.range_test / f"sweep-{number}"
+    def sweep(self, ramp: str, seed: int) -> Path:
+        return self.range_test / "sweeps" / ramp / _seed(seed)
 
     def probe(self, trial: str, iterations: int, seed: int) -> Path:
         return self.folder / "probes" / trial / f"{iterations}-iterations" / _seed(seed)

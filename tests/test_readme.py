@@ -17,6 +17,7 @@ from clr_cli.report.tables import certainty_table
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "outputs" / "reference"
 PAGES = ["", "clr_cli", "configs", "outputs/reference", "tests", "tests/benchmarks"]
+THREE = ("svhn", "fashion", "synthetic")
 BOARD = "outputs/reference/nanogpt_track3"
 
 
@@ -24,20 +25,36 @@ def readme(folder: str) -> str:
     return (ROOT / folder / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("folder", "pages"),
-    [("quickstart", [""]), ("svhn-9.6k/compare-tuned", ["", "outputs/reference"])],
-)
-def test_the_tables_are_as_the_tool_prints_them(folder, pages, capsys):
-    summary, records = report.load(REFERENCE / folder)
+def test_the_quickstart_table_is_as_the_tool_prints_it(capsys):
+    summary, records = report.load(REFERENCE / "quickstart")
     assert len(records) == sum(arm["n"] for arm in summary["arms"])
     print_summary(summary)
     table = capsys.readouterr().out.strip().split("\n\n")[0]
     assert len(table.splitlines()) == 2 + len(summary["arms"])
-    for page in pages:
-        assert table in readme(page)
-    assert folder != "quickstart" or headline(summary) in readme("")
+    assert table in readme("")
+    assert headline(summary) in readme("")
     assert any(comparison["sentence"] in readme("") for comparison in summary["comparisons"])
+
+
+def judged(clr, folder, baseline):
+    """What ``clr compare --from`` prints of the runs of a folder: the table, and the headline."""
+    runs = REFERENCE / folder / "compare-tuned" / "runs.csv"
+    given = ["--from", runs, "--paired", "--metric", "test_accuracy", "--mode", "max"]
+    table, said, *_ = clr("compare", *given, "--baseline", baseline).stdout.strip().split("\n\n")
+    return table, said
+
+
+def test_the_runs_of_80_epochs_are_judged_as_the_tool_does_today(clr):
+    table, said = judged(clr, "svhn-9.6k", "constant")
+    assert f"{table}\n```\n\n{said}\n" in readme("outputs/reference")
+
+
+@pytest.mark.parametrize("data", THREE)
+def test_the_cycle_beside_one_rise_and_fall_is_quoted_as_printed(clr, data):
+    table, _ = judged(clr, f"three/{data}", "one_cycle")
+    row = next(line for line in table.splitlines() if line.startswith("clr "))
+    (difference,) = re.findall(r"[+-][\d.]+ \(.*\)", row)
+    assert difference in readme("outputs/reference")
 
 
 def test_the_annealing_controls_are_quoted_as_printed():
@@ -58,6 +75,14 @@ def test_the_post_is_compared_as_the_program_prints_it(monkeypatch, capsys):
     assert "\n".join(rows) in readme("outputs/reference")
 
 
+def test_the_crops_are_chosen_on_validation_as_measured():
+    summary, _ = report.load(REFERENCE / "padding" / "compare")
+    for arm in summary["arms"]:
+        found = arm["metrics"]["val_accuracy"]
+        row = f"| {arm['name'][-1]} | {100 * found['mean']:.1f} ± {100 * found['sd']:.1f} |"
+        assert row in readme("outputs/reference")
+
+
 def test_the_finders_tables_are_as_the_benchmark_prints_them(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
     import finders
@@ -68,6 +93,19 @@ def test_the_finders_tables_are_as_the_benchmark_prints_them(monkeypatch):
     page = readme("tests/benchmarks")
     assert "\n".join(finders.answers_table(results)) in page
     assert "\n".join(finders.finders_table(results)) in page
+
+
+def test_all_verdicts_are_as_the_benchmark_prints_them(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    import across
+
+    folders = [REFERENCE / "three" / data / "compare-tuned" for data in THREE]
+    summaries = [report.load(folder)[0] for folder in folders]
+    page = readme("outputs/reference")
+    assert "\n".join(across.verdicts(summaries)) in page
+    assert "\n".join(across.verdicts(summaries)) in readme()
+    for summary in summaries:
+        assert "\n".join(across.details(summary)) in page
 
 
 def test_the_board_is_judged_as_the_tool_and_the_benchmark_print_it(monkeypatch, capsys):

@@ -141,6 +141,13 @@ class RangeTestConfig(Section):
     def sweep_count(self) -> int:
         return self.sweeps or (1 if self.probes else CLASSIC_SWEEPS)
 
+    @property
+    def ramp(self) -> str:
+        """What tells the sweeps of one range from those of another: a folder's name."""
+        length = "" if self.epochs is None else f"-{self.epochs:g}-epochs"
+        length = length if self.iterations is None else f"-{self.iterations}-iterations"
+        return f"{self.min_lr:g}-to-{self.max_lr:g}{length}"
+
     @model_validator(mode="after")
     def _check(self) -> RangeTestConfig:
         if self.max_lr <= self.min_lr:

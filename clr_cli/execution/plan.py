@@ -191,7 +191,7 @@ def sweeps(config: Config, options: RunOptions, threads: int | None) -> list[Swe
         SweepTask(
             config=config,
             seed=number,
-            path=options.experiment.sweep(number),
+            path=options.experiment.sweep(config.range_test.ramp, number),
             device=options.device,
             threads=threads,
             allow_code=options.allow_code,

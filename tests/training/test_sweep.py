@@ -155,7 +155,7 @@ def test_the_command_gives_bounds_that_train_can_use(clr, easy, tmp_path):
     done = clr("range-test", "--config", easy, "--device", "cpu")
     written = {"range_test.csv", "range_test.png", "range_test.svg", "result.json", "bounds.yaml"}
     written |= {"probes.png", "probes.svg"}
-    assert {p.name for p in folder.iterdir()} == written | {"sweep-0", "sweep-1"}
+    assert {p.name for p in folder.iterdir()} == written | {"sweeps"}
     bounds = yaml.safe_load((folder / "bounds.yaml").read_text())
     assert 1e-4 < bounds["base_lr"] < bounds["max_lr"] < 1
     assert f"base_lr: {bounds['base_lr']:g}, max_lr: {bounds['max_lr']:g}" in done.stdout
