@@ -97,8 +97,8 @@ def _rates(summary: Summary, arm: Mapping[str, Any]) -> str:
 def _ratio(time: Mapping[str, Any]) -> str:
     """Iterations to the target against the baseline's."""
     clock = time["clocks"].get("iterations")
-    if clock is None:
-        return "not reached"
+    if clock is None or not clock["ratio"]:
+        return "the baseline misses it"
     return f"{clock['ratio']:.2f} ({clock['low']:.2f} to {clock['high']:.2f})"
 
 
