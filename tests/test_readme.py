@@ -36,6 +36,13 @@ def test_the_quickstart_table_is_as_the_tool_prints_it(capsys):
     assert any(comparison["sentence"] in readme("") for comparison in summary["comparisons"])
 
 
+def test_the_quickstart_with_a_tuned_baseline_is_quoted_as_the_tool_says_it():
+    summary, _ = report.load(REFERENCE / "quickstart-tuned")
+    assert f"> {headline(summary)}\n" in readme("")
+    rate = summary["tuning"]["arms"]["constant"]["value"]
+    assert f"finds {rate:g} ".replace("0.", ".") in readme("")
+
+
 def judged(clr, folder, baseline):
     """What ``clr compare --from`` prints of the runs of a folder: the table, and the headline."""
     runs = REFERENCE / folder / "compare-tuned" / "runs.csv"
