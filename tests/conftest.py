@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 
@@ -71,17 +71,12 @@ def tiny(tmp_path: Path, data_root: Path) -> Path:
 def clr(tmp_path: Path):
     """Run ``clr`` as a user does: another process, in an empty folder."""
 
-    def run(*args: object, check: bool = True, **kwargs) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "clr_cli", *map(str, args)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            **kwargs,
-        )
+    def run(*args: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+        child = forked.start(tmp_path, *args, prints=tmp_path.with_name(f"{tmp_path.name}-printed"))
+        code = child.wait(300)
+        done = subprocess.CompletedProcess(args, code, child.stdout, child.stderr)
         if check:
-            assert done.returncode == 0, done.stderr
+            assert code == 0, done.stderr
         return done
 
     return run

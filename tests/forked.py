@@ -11,17 +11,26 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["clr_cli.execution.engines", "clr_cli.cli.results", "torchvision.datasets", "forked"]
+    [
+        "clr_cli.execution.engines",
+        "clr_cli.cli.results",
+        "clr_cli.report.page",
+        "torchvision.datasets",
+        "forked",
+    ]
 )
 
 
-def _main(arguments: list[str], folder: Path, prints: Path) -> None:
+def _main(arguments: list[str], folder: Path, prints: Path, environment: Mapping[str, str]) -> None:
     os.setpgid(0, 0)  # a group of its own, as a shell gives every command
+    os.environ.clear()  # the server's: what the first test had set
+    os.environ.update(environment)
     os.chdir(folder)
     for stream, name in ((1, "stdout.txt"), (2, "stderr.txt")):
         file = os.open(prints / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -60,9 +69,9 @@ class Clr:
         """To the whole group, as a terminal does."""
         os.killpg(self.process.pid, number)
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = 120) -> int:
         """The exit code; minus the signal's number for a process that was killed."""
-        self.process.join(120)
+        self.process.join(seconds)
         if self.process.exitcode is None:
             self.kill()
             raise TimeoutError(f"clr is still running: {self.stderr}")
@@ -76,7 +85,7 @@ def start(folder: Path, *arguments: object, prints: Path | None = None) -> Clr:
         each.mkdir(parents=True, exist_ok=True)
     for name in ("stdout.txt", "stderr.txt"):
         (prints / name).write_text("")
-    given = ([str(a) for a in arguments], folder, prints)
+    given = ([str(a) for a in arguments], folder, prints, dict(os.environ))
     process = CONTEXT.Process(target=_main, args=given, daemon=False)
     process.start()
     atexit.register(process.kill)  # a test that fails leaves its process running

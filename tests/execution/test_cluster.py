@@ -342,9 +342,10 @@ def test_an_engine_that_is_not_there_is_one_line(clr, tiny, options, message):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_without_ray_the_extra_is_named(clr, tiny, tmp_path):
+def test_without_ray_the_extra_is_named(tiny, tmp_path):
     (tmp_path / "ray.py").write_text("raise ImportError('not installed')\n")
-    done = clr("compare", "--config", tiny, "--engine", "ray", check=False)
+    command = [sys.executable, "-m", "clr_cli", "compare", "--config", tiny, "--engine", "ray"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     extra = "--engine ray needs the extra: pip install 'clr-cli[ray]'"
     assert done.stderr == f"clr: {extra}\n"

@@ -18,7 +18,7 @@ from left_behind import left_behind
 
 from clr_cli.execution.run_directory import RunDirectory
 
-KILLS = int(os.environ.get("CLR_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("CLR_TEST_KILLS", "4"))
 COMMANDS = {
     "train": ("train", "--schedule", "clr"),
     "range-test": ("range-test", "--jobs", "1", "--set", "range_test.epochs=1"),
@@ -223,7 +223,7 @@ def test_interrupted_again_and_again_nothing_is_repeated_and_nothing_changes(
     in_epochs, most = 0, 0
     moments = random.Random(5)
     slow_to_start = name == "compare with workers"  # they import torch anew
-    for stops_to_come in reversed(range(4 if slow_to_start else 12)):
+    for stops_to_come in reversed(range(4 if slow_to_start else 8)):
         child = forked.start(tmp_path, *command)
         begun = "to go" if slow_to_start else "clr "  # a first row, or the plan
         while child.running and begun not in child.stderr:
