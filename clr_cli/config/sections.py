@@ -64,6 +64,9 @@ class ModelConfig(Section):
     name: str = Field("cnn", description="cnn, resnet18, wrn, torchvision:<name>, module:function")
     width: Annotated[int, Field(ge=1, le=4096)] | None = None
     depth: Annotated[int, Field(ge=1, le=4096)] | None = None
+    pools: Annotated[int, Field(ge=0, le=3)] | None = Field(
+        None, description="how many of cnn's three stages end in max-pooling (default: 2)"
+    )
 
 
 # The keys besides ``settings`` that each of torch's optimizers is given.

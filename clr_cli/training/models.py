@@ -1,7 +1,7 @@
 """Models by name: our own for small images, torchvision's, and people's own functions.
 
 To add one: write a function with keyword arguments `num_classes`, `in_channels` and, where it has
-them, `width` and `depth`, and list it in MODELS.
+them, `width`, `depth` and `pools`, and list it in MODELS.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from clr_cli.errors import InputError
 from clr_cli.training.code import first_line, imported
 
 
-def cnn(*, num_classes: int, in_channels: int, width: int = 32) -> nn.Module:
+def cnn(*, num_classes: int, in_channels: int, width: int = 32, pools: int = 2) -> nn.Module:
     """A small VGG-like network: three stages of two 3x3 convolutions with batch norm.
 
-    The stages have `width`, 2 `width` and 4 `width` channels; the first two end in max-pooling,
-    right after the convolution, so that batch norm and ReLU see a quarter of the pixels. A global
-    average and one linear layer follow. Any image of at least 4x4 will do.
+    The stages have `width`, 2 `width` and 4 `width` channels; the first `pools` of them end in
+    max-pooling, right after the convolution, so that batch norm and ReLU see a quarter of the
+    pixels. A global average and one linear layer follow. Images need 2 ** `pools` pixels a side.
     """
     layers: list[nn.Module] = []
     channels = in_channels
@@ -34,7 +34,7 @@ def cnn(*, num_classes: int, in_channels: int, width: int = 32) -> nn.Module:
         outputs = width * 2**stage
         for convolution in range(2):
             layers.append(nn.Conv2d(channels, outputs, 3, padding=1, bias=False))
-            if convolution == 1 and stage < 2:
+            if convolution == 1 and stage < pools:
                 layers.append(nn.MaxPool2d(2))
             layers += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
             channels = outputs
@@ -124,8 +124,7 @@ def build_model(
     CLR_ALLOW_CODE=1 in the environment. Raises InputError for a model that cannot be built or used.
     """
     name = config.name
-    sizes = {"width": config.width, "depth": config.depth}
-    given = {key: value for key, value in sizes.items() if value is not None}
+    given = config.model_dump(exclude={"name"}, exclude_none=True)
     if name.startswith("torchvision:"):
         function = _torchvision(name.removeprefix("torchvision:"), in_channels, image_size)
     elif ":" in name:
@@ -171,7 +170,7 @@ def _torchvision(name: str, in_channels: int, image_size: int) -> Callable[..., 
 
 
 def _check_arguments(name: str, function: Callable[..., Any], given: dict[str, int]) -> None:
-    """InputError unless the function takes the common arguments and the given width and depth."""
+    """InputError unless the function takes the common arguments and the given sizes."""
     try:
         taken = inspect.signature(function).parameters
     except ValueError:  # a built-in without a signature

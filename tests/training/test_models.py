@@ -43,8 +43,8 @@ number = 3
 """
 
 
-def build(name, *, width=None, depth=None, channels=3, size=32, classes=10, **options):
-    config = ModelConfig(name=name, width=width, depth=depth)
+def build(name, *, width=None, depth=None, pools=None, channels=3, size=32, classes=10, **options):
+    config = ModelConfig(name=name, width=width, depth=depth, pools=pools)
     return build_model(
         config, in_channels=channels, image_size=size, num_classes=classes, **options
     )
@@ -87,6 +87,7 @@ def test_own_models_give_logits_and_gradients_for_any_small_image(name, channels
     ("name", "sizes", "parameters"),
     [
         ("cnn", {}, 288_746),
+        ("cnn", {"pools": 3}, 288_746),
         ("resnet18", {}, 11_173_962),  # the figure known for its CIFAR-10 form
         ("wrn", {"depth": 16, "width": 4}, 2_748_890),  # 2.7 M in the paper
         ("wrn", {"depth": 28, "width": 10}, 36_479_194),  # 36.5 M
@@ -99,6 +100,14 @@ def test_parameter_counts_are_those_of_the_known_networks(name, sizes, parameter
 def test_width_sets_the_channels_of_the_cnn():
     widths = [m.out_channels for m in build("cnn", width=8).modules() if hasattr(m, "out_channels")]
     assert widths == [8, 8, 16, 16, 32, 32]
+
+
+@pytest.mark.parametrize(("pools", "side"), [(0, 32), (2, 8), (3, 4)])
+def test_pools_halve_the_side_that_is_averaged(pools, side):
+    *before, average, linear = build("cnn", width=2, pools=pools)
+    features = torch.nn.Sequential(*before)(torch.rand(2, 3, 32, 32))
+    assert features.shape == (2, 8, side, side)
+    assert linear(average(features)).shape == (2, 10)
 
 
 def test_no_convolution_before_a_batch_norm_has_a_bias():
@@ -166,6 +175,8 @@ def test_torchvision_models_get_the_number_of_classes_and_the_image_size(name):
         ("torchvision:resnet18", {"width": 2}, "model.width: torchvision:resnet18 has no width"),
         ("cnn", {"depth": 4}, "model.depth: cnn has no depth; leave it out"),
         ("cnn", {"size": 2}, "model.name: cnn fails on 3 x 2 x 2 images"),
+        ("cnn", {"size": 4, "pools": 3}, "model.name: cnn fails on 3 x 4 x 4 images"),
+        ("wrn", {"pools": 3}, "model.pools: wrn has no pools; leave it out"),
         ("resnet18", {"width": 4}, "model.width: resnet18 has no width; leave it out"),
         ("wrn", {"depth": 20}, "model.depth: wrn needs 6 n + 4 (10, 16, 22, 28, 40), not 20"),
         ("wrn", {"depth": 4}, "model.depth: wrn needs 6 n + 4"),
