@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "outputs" / "reference"
 PAGES = ["", "clr_cli", "configs", "outputs/reference", "tests", "tests/benchmarks"]
 THREE = ("svhn", "fashion", "synthetic")
+PADS = (0, 1, 2, 4)
 BOARD = "outputs/reference/nanogpt_track3"
 
 
@@ -51,9 +52,20 @@ def judged(clr, folder, baseline):
     return table, said
 
 
-def test_the_runs_of_80_epochs_are_judged_as_the_tool_does_today(clr):
-    table, said = judged(clr, "svhn-9.6k", "constant")
-    assert f"{table}\n```\n\n{said}\n" in readme("outputs/reference")
+def test_the_80_epochs_are_told_as_the_tool_prints_them(capsys):
+    summary, _ = report.load(REFERENCE / "post" / "compare")
+    print_summary(summary)
+    table = capsys.readouterr().out.strip().split("\n\n")[0]
+    assert f"{table}\n```\n\n{headline(summary)}\n" in readme("outputs/reference")
+    (comparison,) = summary["comparisons"]
+    assert comparison["sentence"].partition("). ")[2] in readme("outputs/reference")
+    mean, low, high = (100 * comparison["best_epoch"][key] for key in ("mean", "low", "high"))
+    assert f"the lead is {mean:.2f} points ({low:.2f} to {high:.2f})" in readme("outputs/reference")
+
+
+def test_the_first_editions_80_epochs_are_judged_as_the_tool_does_today(clr):
+    _, said = judged(clr, "svhn-9.6k", "constant")
+    assert f'"{said}"' in readme("outputs/reference")
 
 
 @pytest.mark.parametrize("data", THREE)
@@ -73,7 +85,7 @@ def test_the_annealing_controls_are_quoted_as_printed():
 
 def test_the_post_is_compared_as_the_program_prints_it(monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
-    monkeypatch.setattr("sys.argv", ["", str(REFERENCE / "svhn-9.6k" / "compare-tuned")])
+    monkeypatch.setattr("sys.argv", ["", str(REFERENCE / "post" / "compare")])
     import post_figures
 
     post_figures.main()
@@ -82,12 +94,25 @@ def test_the_post_is_compared_as_the_program_prints_it(monkeypatch, capsys):
     assert "\n".join(rows) in readme("outputs/reference")
 
 
-def test_the_crops_are_chosen_on_validation_as_measured():
-    summary, _ = report.load(REFERENCE / "padding" / "compare")
-    for arm in summary["arms"]:
-        found = arm["metrics"]["val_accuracy"]
-        row = f"| {arm['name'][-1]} | {100 * found['mean']:.1f} ± {100 * found['sd']:.1f} |"
-        assert row in readme("outputs/reference")
+def validation(folder):
+    """Mean and standard deviation of each arm's validation accuracy, in percent."""
+    summary, _ = report.load(REFERENCE / folder / "compare")
+    found = {arm["name"]: arm["metrics"]["val_accuracy"] for arm in summary["arms"]}
+    return {name: (100 * each["mean"], 100 * each["sd"]) for name, each in found.items()}
+
+
+def test_crops_width_and_pools_are_chosen_on_validation_as_measured():
+    page = readme("outputs/reference")
+    *most, last = (f"{mean:.1f}" for mean, _ in (validation("padding")[f"pad_{n}"] for n in PADS))
+    assert f"gave {', '.join(most)} and {last} %" in page
+    pools = {"two": 2, "three": 3}
+    for name, (mean, sd) in validation("pooling").items():
+        number, width, *padding = name.split("_")
+        row = (width, pools[number], padding[-1] if padding else 1, f"{mean:.1f} ± {sd:.1f}")
+        assert f"| {' | '.join(map(str, row))} |" in page
+    config = (ROOT / "configs" / "svhn.yaml").read_text()
+    assert "crop_padding: 1" in config
+    assert "pools: 3" in config
 
 
 def test_the_finders_tables_are_as_the_benchmark_prints_them(monkeypatch):
