@@ -273,6 +273,8 @@ def test_what_killed_tasks_left_on_a_node_is_removed(tiny, tmp_path, nodes, engi
         with RunDirectory(folders["working"]).lock():
             for name in ("abandoned", "working"):
                 os.utime(folders[name], (0, 0))
+            later = time.time() + 600  # fresh, however slowly this machine goes
+            os.utime(folders["fresh"], (later, later))
             list(on_ray(nodes, plan(tiny, tmp_path, *SMALL)[:1]))
         assert [name for name in names if folders[name].exists()] == ["working", "fresh"]
     finally:
