@@ -19,6 +19,7 @@ REFERENCE = ROOT / "outputs" / "reference"
 PAGES = ["", "clr_cli", "configs", "outputs/reference", "tests", "tests/benchmarks"]
 THREE = ("svhn", "fashion", "synthetic")
 PADS = (0, 1, 2, 4)
+ADAMW = "adamw"  # fashion again, under another optimizer
 BOARD = "outputs/reference/nanogpt_track3"
 
 
@@ -131,7 +132,7 @@ def test_all_verdicts_are_as_the_benchmark_prints_them(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
     import across
 
-    folders = [REFERENCE / "three" / data / "compare-tuned" for data in THREE]
+    folders = [REFERENCE / "three" / data / "compare-tuned" for data in (*THREE, ADAMW)]
     summaries = [report.load(folder)[0] for folder in folders]
     page = readme("outputs/reference")
     assert "\n".join(across.verdicts(summaries)) in page
