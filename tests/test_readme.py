@@ -60,6 +60,10 @@ def test_the_80_epochs_are_told_as_the_tool_prints_them(capsys):
     assert f"{table}\n```\n\n{headline(summary)}\n" in readme("outputs/reference")
     (comparison,) = summary["comparisons"]
     assert comparison["sentence"].partition("). ")[2] in readme("outputs/reference")
+    found = json.loads((REFERENCE / "post" / "range-test" / "result.json").read_text())["answer"]
+    assert f"max_lr {found['max_lr']}\n".replace("0.", ".") in readme("outputs/reference")
+    (rate,) = (arm["schedule"]["lr"] for arm in summary["arms"] if arm["name"] == "constant")
+    assert rate == found["max_lr"]
     mean, low, high = (100 * comparison["best_epoch"][key] for key in ("mean", "low", "high"))
     assert f"the lead is {mean:.2f} points ({low:.2f} to {high:.2f})" in readme("outputs/reference")
 
