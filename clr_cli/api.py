@@ -6,33 +6,33 @@ functions run in this process, one after the other; nothing is written until ``s
 
 from __future__ import annotations
 
+import contextlib
 import math
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from clr_cli import __version__
-from clr_cli.analysis import sequential
-from clr_cli.analysis.comparisons import decide
-from clr_cli.analysis.lattice import Ask, Probe
+from clr_cli.analysis.lattice import Probe
 from clr_cli.analysis.lattice import rate as lattice_rate
-from clr_cli.analysis.probing import SEEDS, search
-from clr_cli.analysis.scoring import Scoring, described
-from clr_cli.analysis.summary import summarize
+from clr_cli.analysis.rates import Scoring, described
+from clr_cli.analysis.study import Study
+from clr_cli.analysis.summary import analyse
 from clr_cli.config.program import DEFAULT_START, ProgramCompare
+from clr_cli.errors import InputError
 from clr_cli.format import aligned
-from clr_cli.records import KNOWN, Metric, RateSearch, RunRecord, mode_of
+from clr_cli.records import Metric, RateAnswer, RunRecord, Summary
 from clr_cli.report import rates, write
 from clr_cli.report.comparison import figures
 from clr_cli.report.page import inline_svg
 from clr_cli.report.tables import results_table
+from clr_cli.study.collect import collect
+from clr_cli.study.functions import FunctionSource, Result, final_value, rows_of, versions
+from clr_cli.study.rates import RateSearch, search_rates
 
-Row = Mapping[str, float]
-Result = float | Row | Iterable[Row]
 Mode = Literal["min", "max"]
 
 
@@ -40,17 +40,17 @@ Mode = Literal["min", "max"]
 class Comparison:
     """What came out. ``summary`` is what summary.json holds, ``records`` are the runs."""
 
-    summary: Mapping[str, Any]
+    summary: Summary
     records: Sequence[RunRecord]
 
     @property
     def verdicts(self) -> dict[str, str]:
         """By arm: better, worse, equivalent, no_difference, too_few_seeds or identical."""
-        return {each["arm"]: each["verdict"] for each in self.summary["comparisons"]}
+        return {each.arm: each.verdict for each in self.summary.comparisons}
 
     def __str__(self) -> str:
         lines = aligned(*results_table(self.summary))
-        return "\n".join([*lines, "", *self._sentences, self.summary["scope"]])
+        return "\n".join([*lines, "", *self._sentences, self.summary.scope])
 
     def _repr_html_(self) -> str:
         header, rows = results_table(self.summary)
@@ -67,48 +67,48 @@ class Comparison:
         svg = "".join(inline_svg(figure, name, name) for name, figure in drawn.items())
         return (
             f"{said}<table><tr>{head}</tr>{body}</table>"
-            f'<div style="max-width:36em">{svg}</div><p>{escape(self.summary["scope"])}</p>'
+            f'<div style="max-width:36em">{svg}</div><p>{escape(self.summary.scope)}</p>'
         )
 
     @property
     def _sentences(self) -> list[str]:
-        found = [each["sentence"] for each in self.summary["comparisons"]]
-        return found or [self.summary["verdict"]]
+        found = [each.sentence for each in self.summary.comparisons]
+        return found or [self.summary.verdict]
 
     def save(self, folder: str | Path) -> Path:
         """Write page, tables and figures to a folder, as ``clr compare`` does; the page's path."""
-        written = write.write_comparison(Path(folder), dict(self.summary), self.records)
+        written = write.write_comparison(Path(folder), self.summary, self.records)
         return next(path for path in written if path.suffix == ".html")
 
 
 @dataclass(frozen=True)
 class LearningRate:
-    """What a search came to; see ``records.RateSearch`` for the parts of ``answer``."""
+    """What a search came to; see ``records.RateAnswer`` for the parts of ``answer``."""
 
-    answer: Mapping[str, Any]
+    answer: RateAnswer
 
     @property
     def lr(self) -> float | None:
         """The rate to use; None where there is no answer."""
-        found: float | None = None if self.answer["doubt"] else self.answer["max_lr"]
-        return found
+        return None if self.answer.inconclusive else self.answer.max_lr
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """From where to where rates are good; None where there is no answer."""
-        if self.answer["doubt"] or self.answer["low"] is None:
+        answer = self.answer
+        if answer.inconclusive or answer.low is None or answer.high is None:
             return None
-        return self.answer["low"], self.answer["high"]
+        return answer.low, answer.high
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<12}  {text}" for name, text in described(self.answer))
 
     def _repr_html_(self) -> str:
-        return rates.fragment(self.answer, rates.figure(self.answer))
+        return rates.fragment(self.answer, rates.figures(self.answer))
 
     def save(self, folder: str | Path) -> Path:
         """Write page, figure and values to a folder; the page's path."""
-        _, written = rates.write(Path(folder), self.answer)
+        written = rates.write(Path(folder), self.answer)
         return next(path for path in written if path.suffix == ".html")
 
 
@@ -156,34 +156,43 @@ def compare(
     >>> result.verdicts
     {'new': 'better'}
     """
-    wanted = _metric(metric, mode, unit)
     if len(arms) < 2:
         raise ValueError("arms: give two or more")
     base = next(iter(arms)) if baseline is None else baseline
     if base not in arms:
         raise ValueError(f"baseline: {base!r} is not an arm: {', '.join(arms)}")
-    given = ProgramCompare.model_validate(
+    counted = ProgramCompare.model_validate(
         {"seeds": seeds if isinstance(seeds, str | int) else [*seeds]}
     )
-    ordered = {base: arms[base], **arms}
-    looks = [len(given.seed_list)] if given.cap is None else sequential.looks(given.cap)
-    rule: dict[str, Any] = {"baseline": base, "margin": margin, "cap": given.cap, "metric": wanted}
-    rule["paired"] = paired
-    records: list[RunRecord] = []
-    for look, count in enumerate(looks):
-        for seed in given.seed_list[len(records) // len(arms) : count]:
-            records += [_run(arm, train, seed, wanted) for arm, train in ordered.items()]
-        seen = looks[: look + 1]
-        if given.cap is None:
-            break
-        decisions = decide(records, looks=seen, **rule)
-        if all(each.seeds is not None for each in decisions.values()):
-            break
-    context = {"source": "functions in Python", "varied": "the function", "versions": _versions()}
-    summary = summarize(
-        records, experiment=name, context=context, target=target, looks=seen, **rule
-    )
-    return Comparison(summary, records)
+    with _value_errors():
+        study = Study(
+            name=name,
+            arms=tuple({base: None, **arms}),
+            baseline=base,
+            seeds=tuple(counted.seed_list),
+            metric=Metric.resolve(metric, mode, unit),
+            cap=counted.cap,
+            paired=paired,
+            target=target,
+            margin=margin,
+        )
+    if len(study.seeds) < study.fewest:
+        warnings.warn(
+            f"{len(study.seeds)} seeds are too few to show any difference; it takes at least "
+            f"{study.fewest}",
+            stacklevel=2,
+        )
+    runs = collect(study, FunctionSource(arms, study.metric))
+    return Comparison(analyse(study, runs), runs.records)
+
+
+@contextlib.contextmanager
+def _value_errors() -> Iterator[None]:
+    """Turn an input error into the ValueError that a caller of a function expects."""
+    try:
+        yield
+    except InputError as error:
+        raise ValueError(str(error)) from None
 
 
 def find_lr(
@@ -221,67 +230,19 @@ def find_lr(
     >>> [f"{each:.2g}" for each in (found.lr, *found.interval)]
     ['0.0097', '0.0059', '0.016']
     """
-    wanted = _metric(metric, mode, unit)
     if not (math.isfinite(start) and start > 0) or (delta is not None and not delta > 0):
         raise ValueError("start and delta must be above zero")
-    scoring, begun = Scoring(wanted, delta), time.perf_counter()
-    scores: dict[Probe, float | None] = {}
-    while isinstance(asked := search(scores, start, scoring.scale, SEEDS), Ask):
-        for probe in asked.probes:
-            rows = _rows(train(lattice_rate(probe[0]), probe[1]), wanted)
-            scores[probe] = scoring.score(_final(rows, wanted, "train"))
-    answer = {
-        **scoring.answer(asked, start),
-        "experiment": name,
-        "seconds": time.perf_counter() - begun,
-        "versions": _versions(),
-    }
-    return LearningRate(RateSearch.model_validate(answer).plain())
-
-
-def _metric(name: str, mode: Mode | None, unit: str) -> Metric:
-    known = KNOWN.get(name)
-    if known is not None:
-        return Metric(name=name, mode=mode or known.mode, unit=unit or known.unit)
-    mode = mode or mode_of(name)
-    if mode is None:
-        raise ValueError(f"mode: say whether more or less of {name} is better: max or min")
-    return Metric(name=name, mode=mode, unit=unit)
-
-
-def _run(arm: str, train: Callable[[int], Result], seed: int, metric: Metric) -> RunRecord:
+    with _value_errors():
+        scoring = Scoring(Metric.resolve(metric, mode, unit), delta)
     begun = time.perf_counter()
-    rows = _rows(train(seed), metric)
-    value = _final(rows, metric, f"{arm}, seed {seed}")
-    result = {
-        "final": {key: number for row in rows for key, number in row.items()},
-        "train_seconds": time.perf_counter() - begun,
-    }
-    status: Literal["finished", "diverged"] = "finished" if math.isfinite(value) else "diverged"
-    return RunRecord(arm, seed, status, rows, result)
 
+    def score(probe: Probe) -> float | None:
+        rows = rows_of(train(lattice_rate(probe[0]), probe[1]), scoring.metric)
+        return scoring.score(final_value(rows, scoring.metric, "train"))
 
-def _rows(given: Result, metric: Metric) -> list[dict[str, float]]:
-    """What a function gave, as rows of plain numbers."""
-    if isinstance(given, Mapping):
-        given = [given]
-    if not isinstance(given, Iterable):
-        return [{metric.name: float(given)}]
-    rows = []
-    for row in given:
-        if not isinstance(row, Mapping):
-            raise ValueError(f"a row is a mapping of numbers by name, not {row!r}")
-        rows.append({key: float(value) for key, value in row.items()})
-    return rows
-
-
-def _final(rows: Sequence[Row], metric: Metric, who: str) -> float:
-    told = [row[metric.name] for row in rows if metric.name in row]
-    if not told:
-        known = ", ".join(dict.fromkeys(key for row in rows for key in row)) or "nothing"
-        raise ValueError(f"{who}: no row holds {metric.name}; there is {known}")
-    return told[-1]
-
-
-def _versions() -> dict[str, str]:
-    return {"clr": __version__, "python": sys.version.split()[0]}
+    request = RateSearch(start=start, scale=scoring.scale, task=lambda probe: None, score=score)
+    found, _ = search_rates({name: request})[name]
+    seconds = time.perf_counter() - begun
+    return LearningRate(
+        scoring.answer(found, start, experiment=name, seconds=seconds, versions=versions())
+    )

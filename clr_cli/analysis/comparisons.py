@@ -13,32 +13,23 @@ from clr_cli.analysis.outcomes import Measures, Outcome
 from clr_cli.analysis.sentences import Wording, sentence
 from clr_cli.analysis.sequential import Decision
 from clr_cli.analysis.sequential_unpaired import Unpaired
-from clr_cli.records import TEST_ACCURACY, Metric, RunRecord
+from clr_cli.analysis.study import Study
+from clr_cli.records import Metric, RunRecord
 
 Outcomes = Mapping[int, Outcome]  # an arm's runs that have an answer, by seed
 _TURNED = {"better": "worse", "worse": "better"}
 
 
 def decide(
-    records: Iterable[RunRecord],
-    *,
-    baseline: str,
-    looks: Sequence[int],
-    margin: float | None,
-    cap: int | None,
-    metric: Metric = TEST_ACCURACY,
-    paired: bool = True,
+    study: Study, records: Iterable[RunRecord], looks: Sequence[int]
 ) -> dict[str, Decision]:
-    """The sequential decision on every arm, from runs of the first seeds.
-
-    See `sequential.decide`.
+    """Return the sequential decision on every arm: see `sequential.decide`.
 
     Args:
-        records: the runs; seeds count in rising order.
+        study: what is asked.
+        records: the runs of its first seeds; seeds count in rising order.
         looks: numbers of seeds at which it was looked at; those with more seeds than there are
             do not count yet.
-        margin: the difference that does not matter; None: no arms are called equivalent.
-        paired: whether runs of one seed share their randomness.
     """
     found: dict[str, dict[int, float]] = {}
     seeds: set[int] = set()
@@ -46,14 +37,14 @@ def decide(
         seeds.add(run.seed)
         values = found.setdefault(run.arm, {})
         if run.status == "finished":
-            values[run.seed] = metric.sign * float(run.result["final"][metric.name])
-    base = found.pop(baseline, {})
+            values[run.seed] = study.metric.sign * float(run.result["final"][study.metric.name])
+    base = found.pop(str(study.baseline), {})
     order = sorted(seeds)
     firsts = [set(order[:n]) for n in looks if n <= len(order)]
     samples: dict[str, Any] = {}
     at: dict[str, list[Any]] = {}
     for arm, values in found.items():
-        if paired:
+        if study.paired:
             pairs = [seed for seed in order if seed in values and seed in base]
             samples[arm] = [values[seed] - base[seed] for seed in pairs]
             at[arm] = [sum(seed in first for seed in pairs) for first in firsts]
@@ -63,8 +54,8 @@ def decide(
             ]
             samples[arm] = tuple(list(side.values()) for side in sides)
             at[arm] = [tuple(sum(s in first for s in side) for side in sides) for first in firsts]
-    rule = None if paired else Unpaired()
-    return sequential.decide(samples, at, margin=margin or 0.0, cap=cap, rule=rule)
+    rule = None if study.paired else Unpaired()
+    return sequential.decide(samples, at, margin=study.margin or 0.0, cap=study.cap, rule=rule)
 
 
 def comparisons(

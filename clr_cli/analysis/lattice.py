@@ -31,7 +31,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Ask:
+class ProbeRequest:
     """The probes that are missing, and what they are for."""
 
     probes: tuple[Probe, ...]
@@ -51,7 +51,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Found:
+class RatesFound:
     """What a search comes to.
 
     tried: the rates that count, rising. low, high: the interval of rates within delta of the top.

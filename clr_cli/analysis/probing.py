@@ -23,8 +23,8 @@ from clr_cli.analysis.lattice import (
     HIGHEST,
     LEVEL,
     LOWEST,
-    Ask,
-    Found,
+    ProbeRequest,
+    RatesFound,
     Probe,
     Scale,
     Scores,
@@ -45,7 +45,7 @@ NARROW = 1.0  # octaves: an interval below a factor of 2 is finer than the latti
 
 class _Missing(Exception):
     def __init__(self, probes: Iterable[Probe], stage: str) -> None:
-        self.ask = Ask(tuple(probes), stage)
+        self.ask = ProbeRequest(tuple(probes), stage)
 
 
 class _Doubt(Exception):
@@ -53,7 +53,7 @@ class _Doubt(Exception):
         self.reason, self.learned = reason, learned
 
 
-def search(scores: Scores, start: float, scale: Scale, seeds: int = SEEDS) -> Ask | Found:
+def search(scores: Scores, start: float, scale: Scale, seeds: int = SEEDS) -> ProbeRequest | RatesFound:
     """What is missing, or the answer.
 
     1. *Bracket*: one probe at every second place of the lattice, from the one nearest to ``start``
@@ -76,11 +76,11 @@ def search(scores: Scores, start: float, scale: Scale, seeds: int = SEEDS) -> As
         seeds: most probes of one rate.
 
     Returns:
-        Ask: run these, add their scores, call again. Found: the answer, or why there is none.
+        ProbeRequest: run these, add their scores, call again. RatesFound: the answer, or why there is none.
 
     >>> curve = lambda k: 0.9 - 0.01 * (k - 1) ** 2 if k < 5 else 0.1
     >>> scores, asked = {}, search({}, 0.05, Scale(0.03, chance=0.1))
-    >>> while isinstance(asked, Ask):
+    >>> while isinstance(asked, ProbeRequest):
     ...     scores |= {probe: curve(probe[0]) for probe in asked.probes}
     ...     asked = search(scores, 0.05, Scale(0.03, chance=0.1))
     >>> [round(lr, 2) for lr in (asked.low, asked.max_lr, asked.high)]
@@ -93,7 +93,7 @@ def search(scores: Scores, start: float, scale: Scale, seeds: int = SEEDS) -> As
     except _Missing as missing:
         return missing.ask
     except _Doubt as doubt:
-        return Found(replay.tried(), doubt=doubt.reason, learned=doubt.learned)
+        return RatesFound(replay.tried(), doubt=doubt.reason, learned=doubt.learned)
 
 
 class _Replay:
@@ -187,7 +187,7 @@ class _Replay:
 
     # --- the answer ----------------------------------------------------------------------------
 
-    def read(self) -> Found:
+    def read(self) -> RatesFound:
         top = max(map(self.first, self.places))
         close = 2 * self.scale.delta
         self.need({k: 2 for k in self.places if self.first(k) >= top - close}, "repeat")
@@ -206,7 +206,7 @@ class _Replay:
             if all(self.count.get(k) == self.seeds for k in beside):
                 break
             self.need(dict.fromkeys(beside, self.seeds), "verify")
-        return Found(
+        return RatesFound(
             self.tried(),
             low=rate(low),
             high=rate(high),

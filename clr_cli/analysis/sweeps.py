@@ -1,6 +1,6 @@
-"""What a sweep of a range test is: its ramp, its stop rule, its curves and their smoothing.
+"""What is read off the sweeps of a range test: smoothed curves, and the rate of the highest.
 
-Pure functions over plain numbers; ``suggest`` reads the bounds off the curves.
+Pure functions over plain numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from clr_cli.records import Peak, Sweep
 
 Array = NDArray[np.float64]
 
@@ -73,3 +75,34 @@ def _local_lines(n: int) -> Array:
     variance = (weight * (offset - centre) ** 2).sum(axis=1, keepdims=True)
     lines: Array = weight * (1 - centre * (offset - centre) / variance)
     return lines
+
+
+LEARNED = 0.1  # of the way from chance to 100 %: below it, nothing was learned
+
+
+def peak(sweeps: Sequence[Sweep], chance: float) -> Peak | None:
+    """Return the rate of the highest smoothed accuracy, as the original post circled it.
+
+    It is read off the mean over the sweeps, on the rates of the longest; a sweep that ended early
+    counts as chance beyond its end. Rate and time rise together in a sweep, so that the reading
+    depends on its range: it says where to look, and the probes answer.
+
+    Args:
+        sweeps: of one ramp.
+        chance: the accuracy of a model that has learned nothing.
+
+    Returns:
+        None if less than a tenth of the way from chance to 100 % was learned.
+    """
+    longest = max(sweeps, key=lambda sweep: len(sweep.val_lr))
+    curves = np.full((len(sweeps), len(longest.val_lr)), chance)
+    for row, sweep in zip(curves, sweeps, strict=True):
+        smoothed = smooth_accuracy(sweep.val_accuracy)
+        row[: len(smoothed)] = smoothed
+    if not curves.size:
+        return None
+    mean = curves.mean(axis=0)
+    at = int(mean.argmax())
+    if mean[at] - chance <= LEARNED * (1 - chance):
+        return None
+    return Peak(lr=longest.val_lr[at], accuracy=float(mean[at]))

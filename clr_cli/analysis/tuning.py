@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from clr_cli.analysis.lattice import DELTA, DISTANCE, Found, place, rate
+from clr_cli.analysis.lattice import DELTA, DISTANCE, RatesFound, place, rate
 
 # Trials use seeds of their own, so that no winner is chosen on the seeds that compare the arms.
 FIRST_SEED = 1_000_000
@@ -28,7 +28,7 @@ def trial_name(arm: str, rate: float) -> str:
     return f"{arm}@{rate:g}"
 
 
-def chosen_rate(found: Found, delta: float = DELTA) -> float | None:
+def chosen_rate(found: RatesFound, delta: float = DELTA) -> float | None:
     """The rate to use: the centre of the good rates in log LR, each weighted by how good it is.
 
     A rate weighs what its mean score lies above the top - delta (the top: the mean of the best
@@ -47,7 +47,7 @@ def chosen_rate(found: Found, delta: float = DELTA) -> float | None:
 
     >>> from clr_cli.analysis.lattice import Tried
     >>> tried = [Tried(0.1 * 2**k, (), s) for k, s in enumerate([0.8, 0.9, 0.9, 0.9, 0.8])]
-    >>> chosen_rate(Found(tuple(tried)))
+    >>> chosen_rate(RatesFound(tuple(tried)))
     0.4
     """
     means = {place(each.rate): each.mean for each in found.tried if each.mean is not None}
@@ -74,7 +74,7 @@ def _centre(means: Mapping[float, float], least: float, best: float) -> float:
 
 
 def record(
-    found: Mapping[str, Found],
+    found: Mapping[str, RatesFound],
     keys: Mapping[str, str],
     seconds: Mapping[str, float],
     seeds: int,

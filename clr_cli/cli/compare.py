@@ -1,80 +1,45 @@
-"""``clr compare``: does one schedule beat another?"""
+"""``clr compare``: is one arm better than another?"""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clr_cli.cli import compare_program, compare_results, program_options, terminal
-from clr_cli.cli.looks import looks_of, power_note, until_decided
-from clr_cli.cli.options import (
-    DEFAULT_CONFIG,
-    AllowCode,
-    Arms,
-    AsJson,
-    Bounds,
-    Command,
-    Device,
-    ExperimentName,
-    Jobs,
-    MetricMode,
-    MetricName,
-    MetricUnit,
-    OptionalConfig,
-    Options,
-    OutputDir,
-    Overwrite,
-    Paired,
-    RayAddress,
-    Reads,
-    Results,
-    RunEngine,
-    Sets,
-    Tensorboard,
-    command_line,
-    errors_in,
-    listed,
-    load,
-    parse_engine,
-    parse_jobs,
-    refuse,
-    refuse_torchrun,
-)
+from clr_cli.cli import compare_results, comparison, options, program_options, progress
+from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from clr_cli.execution.engines import Engine
-    from clr_cli.execution.plan import Plan
-    from clr_cli.execution.setup import Setup
-    from clr_cli.execution.training_task import Run
+    from clr_cli.config.model import Config
+    from clr_cli.config.program import ProgramConfig
     from clr_cli.records import RunRecord
-
+    from clr_cli.study.training import TrainingSource
 
 # Options of runs that are not clr's own training, and of clr's own training alone.
-ELSEWHERE = {"source", "cmd", "arm", "read", "metric", "mode", "unit", "paired"}
-OWN = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
+NOT_TRAINING = {"source", "cmd", "arm", "read", "metric", "mode", "unit", "paired"}
+TRAINING = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
 
 
 def command(
     context: typer.Context,
-    config: OptionalConfig = None,
-    source: Results = None,
-    cmd: Command = None,
-    arm: Arms = None,
-    read: Reads = None,
-    metric: MetricName = None,
-    mode: MetricMode = None,
-    unit: MetricUnit = None,
-    paired: Paired = False,
+    config: options.OptionalConfig = None,
+    source: options.Results = None,
+    cmd: options.Command = None,
+    arm: options.Arms = None,
+    read: options.Reads = None,
+    metric: options.MetricName = None,
+    mode: options.MetricMode = None,
+    unit: options.MetricUnit = None,
+    paired: options.Paired = False,
     schedules: Annotated[
         str | None, typer.Option(help="The arms, e.g. constant,clr,one_cycle,cosine.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="How many paired seeds, a list such as 0,1,7, or auto[:CAP].")
+        str | None, typer.Option(help="How many seeds, a list such as 0,1,7, or auto[:CAP].")
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="The arm to compare with; with --from also a number.")
@@ -84,10 +49,11 @@ def command(
     ] = None,
     margin: Annotated[
         float | None,
-        typer.Option(help="Differences that do not matter (accuracy: 0.001 = 0.1 points)."),
+        typer.Option(help="The difference that does not matter (accuracy: 0.001 = 0.1 points)."),
     ] = None,
     detect: Annotated[
-        float | None, typer.Option(help="Say how many seeds show this many points of accuracy.")
+        float | None,
+        typer.Option(help="Say how many seeds show this difference (accuracy: 0.01 = 1 point)."),
     ] = None,
     vary: Annotated[
         str | None, typer.Option(help="What differs from seed to seed: seed, or seed,split.")
@@ -105,41 +71,42 @@ def command(
         list[str] | None,
         typer.Option("--only", help="Train this run of the plan, arm:seed, and no other."),
     ] = None,
-    bounds: Bounds = None,
-    sets: Sets = None,
-    name: ExperimentName = None,
-    output_dir: OutputDir = Path("outputs"),
-    device: Device = "auto",
-    jobs: Jobs = "auto",
-    engine: RunEngine = "local",
-    ray_address: RayAddress = None,
-    overwrite: Overwrite = False,
-    allow_code: AllowCode = False,
-    tensorboard: Tensorboard = False,
-    as_json: AsJson = False,
+    bounds: options.Bounds = None,
+    sets: options.Sets = None,
+    name: options.ExperimentName = None,
+    output_dir: options.OutputDir = Path("outputs"),
+    device: options.Device = "auto",
+    jobs: options.Jobs = "auto",
+    engine: options.RunEngine = "local",
+    ray_address: options.RayAddress = None,
+    overwrite: options.Overwrite = False,
+    allow_code: options.AllowCode = False,
+    tensorboard: options.Tensorboard = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Is one schedule better than another here? By how much, how surely, how much sooner?"""
+    """Is one arm better than another here? By how much, how certain, how much sooner?"""
     if source is not None:
         why = "trains runs; it does not apply with --from"
-        refuse(context, why, lambda name: name not in compare_results.OPTIONS)
+        names = {str(param.name) for param in context.command.params}
+        options.refuse(context, why, names - compare_results.OPTIONS)
         shared = (schedules, baseline, target, margin, detect, name, output_dir, as_json)
         compare_results.compare(
             compare_results.Request(source, metric, mode, unit, paired, *shared)
         )
         return
-    options = Options(
+    chosen = options.Options(
         output_dir,
         device,
-        parse_jobs(jobs),
-        ray_address=parse_engine(engine, ray_address),
+        options.parse_jobs(jobs),
+        ray_address=options.parse_engine(engine, ray_address),
         overwrite=overwrite,
         allow_code=allow_code,
         json=as_json,
         tensorboard=tensorboard,
     )
     if cmd is not None or program_options.is_program(config, sets or ()):
-        refuse(context, "is for clr's own training, not for a program", OWN.__contains__)
-        given = program_options.Given(
+        options.refuse(context, "is for clr's own training, not for a program", TRAINING)
+        arguments = program_options.ProgramArguments(
             *(config, sets or (), name, cmd, arm or (), read or ()),
             metric={"name": metric, "mode": mode, "unit": unit},
             compare={
@@ -151,189 +118,148 @@ def command(
                 "paired": paired or None,
             },
         )
-        own = program_options.comparison(given, allow_code=allow_code)
-        compare_program.compare(own, options.check(own), only or (), command_line())
+        program = program_options.comparison(arguments, allow_code=allow_code)
+        _compare_program(program, chosen.check(program), only or ())
         return
-    refuse(context, "applies only with --from or --cmd", ELSEWHERE.__contains__)
-    config = config or DEFAULT_CONFIG
+    options.refuse(context, "applies only with --from or --cmd", NOT_TRAINING)
+    config = config or options.DEFAULT_CONFIG
     keys = {
-        "schedules": listed(schedules),
-        "seeds": seeds if seeds is None or re.match(r"\d+$|auto", seeds) else listed(seeds),
+        "schedules": options.listed(schedules),
+        "seeds": seeds if seeds is None or re.match(r"\d+$|auto", seeds) else options.listed(seeds),
         "baseline": baseline,
         "target": target,
         "margin": margin,
         "detect": detect,
-        "vary": listed(vary),
+        "vary": options.listed(vary),
     }
     overrides = (f"compare.{key}={value}" for key, value in keys.items() if value is not None)
-    resolved = load(config, sets, name, *overrides)
-    with errors_in(config):
-        arms = resolved.arms(output_dir, bounds)
-        options.check(resolved)
-        refuse_torchrun("compare")
-        from clr_cli.execution.plan import plan
-
-        planned = plan(
-            resolved,
-            options.for_runs(resolved),
-            arms,
-            resolved.compare.seed_list,
-            tune=tune,
-            tune_seeds=tune_seeds,
-            tune_arms=None if tune_arms is None else tune_arms.split(","),
-            only=only or (),
-        )
-        _compare(planned, options, bounds)
+    resolved = options.load(config, sets, name, *overrides)
+    with options.errors_in(config):
+        if tune_arms is not None and not tune:
+            raise InputError("--tune-arms: give --tune as well")
+        tuned = None if not tune else tune_arms.split(",") if tune_arms else []
+        _compare_training(resolved, chosen, bounds, only or (), tuned, tune_seeds)
 
 
-def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
-    """Execute the plan, then compare, write and print. With --only: execute those runs alone."""
-    from dataclasses import replace
+def _compare_program(
+    config: ProgramConfig, chosen: options.Options, names: Sequence[str]
+) -> None:
+    """Run the program under every arm and seed, then compare, write and print."""
+    from clr_cli.study.program import ProgramSource, study_of
 
-    from clr_cli.cli.tuning import tune_arms
-    from clr_cli.execution.records import check_finished, read_records
-    from clr_cli.execution.setup import measure
-
-    config, engine = plan.config, options.engine
+    tasks = chosen.for_tasks(config)
+    study, source = study_of(config), ProgramSource(config=config, options=tasks)
+    keys, engine = comparison.only_these(names, study), chosen.engine
+    place = comparison.Place(tasks.experiment.comparison(), chosen.overwrite)
     with engine.connected():
-        first = plan.run(config.baseline, 0, config.training.threads)
-        jobs, threads = engine.workers(len(plan.wanted), config.training.threads, first)
-        first = replace(first, threads=threads)
+        jobs, threads = engine.workers(len(keys or study.runs()), None)
+        source = replace(source, threads=threads, alone=jobs == 1)
+        rows = [
+            ("command", config.command),
+            *((arm, _values(values)) for arm, values in config.ordered.items()),
+        ]
+        rows.append(comparison.runs_row(study, keys, jobs, engine.where))
+        comparison.print_plan(study, rows)
+        comparison.print_outlook(study, place.before)
+        execute = progress.with_program_progress(engine, config.metric.name)
+        if keys:
+            comparison.execute_only(keys, source, execute)
+            return
+        result = comparison.compare(study, source, place, execute)
+    comparison.show(*result, as_json=chosen.json)
+
+
+def _values(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items()) or "the command as it is"
+
+
+def _compare_training(
+    config: Config,
+    chosen: options.Options,
+    bounds: Path | None,
+    names: Sequence[str],
+    tuned: Sequence[str] | None,
+    tune_seeds: int,
+) -> None:
+    """Train every arm and seed, with ``tuned`` at rates that are searched for first."""
+    arms = config.arms(chosen.output_dir, bounds)
+    chosen.check(config)
+    options.refuse_torchrun("compare")
+    from clr_cli.cli.setup import rows, schedule_rows
+    from clr_cli.cli.tuning import check_arms, tune_arms
+    from clr_cli.execution.setup import measure
+    from clr_cli.study.training import TrainingSource, study_of
+
+    study = study_of(config, [*arms])
+    keys = comparison.only_these(names, study)
+    to_tune = check_arms(tuned, [*arms])
+    tasks = chosen.for_tasks(config)
+    source = TrainingSource(config=config, options=tasks, arms=arms)
+    engine, baseline = chosen.engine, config.baseline
+    with engine.connected():
+        first = replace(source, threads=config.training.threads).task(baseline, study.seeds[0])
+        jobs, threads = engine.workers(
+            len(keys or study.runs()), config.training.threads, first
+        )
         # What this process builds for itself, whoever executes the runs.
-        here = options.device if options.ray_address is None else "cpu"
-        setup = measure(replace(first, device=here))
+        device = chosen.device if chosen.ray_address is None else "cpu"
+        source = replace(source, threads=threads)
+        setup = measure(replace(first, threads=threads, device=device))
         setups = {  # an arm that cannot be built is refused before anything is trained
             arm: setup
-            if config.for_arm(arm) == config.for_arm(config.baseline)
-            else measure(replace(plan.run(arm, 0, threads), device=here))
-            for arm in plan.arms
+            if config.for_arm(arm) == config.for_arm(baseline)
+            else measure(replace(source.task(arm, study.seeds[0]), device=device))
+            for arm in arms
         }
-        _print_plan(plan, engine, setups, jobs, threads)
-        tuned = None
-        if plan.tuned_arms:
-            tuned = tune_arms(plan, engine, setup)
-            plan = plan.at({arm: best["value"] for arm, best in tuned["arms"].items()})
-
-        def execute(batch: Plan, done: int) -> None:
-            new = batch.runs(threads)[done:]
-            terminal.follow(new, jobs, config.training.epochs, engine.execute(new))
-
-        def read(batch: Plan) -> list[RunRecord]:
-            return read_records(batch.runs(threads))
-
-        rule = {"baseline": config.baseline, "margin": config.compare.margin, "cap": plan.cap}
-        plan, looks = until_decided(plan, looks_of(plan), execute, read, rule)
-    runs = plan.runs(threads)
-    if plan.only:
-        check_finished(runs)
-        terminal.note("\nonce all runs are finished, the same command without --only compares them")
-        return
-    _conclude(plan, options, setups, runs, _costs(plan, tuned, bounds), tuned, looks)
-
-
-def _print_plan(
-    plan: Plan, engine: Engine, setups: Mapping[str, Setup], jobs: int, threads: int | None
-) -> None:
-    from clr_cli.analysis import stats
-    from clr_cli.cli import setup as describe
-
-    arms, seeds, runs, now = plan.arms, len(plan.seeds), len(plan.all_runs), len(plan.wanted)
-    few = "" if now == runs else f", of which {now} now"
-    most = "at most " if plan.adds_seeds else ""
-    terminal.plan(
-        f"clr compare: {plan.config.name}, {' vs '.join(arms)}",
-        [
-            *describe.rows(
-                plan.config.for_arm(plan.config.baseline),
-                setups[plan.config.baseline],
-                place=engine.place(threads),
-            ),
-            *describe.schedule_rows(arms, plan.config, setups),
-            (
-                "runs",
-                f"{len(arms)} schedules x {most}{seeds} seeds = {most}{runs}{few}, "
-                f"{jobs} at a time{engine.where}",
-            ),
-        ],
-    )
-    if len(arms) > 1:
-        terminal.note(power_note(plan))
-    fewest = stats.seeds_for_test(len(arms) - 1)
-    if seeds < fewest:
-        terminal.note(
-            f"{seeds} seeds are too few to show any difference; it takes at least {fewest} "
-            f"(--seeds {fewest})\n"
+        source = replace(source, setups=setups)
+        folder = tasks.experiment.comparison(tuned=bool(to_tune))
+        place = comparison.Place(folder, chosen.overwrite)
+        comparison.print_plan(
+            study,
+            [
+                *rows(config.for_arm(baseline), setup, place=engine.place(threads)),
+                *schedule_rows(arms, config, setups),
+                comparison.runs_row(study, keys, jobs, engine.where),
+            ],
         )
+        comparison.print_outlook(study, place.before)
+        if to_tune:
+            source = source.at(tune_arms(source, to_tune, tune_seeds, engine))
+        source = replace(source, costs=_costs(source, bounds))
+        execute = progress.with_progress(engine, jobs, config.training.epochs)
+        if keys:
+            comparison.execute_only(keys, source, execute)
+            return
+        if chosen.tensorboard:
+            place = replace(place, also=_events_of(source))
+        result = comparison.compare(study, source, place, execute)
+    comparison.show(*result, as_json=chosen.json)
 
 
-def _costs(
-    plan: Plan, tuned: Mapping[str, Any] | None, bounds: Path | None
-) -> dict[str, dict[str, float]]:
-    """Seconds besides training: tuning, and the range test for every arm that uses its bounds."""
+def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, float]]:
+    """Return seconds besides training: tuning, and the range test of arms that use its bounds."""
     from clr_cli.paths import RESULT
-    from clr_cli.records import RangeTestResult, read
+    from clr_cli.records import RateAnswer, read
 
-    config = plan.config
-    costs: dict[str, dict[str, float]] = {arm: {} for arm in plan.arms}
-    for arm, seconds in (tuned["seconds"] if tuned else {}).items():
+    config, tuned = source.config, source.tuned
+    costs: dict[str, dict[str, float]] = {arm: {} for arm in source.arms}
+    for arm, seconds in (tuned.seconds if tuned else {}).items():
         costs[arm]["tuning_seconds"] = seconds
-    folder = bounds.parent if bounds else plan.options.experiment.range_test
+    folder = bounds.parent if bounds else source.options.experiment.range_test
     if (folder / RESULT).exists():
-        seconds = read(RangeTestResult, folder / RESULT, remedy="run clr range-test again").seconds
+        seconds = read(RateAnswer, folder / RESULT, remedy="run clr range-test again").seconds
         for arm in config.compare.schedules:
-            given = config.schedule(arm)
-            bounded = {"base_lr", "max_lr"} & set(type(given).model_fields)
-            if (bounds and bounded) or given.needs_bounds:
+            schedule = config.schedule(arm)
+            bounded = {"base_lr", "max_lr"} & set(type(schedule).model_fields)
+            if (bounds and bounded) or schedule.needs_bounds:
                 costs[arm]["range_test_seconds"] = seconds
     return costs
 
 
-def _conclude(
-    plan: Plan,
-    options: Options,
-    setups: Mapping[str, Setup],
-    runs: Sequence[Run],
-    costs: Mapping[str, Mapping[str, float]],
-    tuned: dict[str, Any] | None,
-    looks: Sequence[int],
-) -> None:
-    """The comparison of runs that are there: written, and printed."""
-    from clr_cli.analysis.summary import summarize
-    from clr_cli.cli import results
-    from clr_cli.config.yaml_text import dump
-    from clr_cli.errors import EnvironmentFailure
-    from clr_cli.execution.controlled import controlled_variables
-    from clr_cli.execution.records import read_records
+def _events_of(source: TrainingSource) -> Callable[[Sequence[RunRecord]], list[Path]]:
+    """Return what writes TensorBoard's files for the runs."""
     from clr_cli.execution.tensorboard import write_tensorboard
-    from clr_cli.report import write
 
-    config = plan.config
-    records = read_records(runs)
-    if not any(r.arm == config.baseline and r.status != "failed" for r in records):
-        raise EnvironmentFailure(f"no run of the baseline {config.baseline} could be finished")
-    summary = summarize(
-        records,
-        experiment=config.name,
-        context=controlled_variables(plan, setups, records),
-        num_classes=setups[config.baseline].num_classes,
-        baseline=config.baseline,
-        target=config.compare.target,
-        margin=config.compare.margin,
-        detect=None if config.compare.detect is None else config.compare.detect / 100,
-        looks=looks,
-        cap=plan.cap,
-        costs=costs,
-        tuning=tuned,
-    )
-    summary["reproduce"] = {"command": command_line(), "config": dump(plan.as_run())}
-    folder = plan.options.experiment.comparison(tuned=tuned is not None)
-    written = write.write_comparison(folder, summary, records)
-    if options.tensorboard:
-        written += [
-            write_tensorboard(run.path, record) for run, record in zip(runs, records, strict=True)
-        ]
-    if options.json:
-        print(json.dumps(summary, indent=2))
-        return
-    results.print_summary(summary)
-    terminal.paths(written)
+    return lambda records: [
+        write_tensorboard(source.task(record.arm, record.seed).path, record) for record in records
+    ]

@@ -1,23 +1,18 @@
-"""``clr compare --from``: a comparison of runs that were executed elsewhere."""
+"""``clr compare --from``: a comparison of runs that are there already."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from clr_cli.cli import terminal
-from clr_cli.cli.options import command_line
+from clr_cli.cli import comparison
 from clr_cli.errors import InputError
 from clr_cli.files import check_writable
 from clr_cli.paths import Experiment
-
-if TYPE_CHECKING:
-    from clr_cli.records import Metric, RunRecord
 
 # Those that apply.
 OPTIONS = {"source", "metric", "mode", "unit", "paired", "schedules", "baseline", "target"}
@@ -45,118 +40,63 @@ class Request:
 
 def compare(request: Request) -> None:
     """Read, compare, write and print. Raises InputError."""
-    from clr_cli.analysis.summary import summarize
-    from clr_cli.cli import results
+    from clr_cli.analysis.study import Study
     from clr_cli.execution.elsewhere import Table
-    from clr_cli.report import write
-    from clr_cli.report.controlled import DESIGNS
+    from clr_cli.records import Metric
+    from clr_cli.study.table import TableSource
 
     table = Table.read(request.source)
     name = table.choose(request.metric)
     chosen = None if request.schedules is None else request.schedules.split(",")
     records = table.runs(name, chosen)
-    metric = _metric(name, request, records)
+    values = [row[name] for record in records for row in record.epochs]
+    metric = Metric.resolve(name, request.mode, request.unit, values)
     arms = list(dict.fromkeys(record.arm for record in records))
     for arm in chosen or ():
         if arm not in arms:
             there = dict.fromkeys(record.arm for record in table.runs(name))
             raise InputError(f"--schedules: no arm {arm!r}; there are {_listed([*there])}")
-    if chosen:
-        arms = chosen
-        records.sort(key=lambda record: arms.index(record.arm))
+    arms = chosen or arms
     baseline = _baseline(request, arms)
     if len(arms) < 2 and isinstance(baseline, str):
         raise InputError(
             f"{_listed(arms)} is the only arm; give a second one, or a number as --baseline",
             source=request.source,
         )
-    if isinstance(baseline, str) and not any(
-        record.arm == baseline and record.status != "failed" for record in records
-    ):
-        raise InputError(f"no run of the baseline {baseline} has a {name}", source=request.source)
+    if isinstance(baseline, str):
+        arms = [baseline, *(arm for arm in arms if arm != baseline)]
     folder = _folder(request)
-    counted = (
-        f"{len(records)} runs of {len(arms)} arms" if len(arms) > 1 else f"{len(records)} runs"
-    )
-    summary = summarize(
-        records,
-        experiment=folder.parent.name,
-        context={"source": f"{request.source.name} ({counted}, sha256 {table.sha256[:12]})"},
+    study = Study(
+        name=folder.parent.name,
+        arms=tuple(arms),
         baseline=baseline,
-        paired=request.paired,
+        seeds=tuple(sorted({record.seed for record in records})),
         metric=metric,
-        watched=metric,
+        paired=request.paired,
         target=_target(request),
-        margin=_positive("--margin", request.margin),
-        detect=_positive("--detect", request.detect),
+        margin=request.margin,
+        detect=request.detect,
     )
-    hint = " (give --paired if runs of equal seeds do)" if summary["design"] == "unpaired" else ""
-    terminal.plan(
-        f"clr compare: {folder.parent.name}, {len(arms)} arms",
-        [
-            ("results", summary["contract"]["source"]),
-            (
-                "metric",
-                f"{metric.label}, {'higher' if metric.mode == 'max' else 'lower'} is better",
-            ),
-            ("design", DESIGNS[summary["design"]] + hint),
-            ("baseline", summary["baseline"]),
-        ],
-    )
-    summary["reproduce"] = {"command": command_line(), "config": ""}
-    written = write.write_comparison(folder, summary, records)
-    if request.as_json:
-        print(json.dumps(summary, indent=2))
-        return
-    results.print_summary(summary)
-    terminal.paths(written)
-
-
-def _metric(name: str, request: Request, records: Iterable[RunRecord]) -> Metric:
-    """The metric with its direction and unit, as given or as its name tells. Raises InputError."""
-    from clr_cli.records import KNOWN, Metric, mode_of
-
-    values = [row[name] for record in records for row in record.epochs]
-    fractions = all(0 <= value <= 1 for value in values if math.isfinite(value))
-    mode, unit = request.mode, request.unit
-    if mode is None:
-        mode = mode_of(name)
-    if mode not in ("max", "min"):
-        given = f" {mode!r}" if mode is not None else ""
-        raise InputError(f"--mode{given}: say whether a higher {name} is better (max), or min")
-    if unit is None:
-        unit = "%" if name in KNOWN and KNOWN[name].unit == "%" and fractions else ""
-    if unit == "%" and not fractions:
-        out = next(value for value in values if math.isfinite(value) and not 0 <= value <= 1)
-        raise InputError(
-            f"--unit %: the values must be fractions, but there is {out:g}; leave it out"
-        )
-    if len(unit) > 30 or not unit.isprintable():
-        raise InputError(f"--unit {unit[:40]!r}: at most 30 characters that can be shown")
-    if len(name) > 200 or not name.isprintable():
-        raise InputError(f"--metric {name[:40]!r}: at most 200 characters that can be shown")
-    return Metric(name=name, mode=_mode(mode), unit=unit)
-
-
-# Endings of names that tell which direction is better.
-def _mode(text: str) -> Literal["max", "min"]:
-    return "max" if text == "max" else "min"
+    source = TableSource(records, name, request.source.name, table.sha256)
+    comparison.print_plan(study, [("results", source.facts(records).shared["source"])])
+    summary, written = comparison.compare(study, source, comparison.Place(folder))
+    comparison.show(summary, written, as_json=request.as_json)
 
 
 def _baseline(request: Request, arms: Sequence[str]) -> str | float:
-    """The arm or number that arms are compared with; default: the first arm. Raises InputError."""
-    given = request.baseline
-    if given is None:
+    """Return the arm or number to compare with; default: the first arm. Raises InputError."""
+    text = request.baseline
+    if text is None:
         return arms[0]
-    if given in arms:
-        return given
-    number = _number(given)
+    if text in arms:
+        return text
+    number = _number(text)
     if number is None:
         raise InputError(
-            f"--baseline {given}: neither an arm nor a number; there are {_listed(arms)}"
+            f"--baseline {text}: neither an arm nor a number; there are {_listed(arms)}"
         )
     if request.paired:
-        raise InputError(f"--paired: there are no pairs with a number, {given}")
+        raise InputError(f"--paired: there are no pairs with a number, {text}")
     return number
 
 
@@ -177,14 +117,8 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) and abs(number) <= 1e15 else None
 
 
-def _positive(option: str, value: float | None) -> float | None:
-    if value is not None and not 0 < value <= 1e15:
-        raise InputError(f"{option} {value:g}: give a difference above 0")
-    return value
-
-
 def _folder(request: Request) -> Path:
-    """Where the comparison is written; refuses the one of runs that were trained here."""
+    """Return where the comparison is written; refuse the folder of runs that were trained here."""
     name = request.name or re.sub(r"[^A-Za-z0-9_.+-]+", "-", request.source.stem).strip("-.")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", name):
         raise InputError(f"--name {name[:120]!r}: give a name of letters, digits and . _ + -")

@@ -7,7 +7,7 @@ import importlib.util
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clr_cli.config.model import Config
     from clr_cli.config.program import ProgramSection
     from clr_cli.execution.engines import Engine
-    from clr_cli.execution.plan import RunOptions
+    from clr_cli.execution.task import TaskOptions
 
 DEFAULT_CONFIG = "svhn.yaml"
 _CONFIG_HELP = "A path, or the name of a config in ./configs or shipped."
@@ -133,11 +133,11 @@ class Options:
 
         return RayCluster(self.ray_address, self.device, self.jobs)
 
-    def for_runs(self, config: Config | ProgramSection) -> RunOptions:
-        """What every task of the config's experiment gets."""
-        from clr_cli.execution.plan import RunOptions
+    def for_tasks(self, config: Config | ProgramSection) -> TaskOptions:
+        """Return what every task of the config's experiment gets."""
+        from clr_cli.execution.task import TaskOptions
 
-        return RunOptions(
+        return TaskOptions(
             experiment=Experiment(self.output_dir, config.name),
             device=self.device,
             allow_code=self.allow_code,
@@ -166,15 +166,15 @@ def errors_in(config: str) -> Iterator[None]:
         raise error.within(find_config(config)) from error.__cause__
 
 
-def refuse(context: typer.Context, why: str, foreign: Callable[[str], bool]) -> None:
-    """Raises InputError for the first option on the command line that is ``foreign`` by its name.
+def refuse(context: typer.Context, why: str, names: Container[str]) -> None:
+    """Raise InputError for the first option on the command line that is among these.
 
-    ``why`` stands behind the option: "--tune is for ...".
+    ``why`` follows the option: "--tune is for ...".
     """
     for option in context.command.params:
         name = str(option.name)
         found = context.get_parameter_source(name)
-        if found is not None and found.name == "COMMANDLINE" and foreign(name):
+        if found is not None and found.name == "COMMANDLINE" and name in names:
             raise InputError(f"{option.opts[0]} {why}")
 
 

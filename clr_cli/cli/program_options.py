@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Given:
+class ProgramArguments:
     """Options; what is not given there, a config may say. config: its name."""
 
     config: str | None
@@ -34,7 +34,7 @@ def is_program(config: str | None, sets: Sequence[str]) -> bool:
     return config is not None and "command" in read_tree(config, sets)
 
 
-def comparison(given: Given, *, allow_code: bool) -> ProgramConfig:
+def comparison(given: ProgramArguments, *, allow_code: bool) -> ProgramConfig:
     """What is to be compared, checked.
 
     Raises InputError; also where a config's command may not be run without --allow-code.
@@ -52,7 +52,7 @@ def comparison(given: Given, *, allow_code: bool) -> ProgramConfig:
 
 
 def search(
-    given: Given, *, start: float | None, delta: float | None, allow_code: bool
+    given: ProgramArguments, *, start: float | None, delta: float | None, allow_code: bool
 ) -> ProgramSearch:
     """What rates are to be searched for, checked. At most one arm: values beside the rate.
 
@@ -83,7 +83,7 @@ def search(
     return validate_as(ProgramSearch, tree, source)
 
 
-def _tree(given: Given, allow_code: bool) -> tuple[dict[str, Any], str]:
+def _tree(given: ProgramArguments, allow_code: bool) -> tuple[dict[str, Any], str]:
     """The keys so far, and where they come from."""
     from clr_cli.config.load import find_config, read_tree
     from clr_cli.records import KNOWN, mode_of

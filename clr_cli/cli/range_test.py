@@ -3,71 +3,50 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clr_cli.cli import program_options, search_program, terminal
-from clr_cli.cli.options import (
-    DEFAULT_CONFIG,
-    AllowCode,
-    Arms,
-    AsJson,
-    Command,
-    Device,
-    ExperimentName,
-    Jobs,
-    MetricMode,
-    MetricName,
-    MetricUnit,
-    OptionalConfig,
-    Options,
-    OutputDir,
-    Overwrite,
-    RayAddress,
-    Reads,
-    RunEngine,
-    Sets,
-    command_line,
-    errors_in,
-    load,
-    parse_engine,
-    parse_jobs,
-    refuse,
-    refuse_torchrun,
-)
-from clr_cli.cli.probes import Asked, probe, probe_length
-from clr_cli.cli.probes import certify as certified_by
-from clr_cli.errors import InputError
+from clr_cli.cli import options, program_options, progress, results, terminal
+from clr_cli.errors import EnvironmentFailure, InputError
 
 if TYPE_CHECKING:
-    from clr_cli.analysis.suggest import Suggestion
+    from clr_cli.analysis.lattice import Probe, RatesFound
+    from clr_cli.analysis.rates import Scoring
+    from clr_cli.analysis.study import Study
+    from clr_cli.config.arms import ScheduleConfig
+    from clr_cli.config.model import Config
+    from clr_cli.config.program import ProgramSearch
     from clr_cli.execution.engines import Engine
     from clr_cli.execution.setup import Setup
-    from clr_cli.execution.training_task import SweepTask
-    from clr_cli.records import Sweep
+    from clr_cli.execution.task import Task, TaskOptions
+    from clr_cli.records import Certified, RateAnswer, Sweep
 
 DEFAULT_ARM = "clr"
 MOST_AT_ONCE = 8  # tasks that a search has for several workers
 USUAL_PROBES = (12, 24)
+NOTHING_LEARNED = "nothing was learned in the sweep: another range, or a longer sweep, may tell"
+DOUBLINGS = 2  # of the probes' length, if little was learned
 
 # Options of a program of the user's, and of clr's own training alone.
 PROGRAM = {"cmd", "arm", "read", "metric", "mode", "unit", "start", "delta"}
-OWN = {"schedule", "probes", "probe_epochs", "certify", "sweeps", "min_lr", "max_lr", "shape"}
-OWN |= {"epochs", "iterations"}
+TRAINING = {"schedule", "probes", "probe_epochs", "certify", "sweeps", "min_lr", "max_lr", "shape"}
+TRAINING |= {"epochs", "iterations"}
 
 
 def command(
     context: typer.Context,
-    config: OptionalConfig = None,
-    cmd: Command = None,
-    arm: Arms = None,
-    read: Reads = None,
-    metric: MetricName = None,
-    mode: MetricMode = None,
-    unit: MetricUnit = None,
+    config: options.OptionalConfig = None,
+    cmd: options.Command = None,
+    arm: options.Arms = None,
+    read: options.Reads = None,
+    metric: options.MetricName = None,
+    mode: options.MetricMode = None,
+    unit: options.MetricUnit = None,
     start: Annotated[
         float | None, typer.Option(help="Of --cmd: the rate to begin at (default: 0.001).")
     ] = None,
@@ -82,7 +61,7 @@ def command(
         typer.Option(help="The arm, or a kind, whose rates are probed (default: clr)."),
     ] = None,
     probes: Annotated[
-        str | None, typer.Option(help="on; or off: the sweeps answer, as their range has it.")
+        str | None, typer.Option(help="on; or off: read the sweep alone, as the original post did.")
     ] = None,
     probe_epochs: Annotated[
         float | None, typer.Option(help="A probe's length (default: one cycle, or 10 epochs).")
@@ -96,16 +75,16 @@ def command(
     shape: Annotated[str | None, typer.Option(help="linear or exponential.")] = None,
     epochs: Annotated[float | None, typer.Option(help="A sweep's length in epochs.")] = None,
     iterations: Annotated[int | None, typer.Option(help="... or in iterations.")] = None,
-    sets: Sets = None,
-    name: ExperimentName = None,
-    output_dir: OutputDir = Path("outputs"),
-    device: Device = "auto",
-    jobs: Jobs = "auto",
-    engine: RunEngine = "local",
-    ray_address: RayAddress = None,
-    overwrite: Overwrite = False,
-    allow_code: AllowCode = False,
-    as_json: AsJson = False,
+    sets: options.Sets = None,
+    name: options.ExperimentName = None,
+    output_dir: options.OutputDir = Path("outputs"),
+    device: options.Device = "auto",
+    jobs: options.Jobs = "auto",
+    engine: options.RunEngine = "local",
+    ray_address: options.RayAddress = None,
+    overwrite: options.Overwrite = False,
+    allow_code: options.AllowCode = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Which rates are good here, from where to where?
 
@@ -115,141 +94,375 @@ def command(
     """
     ramp = {"sweeps": sweeps, "min_lr": min_lr, "max_lr": max_lr, "shape": shape}
     own = {"probes": probes, "probe_epochs": probe_epochs}
-    options = Options(
+    chosen = options.Options(
         output_dir,
         device,
-        parse_jobs(jobs),
-        ray_address=parse_engine(engine, ray_address),
+        options.parse_jobs(jobs),
+        ray_address=options.parse_engine(engine, ray_address),
         overwrite=overwrite,
         allow_code=allow_code,
         json=as_json,
     )
     if cmd is not None or program_options.is_program(config, sets or ()):
-        refuse(context, "is for clr's own training, not for a program", OWN.__contains__)
-        given = program_options.Given(
+        options.refuse(context, "is for clr's own training, not for a program", TRAINING)
+        arguments = program_options.ProgramArguments(
             *(config, sets or (), name, cmd, arm or (), read or ()),
             metric={"name": metric, "mode": mode, "unit": unit},
         )
-        asked = program_options.search(given, start=start, delta=delta, allow_code=allow_code)
-        raise typer.Exit(search_program.search(asked, options.check(asked), command_line()))
-    refuse(context, "applies only with --cmd", PROGRAM.__contains__)
-    config = config or DEFAULT_CONFIG
+        program = program_options.search(
+            arguments, start=start, delta=delta, allow_code=allow_code
+        )
+        raise typer.Exit(_search_program(program, chosen.check(program)))
+    options.refuse(context, "applies only with --cmd", PROGRAM)
+    config = config or options.DEFAULT_CONFIG
     keys: dict[str, Any] = ramp | own
     if epochs is not None or iterations is not None:
         # One length takes the place of the config's, whichever that is.
         lengths = {"epochs": epochs, "iterations": iterations}
         keys |= {key: "null" if value is None else value for key, value in lengths.items()}
     overrides = (f"range_test.{key}={value}" for key, value in keys.items() if value is not None)
-    resolved = load(config, sets, name, *overrides)
-    with errors_in(config):
+    resolved = options.load(config, sets, name, *overrides)
+    with options.errors_in(config):
         probed = resolved.schedule(schedule or DEFAULT_ARM)
-        options.check(resolved)
-        refuse_torchrun("range-test")
+        chosen.check(resolved)
+        options.refuse_torchrun("range-test")
         if not resolved.range_test.probes and (schedule or certify):
-            raise InputError("--probes off: a sweep is of no schedule, and nothing is certified")
-        wanted = Asked(resolved, options, schedule or DEFAULT_ARM, probed)
-        raise typer.Exit(_range_test(wanted, schedule, certify))
+            raise InputError("--probes off: a sweep has no schedule, and nothing is certified")
+        request = _Request(resolved, chosen, schedule or DEFAULT_ARM, probed, certify)
+        raise typer.Exit(_range_test(request, schedule))
 
 
-def _range_test(asked: Asked, named: str | None, certify: int) -> int:
-    """Sweeps, probes, files, and what is printed. Returns the exit code: 3 without an answer."""
-    from clr_cli.analysis.lattice import DELTA
-    from clr_cli.analysis.suggest import first_guess
-    from clr_cli.cli import results
-    from clr_cli.execution import plan
-    from clr_cli.execution.setup import measure
-    from clr_cli.records.metric import VAL_ACCURACY
-    from clr_cli.report import range_test as report
+def _search_program(config: ProgramSearch, chosen: options.Options) -> int:
+    """Search for a program's rates. Return the exit code: 3 without an answer.
 
-    config, options, engine = asked.config, asked.options, asked.options.engine
-    folder = options.for_runs(config).experiment.answer(named)
+    Raises InputError, EnvironmentFailure.
+    """
+    from clr_cli.analysis.rates import Scoring
+    from clr_cli.records import Metric
+    from clr_cli.study.functions import versions
+    from clr_cli.study.program import ProgramProbes
+    from clr_cli.study.rates import RateSearch, search_rates
+
+    scoring = Scoring(Metric(**config.metric.model_dump()), config.delta)
+    probes, engine = ProgramProbes(config=config, options=chosen.for_tasks(config)), chosen.engine
+
+    def score(probe: Probe) -> float | None:
+        record = probes.task(probe).record()
+        final = record.result["final"][config.metric.name] if record.status == "finished" else None
+        try:
+            return scoring.score(final)
+        except ValueError as error:
+            raise InputError(f"--delta: {error}") from None
+
     with engine.connected():
-        (like, *_) = plan.sweeps(config, options.for_runs(config), config.training.threads)
+        jobs, threads = engine.workers(MOST_AT_ONCE, None)
+        probes = replace(probes, threads=threads, alone=jobs == 1)
+        values = "".join(f", {key} {value}" for key, value in config.values.items())
+        terminal.plan(
+            f"clr range-test: {config.name}",
+            [
+                ("command", config.command + (f" (with {values[2:]})" if values else "")),
+                ("metric", f"{scoring.metric.label}, {scoring.metric.direction}"),
+                ("good", f"within {scoring.within} of the best"),
+                ("runs", f"from lr {config.start:g} outwards, {_usual(jobs, engine)}"),
+            ],
+        )
+        show = progress.with_program_progress(engine, config.metric.name)
+
+        def execute(tasks: Sequence[Task]) -> None:
+            show(tasks)
+            _check_any_began(tasks)
+
+        search = RateSearch(
+            start=config.start, scale=scoring.scale, task=probes.task, score=score, show=scoring.show
+        )
+        found, scores = search_rates({"": search}, execute, terminal.note)[""]
+    answer = scoring.answer(
+        found,
+        config.start,
+        experiment=config.name,
+        seconds=sum(_seconds(probes.task(probe)) for probe in scores),
+        command=options.command_line(),
+        versions=versions(),
+    )
+    return _finish(chosen.for_tasks(config).experiment.rates, answer, (), chosen)
+
+
+def _check_any_began(tasks: Sequence[Task]) -> None:
+    """Raise EnvironmentFailure if all runs of several rates failed before their first row."""
+    names = dict.fromkeys(task.name.partition(",")[0] for task in tasks)
+    begun = (task.directory.finished or task.directory.read_metrics() for task in tasks)
+    if len(names) > 2 and not any(begun):
+        raise EnvironmentFailure(
+            f"the program failed at {', '.join(names)} before its first row; see "
+            f"{tasks[0].path} (or give another --start, if all of these rates are far too high)"
+        )
+
+
+def _seconds(task: Task) -> float:
+    finished = task.directory.finished
+    return float(task.directory.read_result()["train_seconds"]) if finished else 0.0
+
+
+def _usual(jobs: int, engine: Engine) -> str:
+    few, many = USUAL_PROBES
+    return f"usually {few} to {many} of them; {jobs} at a time{engine.where}"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The arm whose rates are asked for, by its name; certify: seeds of whole runs, or 0."""
+
+    config: Config
+    options: options.Options
+    name: str
+    arm: ScheduleConfig
+    certify: int
+
+    @property
+    def tasks(self) -> TaskOptions:
+        return self.options.for_tasks(self.config)
+
+    def probe_length(self, sizes: Setup, doubled: int = 0) -> int:
+        """Return the iterations of a probe after so many doublings; a whole run's at most."""
+        from clr_cli.execution.training_task import resolve_schedule
+        from clr_cli.training.probe import length
+
+        steps, epochs = sizes.steps_per_epoch, self.config.training.epochs
+        whole = resolve_schedule(self.arm.at_rate(1.0), steps, epochs)
+        once = length(whole, steps, steps * epochs, self.config.range_test.probe_epochs)
+        return int(min(once * 2**doubled, steps * epochs))
+
+
+def _range_test(request: _Request, named: str | None) -> int:
+    """Make sweeps and probes, write and print. Return the exit code: 3 without an answer."""
+    from clr_cli.analysis.rates import Scoring
+    from clr_cli.analysis.sweeps import peak
+    from clr_cli.execution.setup import measure
+    from clr_cli.execution.task import check_finished
+    from clr_cli.format import rounded_lr
+    from clr_cli.records import VAL_ACCURACY, Peak, Ramp, RateAnswer, SweepEnd, SweepSummary
+    from clr_cli.study import training
+    from clr_cli.training import sweep
+
+    config, engine, ramp = request.config, request.options.engine, request.config.range_test
+    folder, scoring = request.tasks.experiment.answer(named), Scoring(VAL_ACCURACY)
+    _check_certify(request)
+    with engine.connected():
+        (like, *_) = training.sweeps(config, request.tasks, config.training.threads)
         jobs, threads = engine.workers(MOST_AT_ONCE, config.training.threads, like)
-        tasks = plan.sweeps(config, options.for_runs(config), threads)
+        tasks = training.sweeps(config, request.tasks, threads)
         sizes = measure(tasks[0])
-        _print_plan(asked, engine, sizes, jobs, certify)
-        curves, suggestion, circumstances = _sweep(tasks, engine, jobs, sizes)
-        answer = None
-        if config.range_test.probes:
-            start = first_guess(suggestion, curves)
-            found, length, seconds = probe(asked, engine, jobs, threads, sizes, start)
-            circumstances["seconds"] += seconds
-            answer = report.answer(
-                found,
-                metric=VAL_ACCURACY,
-                delta=DELTA,
-                base_lr=asked.arm.base_at,
-                schedule=asked.name,
-                kind=asked.arm.kind,
-                iterations=length,
-                epochs=length / sizes.steps_per_epoch,
-                chance=sizes.chance,
+        length = sweep.plan(ramp, sizes.steps_per_epoch)
+        _print_plan(request, engine, sizes, jobs)
+        progress.with_progress(engine, jobs, length.points)(tasks)
+        check_finished(tasks)
+        curves = [sweep.measured(task.seed, task.directory.read_metrics()) for task in tasks]
+        ended = [task.directory.read_result() for task in tasks]
+        highest: Peak | None = peak(curves, sizes.chance)
+        about: dict[str, Any] = {
+            "experiment": config.name,
+            "command": options.command_line(),
+            "chance": sizes.chance,
+            "seconds": sum(result["total_seconds"] for result in ended),
+            "sweep": SweepSummary(
+                range=Ramp(shape=ramp.shape, min_lr=ramp.min_lr, max_lr=ramp.max_lr),
+                ends=[SweepEnd(seed=each.seed, stopped=each.stopped) for each in curves],
+                peak=highest,
+            ),
+            **{key: ended[0][key] for key in ("device", "precision", "threads", "versions")},
+        }
+        start = highest.lr if highest else math.sqrt(ramp.min_lr * ramp.max_lr)
+        if ramp.probes:
+            found, seconds, probed = _probe(request, engine, jobs, threads, sizes, scoring, start)
+            about["seconds"] += seconds
+            answer = scoring.answer(found, start, **about, **probed)
+            if answer.max_lr is not None:
+                base = rounded_lr(request.arm.base_at(answer.max_lr))
+                answer = answer.model_copy(update={"base_lr": base})
+            if request.certify and not answer.inconclusive and answer.max_lr is not None:
+                certified = _certify(request, engine, sizes, answer.max_lr, folder)
+                answer = answer.model_copy(update={"certified": certified})
+        else:
+            answer = RateAnswer(
+                **scoring.question(start),
+                **about,
+                max_lr=rounded_lr(highest.lr) if highest else None,
+                base_lr=ramp.min_lr if highest else None,
+                schedule=request.name,
+                kind=request.arm.kind,
+                inconclusive=None if highest else NOTHING_LEARNED,
             )
-            if certify and found.doubt is None:
-                at = answer["max_lr"]
-                answer["certified"] = certified_by(asked, engine, sizes, at, certify, folder)
-    result, written = report.write(folder, curves, suggestion, circumstances, answer)
-    if options.json:
-        print(json.dumps(result, indent=2))
+    return _finish(folder, answer, curves, request.options)
+
+
+def _finish(
+    folder: Path, answer: RateAnswer, curves: Sequence[Sweep], chosen: options.Options
+) -> int:
+    """Write and print the answer. Return the exit code: 3 without an answer."""
+    from clr_cli.report import rates
+
+    written = rates.write(folder, answer, curves)
+    if chosen.json:
+        print(json.dumps(answer.plain(), indent=2))
     else:
-        results.print_range_test(result)
+        results.print_rates(answer)
         terminal.paths(written)
-    return 3 if result["inconclusive"] else 0
+    return 3 if answer.inconclusive else 0
 
 
-def _print_plan(asked: Asked, engine: Engine, sizes: Setup, jobs: int, certify: int) -> None:
+def _print_plan(request: _Request, engine: Engine, sizes: Setup, jobs: int) -> None:
     from clr_cli.cli import setup
     from clr_cli.training import sweep
 
-    given, steps = asked.config.range_test, sizes.steps_per_epoch
-    ramp = sweep.plan(given, steps)
+    ramp, steps = request.config.range_test, sizes.steps_per_epoch
+    length = sweep.plan(ramp, steps)
     rows = [
-        *setup.rows(asked.config, sizes, iterations=ramp.total, place=engine.place(None)),
-        ("ramp", f"{given.shape}, {given.min_lr:g} to {given.max_lr:g}"),
+        *setup.rows(request.config, sizes, iterations=length.total, place=engine.place(None)),
+        ("ramp", f"{ramp.shape}, {ramp.min_lr:g} to {ramp.max_lr:g}"),
         (
             "sweeps",
-            f"{given.sweep_count} of {ramp.total:,} iterations ({ramp.total / steps:.3g} epochs), "
-            f"validation {ramp.points} times on a fixed subset; {jobs} at a time{engine.where}",
+            f"{ramp.sweeps} of {length.total:,} iterations ({length.total / steps:.3g} epochs), "
+            f"validation {length.points} times; {jobs} at a time{engine.where}",
         ),
     ]
-    if given.probes:
-        length = probe_length(asked, sizes)
-        few, many = USUAL_PROBES
-        times = f"{few * length / ramp.total:.2g} to {many * length / ramp.total:.2g}"
+    if ramp.probes:
+        probe = request.probe_length(sizes)
+        few, many = (number * probe / length.total for number in USUAL_PROBES)
         rows.append(
             (
                 "probes",
-                f"of {asked.name}, {length:,} iterations ({length / steps:.3g} epochs) each; "
-                f"usually {few} to {many} of them, the time of {times} sweeps",
+                f"of {request.name}, {probe:,} iterations ({probe / steps:.3g} epochs) each; "
+                f"{_usual(jobs, engine)}, the time of {few:.2g} to {many:.2g} sweeps",
             )
         )
-    if certify:
-        runs = f"3 rates x {certify} seeds, whole runs of {asked.config.training.epochs} epochs"
+    if request.certify:
+        epochs = request.config.training.epochs
+        runs = f"3 rates x {request.certify} seeds, whole runs of {epochs} epochs"
         rows.append(("certify", runs))
-    terminal.plan(f"clr range-test: {asked.config.name}", rows)
+    terminal.plan(f"clr range-test: {request.config.name}", rows)
 
 
-def _sweep(
-    tasks: Sequence[SweepTask], engine: Engine, jobs: int, sizes: Setup
-) -> tuple[Sequence[Sweep], Suggestion, dict[str, Any]]:
-    """The sweeps' curves, what they suggest, and under what circumstances."""
-    from clr_cli.analysis.suggest import suggest
-    from clr_cli.execution.records import check_finished
-    from clr_cli.training import sweep
+def _probe(
+    request: _Request,
+    engine: Engine,
+    jobs: int,
+    threads: int | None,
+    sizes: Setup,
+    scoring: Scoring,
+    start: float,
+) -> tuple[RatesFound, float, dict[str, Any]]:
+    """Search with probes; if little was learned, again with probes of twice the length.
 
-    config = tasks[0].config
-    given, length = config.range_test, sweep.plan(config.range_test, sizes.steps_per_epoch)
-    terminal.follow(tasks, jobs, length.points, engine.execute(tasks))
-    check_finished(tasks)
-    curves = [sweep.measured(task.seed, task.directory.read_metrics()) for task in tasks]
-    finished = [task.directory.read_result() for task in tasks]
-    images, _ = tasks[0].images()
-    subset = sweep.validation_subset(images.val, length.interval * config.training.batch_size)
-    suggestion = suggest(curves, num_classes=sizes.num_classes, chance=sweep.chance(subset))
-    circumstances = {
-        "seconds": sum(result["total_seconds"] for result in finished),
-        "range": {"shape": given.shape, "min_lr": given.min_lr, "max_lr": given.max_lr},
-        **{key: finished[0][key] for key in ("device", "precision", "threads", "versions")},
+    Returns:
+        What the search came to, the seconds of all probes, and what the answer says of them.
+    """
+    from clr_cli.execution.task import check_finished
+    from clr_cli.study.rates import RateSearch, search_rates
+    from clr_cli.study.training import Probes
+
+    seconds, steps = 0.0, sizes.steps_per_epoch
+    scale = replace(scoring.scale, chance=sizes.chance, images=sizes.val_size)
+    for doubled in range(DOUBLINGS + 1):
+        length, longer = (request.probe_length(sizes, k) for k in (doubled, doubled + 1))
+        probes = Probes(
+            request.config, request.tasks, request.name, request.arm, length, threads
+        )
+
+        def result(probe: Probe, probes: Probes = probes) -> dict[str, Any]:
+            task = probes.task(probe)
+            check_finished([task])
+            return task.directory.read_result()
+
+        search = RateSearch(
+            start=start,
+            scale=scale,
+            task=probes.task,
+            score=lambda probe: result(probe)["score"],
+            show=scoring.show,
+        )
+        execute = progress.with_progress(engine, jobs, math.ceil(length / steps))
+        found, scores = search_rates({"": search}, execute, terminal.note)[""]
+        seconds += sum(result(probe)["total_seconds"] for probe in scores)
+        if found.learned or longer == length:
+            break
+        if doubled < DOUBLINGS:
+            terminal.note(f"{found.inconclusive}: again with probes of {longer:,} iterations")
+    return found, seconds, {
+        "schedule": request.name,
+        "kind": request.arm.kind,
+        "iterations": length,
+        "epochs": length / steps,
     }
-    return curves, suggestion, circumstances
+
+
+def _certify_study(request: _Request, max_lr: float) -> tuple[Study, dict[str, float]]:
+    """Return the comparison of a rate with its half and its double, and the rates by arm."""
+    from clr_cli.config.sections import CompareConfig
+    from clr_cli.study.training import study_of
+
+    rates = {f"{request.name}-{rate:g}": rate for rate in (max_lr, max_lr / 2, 2 * max_lr)}
+    compare = CompareConfig(schedules=[*rates], baseline=next(iter(rates)), seeds=request.certify)
+    config = request.config.model_copy(update={"compare": compare})
+    return study_of(config, [*rates]), rates
+
+
+def _check_certify(request: _Request) -> None:
+    """Raise InputError if so few seeds can never show a difference."""
+    if request.certify:
+        study, _ = _certify_study(request, 1.0)
+        if request.certify < study.fewest:
+            raise InputError(
+                f"--certify {request.certify}: too few seeds to show any difference of three "
+                f"rates; give {study.fewest} or more"
+            )
+
+
+def _certify(
+    request: _Request, engine: Engine, sizes: Setup, max_lr: float, folder: Path
+) -> list[Certified]:
+    """Compare max_lr with its half and its double in whole runs, on a page below ``folder``."""
+    from clr_cli.analysis.summary import analyse
+    from clr_cli.execution.task import check_finished
+    from clr_cli.records import Certified
+    from clr_cli.report import write
+    from clr_cli.study.collect import collect
+    from clr_cli.study.training import TrainingSource
+
+    study, rates = _certify_study(request, max_lr)
+    arms = {name: request.arm.at_rate(rate) for name, rate in rates.items()}
+    config = request.config.for_arm(request.name)
+    compare = config.compare.model_copy(
+        update={"schedules": [*arms], "baseline": study.baseline}
+    )
+    config = config.model_copy(update={"compare": compare, "schedules": arms})
+    source = TrainingSource(
+        config=config,
+        options=request.tasks,
+        arms=arms,
+        setups=dict.fromkeys(arms, sizes),
+        threads=config.training.threads,
+    )
+    like = source.task(*study.runs()[0])
+    jobs, threads = engine.workers(len(study.runs()), config.training.threads, like)
+    source = replace(source, threads=threads)
+    show = progress.with_progress(engine, jobs, config.training.epochs)
+
+    def execute(tasks: Sequence[Task]) -> None:
+        show(tasks)
+        check_finished(tasks)
+
+    runs = collect(study, source, execute)
+    summary = analyse(study, runs)
+    write.write_comparison(folder / "certify", summary, runs.records)
+    return [
+        Certified(
+            rate=rates[each.arm],
+            verdict=each.verdict,
+            sentence=each.sentence,
+            mean=each.difference.mean,
+            low=each.difference.low,
+            high=each.difference.high,
+        )
+        for each in summary.comparisons
+    ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clr_cli.cli import terminal
+from clr_cli.cli import progress, terminal
 from clr_cli.cli.options import (
     AllowCode,
     AsJson,
@@ -28,8 +28,7 @@ from clr_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from clr_cli.config.model import Config
-    from clr_cli.execution.plan import Plan
+    from clr_cli.study.training import TrainingSource
 
 
 def command(
@@ -62,16 +61,18 @@ def command(
             json=as_json,
             tensorboard=tensorboard,
         ).check(resolved)
-        from clr_cli.execution.plan import plan
+        from clr_cli.study.training import TrainingSource
 
-        _train(plan(resolved, options.for_runs(resolved), {schedule: arm}, [seed]), options)
+        source = TrainingSource(
+            config=resolved, options=options.for_tasks(resolved), arms={schedule: arm}
+        )
+        _train(source, seed, options)
 
 
-def _train(plan: Plan, options: Options) -> None:
-    """Execute the plan's one run; under torchrun, all its ranks. Print the last epoch's numbers."""
+def _train(source: TrainingSource, seed: int, options: Options) -> None:
+    """Execute one run; under torchrun, all its ranks. Print the last epoch's numbers."""
     from clr_cli.cli import setup
     from clr_cli.execution import engines
-    from clr_cli.execution.records import read_record
     from clr_cli.execution.setup import measure
     from clr_cli.execution.tensorboard import write_tensorboard
     from clr_cli.execution.training_task import follow, resolve_schedule
@@ -79,12 +80,11 @@ def _train(plan: Plan, options: Options) -> None:
     from clr_cli.training import ranks
     from clr_cli.training.device import resolve_device
 
-    config: Config = plan.config
+    config, (arm,) = source.config, source.arms
     epochs = config.training.epochs
     device = ranks.own_device(resolve_device(options.device))
     _, threads = options.engine.workers(1, config.training.threads)
-    (planned,) = plan.runs(threads)
-    run = replace(planned, device=str(device))
+    run = replace(source.task(arm, seed), threads=threads, device=str(device))
     with ranks.joined(device) as group:
         if group.rank:
             group.share(None)  # rank 0 is the first to load the data, and may download them
@@ -98,11 +98,11 @@ def _train(plan: Plan, options: Options) -> None:
             [
                 *setup.rows(run.config, sizes),
                 *([("ranks", f"{group.world}, each on a part of every batch")] * (group.world > 1)),
-                *setup.schedule_rows(plan.arms, config, dict.fromkeys(plan.arms, sizes)),
+                *setup.schedule_rows(source.arms, config, {arm: sizes}),
             ],
         )
-        terminal.follow([run], 1, epochs, engines.local([run], 1, group))
-    record = read_record(run)
+        progress.follow([run], 1, epochs, engines.local([run], 1, group))
+    record = run.record()
     written = write.write_run(run.path, record, made)
     if options.tensorboard:
         written.append(write_tensorboard(run.path, record))

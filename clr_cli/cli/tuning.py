@@ -2,61 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from clr_cli.analysis import tuning
-from clr_cli.analysis.lattice import DELTA, Scale
-from clr_cli.cli import terminal
-from clr_cli.cli.searching import Quest, followed, search_all
-from clr_cli.errors import EnvironmentFailure
+from clr_cli.analysis.lattice import DELTA, Probe, Scale
+from clr_cli.cli import progress, terminal
+from clr_cli.config.hints import did_you_mean
+from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.engines import Engine
-from clr_cli.execution.plan import Plan
-from clr_cli.execution.setup import Setup
-from clr_cli.execution.task import Task
+from clr_cli.execution.task import check_finished
+from clr_cli.records import Tuning
+from clr_cli.study.rates import RateSearch, search_rates
+from clr_cli.study.training import TrainingSource
 
 PLACES = 4  # runs of one arm that a search has at a time, for as many workers
 
 
-def tune_arms(plan: Plan, engine: Engine, setup: Setup) -> dict[str, Any]:
-    """Search for every tuned arm's rate with whole runs; the ``tuning`` of summary.json."""
-    config, arms = plan.config, {arm: plan.arms[arm] for arm in plan.tuned_arms}
-    like = plan.run(config.baseline, 0, config.training.threads)
+def check_arms(names: Sequence[str] | None, arms: Sequence[str]) -> list[str]:
+    """Return the arms to tune: those named, or all for an empty list; none for None.
+
+    Raises InputError for a name that is not an arm.
+    """
+    if names is None:
+        return []
+    for name in names:
+        if name not in arms:
+            raise InputError(f"--tune-arms: {name!r} is not an arm{did_you_mean(name, arms)}")
+    return [*(names or arms)]
+
+
+def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: Engine) -> Tuning:
+    """Search for every arm's rate with whole runs; return how the rates were chosen."""
+    config, setup = source.config, source.setups[source.config.baseline]
+    like = replace(source, threads=config.training.threads).task(config.baseline, 0)
     jobs, threads = engine.workers(PLACES * len(arms), config.training.threads, like)
+    source = replace(source, threads=threads)
     terminal.note(
         f"tuning: whole runs of {', '.join(arms)} at rates a factor of 2 or 4 apart, at most "
-        f"{plan.tune_seeds} of each rate; usually 12 to 24 for an arm"
+        f"{seeds} of each rate; usually 12 to 24 for an arm"
     )
-    quests = {arm: _quest(plan, arm, setup, threads) for arm in arms}
-    found, runs = search_all(quests, followed(engine, jobs, config.training.epochs))
-    seconds = {
-        arm: sum(run.directory.read_result()["train_seconds"] for run in runs[arm]) for arm in arms
-    }
-    keys = {arm: schedule.rate_key for arm, schedule in arms.items()}
-    chosen = tuning.record(found, keys, seconds, plan.tune_seeds)
-    for arm, best in chosen["arms"].items():
-        if best["value"] is None:
-            raise EnvironmentFailure(f"--tune: {arm}: {best['doubt']}; train longer")
-        interval = (
-            "" if best["low"] is None else f", good from {best['low']:.2g} to {best['high']:.2g}"
-        )
-        doubt = f" ({best['doubt']})" if best["doubt"] else ""
-        terminal.note(f"  {arm}: {best['key']} {best['value']:g}{interval}{doubt}")
-    return chosen
 
-
-def _quest(plan: Plan, arm: str, setup: Setup, threads: int | None) -> Quest:
-    """The search for one arm's rate."""
-
-    def score(task: Task) -> float | None:
+    def score(arm: str, probe: Probe) -> float | None:
+        task = source.trial(arm, probe)
+        check_finished([task])
         final = task.directory.read_result()["final"]
-        return None if final is None else final["val_accuracy"]
+        return None if final is None else float(final["val_accuracy"])
 
-    return Quest(
-        start=plan.arms[arm].rate or plan.config.range_test.max_lr,
-        scale=Scale(DELTA, chance=setup.chance, images=setup.val_size),
-        task=partial(plan.trial, arm, threads=threads),
-        score=score,
-        seeds=plan.tune_seeds,
-        show="{:.1%}".format,
-    )
+    searches = {
+        arm: RateSearch(
+            start=source.arms[arm].rate or config.range_test.max_lr,
+            scale=Scale(DELTA, chance=setup.chance, images=setup.val_size),
+            task=partial(source.trial, arm),
+            score=partial(score, arm),
+            show="{:.1%}".format,
+            seeds=seeds,
+        )
+        for arm in arms
+    }
+    execute = progress.with_progress(engine, jobs, config.training.epochs)
+    answers = search_rates(searches, execute, terminal.note)
+    seconds = {
+        arm: sum(
+            source.trial(arm, probe).directory.read_result()["train_seconds"] for probe in scores
+        )
+        for arm, (_, scores) in answers.items()
+    }
+    found = {arm: answer for arm, (answer, _) in answers.items()}
+    keys = {arm: source.arms[arm].rate_key for arm in arms}
+    chosen = tuning.record(found, keys, seconds, seeds)
+    for arm, best in chosen.arms.items():
+        if best.value is None:
+            raise EnvironmentFailure(f"--tune: {arm}: {best.inconclusive}; train longer")
+        interval = "" if best.low is None else f", good from {best.low:.2g} to {best.high:.2g}"
+        warning = f" ({best.inconclusive})" if best.inconclusive else ""
+        terminal.note(f"  {arm}: {best.key} {best.value:g}{interval}{warning}")
+    return chosen

@@ -14,7 +14,6 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AUTO_CAP = 30  # seeds of ``seeds: auto`` at most, where no cap is given
-CLASSIC_SWEEPS = 3  # of a range test without probes: their spread is all it knows of its noise
 LEAST_CAP = 8  # seeds of its first look
 # Experiment and arm names become folders, so they must not be able to leave the output folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
@@ -132,17 +131,13 @@ class RangeTestConfig(Section):
     shape: Literal["linear", "exponential"] = "linear"
     epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     iterations: Count | None = None
-    sweeps: Annotated[int, Field(ge=1, le=100)] | None = Field(
-        None, description="sweeps, each with its own seed; default: 1, without probes 3"
+    sweeps: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="sweeps, each with its own seed"
     )
-    probes: bool = Field(True, description="search with probes; without, the sweeps answer")
+    probes: bool = Field(True, description="search with probes; without, read the sweep alone")
     probe_epochs: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
         None, description="length of a probe; default: one cycle of the arm, or 10 epochs"
     )
-
-    @property
-    def sweep_count(self) -> int:
-        return self.sweeps or (1 if self.probes else CLASSIC_SWEEPS)
 
     @property
     def ramp(self) -> str:
@@ -196,8 +191,8 @@ class CompareConfig(SeedsConfig):
     baseline: str | None = Field(None, description="default: the first of schedules")
     margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
     target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
-    detect: Annotated[float, Field(gt=0, le=100)] | None = Field(
-        None, description="a difference in points: the seeds it takes are said; default: the margin"
+    detect: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="a difference, as a fraction: how many seeds show it; default: the margin"
     )
     vary: Annotated[list[Literal["seed", "split"]], Field(min_length=1)] = Field(
         ["seed"], description="what differs from seed to seed; split: the validation images too"

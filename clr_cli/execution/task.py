@@ -7,12 +7,14 @@ its class: ``training_task`` has those that train a model here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from clr_cli.errors import EnvironmentFailure
 from clr_cli.execution.run_directory import Locked, RunDirectory
+from clr_cli.paths import Experiment
 from clr_cli.training.lane import Turn, alone
 from clr_cli.training.ranks import SINGLE, Ranks
 
@@ -32,6 +34,25 @@ class Event:
     index: int
     kind: str
     value: Any
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """How every task of an experiment is executed, beyond its config."""
+
+    experiment: Experiment
+    device: str = "auto"
+    allow_code: bool = False
+    overwrite: bool = False
+
+    def of_task(self, path: Path, threads: int | None) -> dict[str, Any]:
+        """Return the fields that every task has, for one in this folder with so many threads."""
+        return {
+            "path": path,
+            "device": self.device,
+            "threads": threads,
+            "overwrite": self.overwrite,
+        }
 
 
 class SharedInput(Protocol):
@@ -116,3 +137,10 @@ def already_finished(task: Task, index: int) -> Iterator[Event]:
     """The events of a task with nothing left to do. Raises InputError."""
     yield Event(index, "start", len(task.directory.read_metrics()))
     yield Event(index, "end", task.directory.read_result()["status"])
+
+
+def check_finished(tasks: Sequence[Task]) -> None:
+    """Raise EnvironmentFailure, naming the tasks that could not be finished."""
+    failed = [task.name for task in tasks if not task.directory.finished]
+    if failed:
+        raise EnvironmentFailure(f"{', '.join(failed)} could not be finished")

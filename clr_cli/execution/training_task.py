@@ -20,6 +20,7 @@ from clr_cli.execution import metadata, preloaded
 from clr_cli.execution.task import Event, Row, Task
 from clr_cli.execution.writer import Writer
 from clr_cli.files import write_json
+from clr_cli.records import RunRecord
 from clr_cli.records.answers import pack
 from clr_cli.schedules import Schedule, make, resolved
 from clr_cli.training import sweep as sweeps
@@ -183,6 +184,14 @@ class Run(TrainingTask):
 
     def tree(self) -> dict[str, Any]:
         return self.config.for_run(self.arm, self.schedule)
+
+    def record(self) -> RunRecord:
+        """Return metrics and result; ``failed`` if it did not finish. Raises InputError."""
+        rows = self.directory.read_metrics()
+        if not self.directory.finished:
+            return RunRecord(self.arm, self.seed, "failed", rows, {})
+        result = self.directory.read_result()
+        return RunRecord(self.arm, self.seed, result["status"], rows, result)
 
     def schedule_for(self, steps_per_epoch: int) -> Schedule:
         return resolve_schedule(self.schedule, steps_per_epoch, self.config.training.epochs)

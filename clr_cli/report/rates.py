@@ -1,74 +1,183 @@
-"""Write what a search for learning rates came to: result.json, the probes as CSV, figure, page."""
+"""Write and read the answer of a search for learning rates: result.json, CSV, figures, page."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
-from clr_cli.analysis.scoring import described
+from clr_cli.analysis.rates import config_lines, described
+from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
+from clr_cli.config.yaml_text import dump
+from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
-from clr_cli.paths import PAGE, RESULT
-from clr_cli.records import RateSearch
+from clr_cli.paths import BOUNDS, CURVES, PAGE, RESULT
+from clr_cli.records import RateAnswer, Stopped, Sweep, read
 from clr_cli.report.figures.probes import probes
+from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.save import save_figure
 from clr_cli.report.page import inline_svg, theme_css
 
 PROBES = "probes.csv"
+COLUMNS = ("sweep", "iteration", "lr", "train_loss", "train_loss_smooth")
+VAL_COLUMNS = ("val_loss", "val_accuracy", "val_accuracy_smooth")
+REMEDY = "run the same clr range-test again to write it anew (finished sweeps are kept)"
 
 
-def write(folder: Path, answer: Mapping[str, Any]) -> tuple[dict[str, Any], list[Path]]:
-    """All files of an answer, result.json last; the answer as it stands there, and their paths."""
-    result = RateSearch.model_validate({"schema": 1, **answer}).plain()
-    drawn = figure(result)
-    write_atomic(folder / PROBES, _csv(result))
-    written = [folder / PROBES, *save_figure(drawn, folder / "rates")]
-    write_atomic(folder / PAGE, page(result, drawn))
-    write_json(folder / RESULT, result)
-    return result, [*written, folder / PAGE, folder / RESULT]
+def write(folder: Path, answer: RateAnswer, sweeps: Sequence[Sweep] = ()) -> list[Path]:
+    """Write all files of an answer, result.json last; return their paths.
+
+    bounds.yaml is written only for a conclusive answer of our own training.
+    """
+    written, drawn = [], figures(answer, sweeps)
+    for name, figure in drawn.items():
+        written += save_figure(figure, folder / name)
+    texts = {PAGE: page(answer, drawn)}
+    if sweeps:
+        texts[CURVES] = to_csv(sweeps)
+    if answer.tried:
+        texts[PROBES] = _probes_csv(answer)
+    bounds = _bounds(answer)
+    if bounds is None:
+        (folder / BOUNDS).unlink(missing_ok=True)  # an older answer must not pass for this one's
+    else:
+        texts[BOUNDS] = dump(bounds)
+    for name, text in texts.items():
+        write_atomic(folder / name, text)
+    write_json(folder / RESULT, answer.plain())
+    return [*written, *(folder / name for name in texts), folder / RESULT]
 
 
-def figure(answer: Mapping[str, Any]) -> Figure:
-    """The metric against the learning rate."""
-    return probes(answer, ())
+def _bounds(answer: RateAnswer) -> dict[str, float] | None:
+    if answer.inconclusive or answer.base_lr is None or answer.max_lr is None:
+        return None
+    rates = {"base_lr": answer.base_lr, "max_lr": answer.max_lr}
+    if answer.low is not None and answer.high is not None:
+        rates |= {"low": answer.low, "high": answer.high}
+    return rates
 
 
-def page(answer: Mapping[str, Any], drawn: Figure) -> str:
-    """A page without scripts and without anything to fetch."""
-    title = f"{answer['experiment']}: learning rates"
+def figures(answer: RateAnswer, sweeps: Sequence[Sweep] = ()) -> dict[str, Figure]:
+    """Draw the metric against learning rate: of the probes, and of the sweeps."""
+    drawn = {}
+    if answer.tried:
+        drawn["rates"] = probes(answer, sweeps)
+    if sweeps:
+        drawn["range_test"] = range_test(
+            sweeps,
+            smooth=[(s.val_lr, smooth_accuracy(s.val_accuracy)) for s in sweeps],
+            smooth_loss=[(s.lr[: len(y)], y) for s in sweeps for y in [smooth_loss(s.train_loss)]],
+            peak=None if answer.sweep is None else answer.sweep.peak,
+        )
+    return drawn
+
+
+def read_figure(folder: Path) -> Figure | None:
+    """Draw the main figure again from a range test's files; None if there is nothing to draw.
+
+    Raises InputError for damaged files.
+    """
+    if not (folder / RESULT).exists():
+        return None
+    answer = read(RateAnswer, folder / RESULT, remedy=REMEDY)
+    path, sweeps = folder / CURVES, list[Sweep]()
+    if path.exists() and answer.sweep is not None:
+        stopped = {end.seed: end.stopped for end in answer.sweep.ends}
+        try:
+            sweeps = from_csv(path.read_text(encoding="utf-8"), stopped)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise InputError(f"damaged: {reason}; {REMEDY}", source=path) from None
+    return next(iter(figures(answer, sweeps).values()), None)
+
+
+def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
+    """Return a page without scripts and without anything to fetch."""
+    title = f"{answer.experiment}: learning rates"
     css = theme_css() + files("clr_cli.report").joinpath("report.css").read_text("utf-8")
-    command = answer.get("command")
-    reproduce = f"<h2>To repeat</h2><pre>{escape(command)}</pre>" if command else ""
+    lines = config_lines(answer)
+    use = f"<h2>To use it</h2><pre>{escape(lines)}</pre>" if lines else ""
+    repeat = f"<h2>To repeat</h2><pre>{escape(answer.command)}</pre>" if answer.command else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{css}</style></head><body><main>"
         '<header><p class="over">Learning rates</p>'
-        f"<h1>{escape(answer['experiment'])}</h1></header>"
-        f"<h2>Good rates</h2>{fragment(answer, drawn)}{reproduce}</main></body></html>\n"
+        f"<h1>{escape(answer.experiment)}</h1></header>"
+        f"<h2>Good rates</h2>{fragment(answer, drawn)}{use}{repeat}</main></body></html>\n"
     )
 
 
-def fragment(answer: Mapping[str, Any], drawn: Figure) -> str:
-    """Answer and figure as HTML for a page or a notebook."""
+def fragment(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
+    """Return answer and figures as HTML for a page or a notebook."""
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in described(answer)
     )
-    svg = inline_svg(drawn, "rates", "The metric against the learning rate")
-    return f"<dl>{rows}</dl><figure>{svg}</figure>"
+    titles = {
+        "rates": f"{answer.metric.label} against the learning rate",
+        "range_test": "Validation accuracy and training loss of the sweep",
+    }
+    svg = "".join(
+        f"<figure>{inline_svg(figure, name, titles[name])}</figure>"
+        for name, figure in drawn.items()
+    )
+    return f"<dl>{rows}</dl>{svg}"
 
 
-def _csv(answer: Mapping[str, Any]) -> str:
+def to_csv(sweeps: Sequence[Sweep]) -> str:
+    """Write raw and smoothed curves: a row for each sweep and iteration."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["lr", "seed", answer["metric"]["name"]])
-    for each in answer["tried"]:
-        for seed, value in enumerate(each["scores"]):
-            writer.writerow([each["rate"], seed, "" if value is None else value])
+    writer.writerow([*COLUMNS, *VAL_COLUMNS])
+    for sweep in sweeps:
+        smoothed = smooth_loss(sweep.train_loss)
+        points = zip(
+            sweep.val_loss, sweep.val_accuracy, smooth_accuracy(sweep.val_accuracy), strict=True
+        )
+        measured = dict(zip(sweep.val_lr, points, strict=True))
+        for i, (lr, loss) in enumerate(zip(sweep.lr, sweep.train_loss, strict=True)):
+            smooth = smoothed[i] if i < len(smoothed) else ""
+            row = [sweep.seed, i, lr, loss, smooth, *measured.get(lr, ("", "", ""))]
+            writer.writerow(row)
+    return buffer.getvalue()
+
+
+def from_csv(text: str, stopped: Mapping[int, Stopped | None]) -> list[Sweep]:
+    """Read the sweeps of ``to_csv``; ``stopped``: why each ended early, by its seed."""
+    rows: dict[int, list[dict[str, str]]] = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        rows.setdefault(int(row["sweep"]), []).append(row)
+
+    def column(of: Sequence[Mapping[str, str]], name: str) -> list[float]:
+        return [float(row[name]) for row in of]
+
+    sweeps = []
+    for seed, every in rows.items():
+        points = [row for row in every if row["val_accuracy"]]
+        sweeps.append(
+            Sweep(
+                seed=seed,
+                lr=column(every, "lr"),
+                train_loss=column(every, "train_loss"),
+                val_lr=column(points, "lr"),
+                val_accuracy=column(points, "val_accuracy"),
+                val_loss=column(points, "val_loss"),
+                stopped=stopped.get(seed),
+            )
+        )
+    return sweeps
+
+
+def _probes_csv(answer: RateAnswer) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["lr", "seed", answer.metric.name])
+    for each in answer.tried:
+        for seed, value in enumerate(each.scores):
+            writer.writerow([each.rate, seed, "" if value is None else value])
     return buffer.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,7 +13,6 @@ from matplotlib.ticker import FuncFormatter
 
 from clr_cli.format import number, percent_tick
 from clr_cli.report.figures.style import (
-    INK,
     MUTED,
     PALETTE,
     RED,
@@ -29,7 +28,7 @@ from clr_cli.report.figures.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from clr_cli.records import Sweep
+    from clr_cli.records import Peak, Sweep
 
 
 def range_test(
@@ -37,18 +36,13 @@ def range_test(
     *,
     smooth: Sequence[Curve] = (),
     smooth_loss: Sequence[Curve] = (),
-    base_lr: float | None = None,
-    max_lr: float | None = None,
-    base_range: tuple[float, float] | None = None,
-    max_range: tuple[float, float] | None = None,
-    peak: tuple[float, float] | None = None,
+    peak: Peak | None = None,
     size: Size = (5.6, 5.0),
 ) -> Figure:
-    """Validation accuracy (top) and training loss (bottom) against learning rate.
+    """Draw validation accuracy (top) and training loss (bottom) against learning rate.
 
-    Raw curves are faint, the caller's smoothed ones (one (lrs, values) per sweep) strong. The
-    bounds are vertical lines, their ranges over the sweeps shaded. The circle is at `peak`, or on
-    the mean smoothed accuracy at max_lr. The x axis is logarithmic when the ramp is exponential.
+    Raw curves are faint, the caller's smoothed ones (one (lrs, values) for each sweep) strong.
+    The peak is circled. The x axis is logarithmic if the ramp is exponential.
     """
     figure = new_figure(size)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -74,43 +68,21 @@ def range_test(
             labels.append((shown[-1], f"seed {sweep.seed}", color))
         if len(smooth_loss) > k:
             bottom.plot(*smooth_loss[k], color=color, lw=2, zorder=4)
-        if sweep.stopped and math.isfinite(sweep.stopped["lr"]):
+        if sweep.stopped and math.isfinite(sweep.stopped.lr):
             place = bottom.get_xaxis_transform()
-            bottom.plot(sweep.stopped["lr"], 0.93, "x", color=color, ms=8, mew=2, transform=place)
+            bottom.plot(sweep.stopped.lr, 0.93, "x", color=color, ms=8, mew=2, transform=place)
     _range_axes(sweeps, smooth_loss, top, bottom)
     label_ends(top, labels, panel_height=0.6 * size[1])
-    bounds = [("base_lr", base_lr, base_range), ("max_lr", max_lr, max_range)]
-    sides = _sides(bottom, base_lr, max_lr)
-    for (name, at, spread), side in zip(bounds, sides, strict=True):
-        if at is None:
-            continue
-        for ax in (top, bottom):
-            ax.axvline(at, color=INK, lw=1.1, ls=(0, (4, 2)), zorder=3)
-            if spread and spread[1] > spread[0]:
-                ax.axvspan(*spread, color=MUTED, alpha=0.15, lw=0, zorder=0)
-        style: dict[str, Any] = {"xycoords": top.get_xaxis_transform(), "ha": side}
-        offset_text(top, f"{name} {at:.3g}", (at, 1.0), (0, 9), color=INK, **style)
-    if peak is None and max_lr is not None and smooth:
-        heights = [np.interp(max_lr, lrs, values) for lrs, values in smooth if len(lrs)]
-        peak = (max_lr, float(np.mean(heights)))
     if peak is not None:
-        top.plot(*peak, "o", mfc="none", mec=RED, ms=19, mew=2.2, zorder=6)
+        top.plot(peak.lr, peak.accuracy, "o", mfc="none", mec=RED, ms=19, mew=2.2, zorder=6)
+        place = {"xycoords": top.get_xaxis_transform(), "ha": "center"}
+        offset_text(top, f"highest at {peak.lr:.3g}", (peak.lr, 1.0), (0, 9), color=RED, **place)
     stops = sum(s.stopped is not None for s in sweeps)
-    note = f"{len(sweeps)} sweeps; faint: raw, strong: smoothed"
+    counted = "1 sweep" if len(sweeps) == 1 else f"{len(sweeps)} sweeps"
+    note = f"{counted}; faint: raw, strong: smoothed"
     note += f"; × {stops} of {len(sweeps)} stopped" if stops else ""
     bottom.set_title(note, loc="left", fontsize=9, color=MUTED)
     return figure
-
-
-def _sides(ax: Axes, base_lr: float | None, max_lr: float | None) -> tuple[str, str]:
-    """How the labels of the two bounds are aligned: away from each other when they are close."""
-    if base_lr is None or max_lr is None:
-        return "center", "center"
-    place = ax.transScale + ax.transLimits
-    left, right = (place.transform((lr, 1.0))[0] for lr in (base_lr, max_lr))
-    if right - left > 0.5:
-        return "left" if left < 0.1 else "center", "right" if right > 0.9 else "center"
-    return "left" if left < 0.1 and right - left > 0.26 else "right", "left"
 
 
 def _range_axes(

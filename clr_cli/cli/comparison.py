@@ -1,0 +1,161 @@
+"""A comparison at the prompt, whatever its runs come from: its plan, its path, its end."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clr_cli.cli import results, terminal
+from clr_cli.cli.options import command_line
+from clr_cli.format import Scale
+
+if TYPE_CHECKING:
+    from clr_cli.analysis.study import Key, Study
+    from clr_cli.records import RunRecord, Summary
+    from clr_cli.study.collect import Execute, Source
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a comparison is written, and what is said of it there.
+
+    Attributes:
+        folder: of summary.json and the page.
+        overwrite: whether an earlier result there counts for nothing.
+        also: writes further files for the runs; returns their paths.
+    """
+
+    folder: Path
+    overwrite: bool = False
+    also: Callable[[Sequence[RunRecord]], list[Path]] = lambda records: []
+
+    @property
+    def before(self) -> Summary | None:
+        """The earlier result. Raises InputError if it is damaged."""
+        from clr_cli.paths import SUMMARY
+        from clr_cli.records import Summary, read
+
+        file = self.folder / SUMMARY
+        if self.overwrite or not file.exists():
+            return None
+        return read(Summary, file, remedy="give --overwrite to compare anew")
+
+
+def print_plan(study: Study, rows: Iterable[tuple[str, str]]) -> None:
+    """Print what is about to be compared; ``rows``: what the source of the runs adds."""
+    from clr_cli.analysis.study import DESIGNS
+
+    metric, design = study.metric, DESIGNS[study.design]
+    if study.design == "unpaired":
+        design += " (give --paired if runs of equal seeds do)"
+    title = " vs ".join(study.arms) if len(study.arms) <= 6 else f"{len(study.arms)} arms"
+    judged = [("metric", f"{metric.label}, {metric.direction}"), ("design", design)]
+    terminal.plan(f"clr compare: {study.name}, {title}", [*rows, *judged])
+
+
+def runs_row(study: Study, only: Sequence[Key], jobs: int, where: str) -> tuple[str, str]:
+    """Return the plan's row of how many runs there are; ``only``: those that are executed now."""
+    seeds, runs = len(study.seeds), len(study.runs())
+    most = "at most " if study.cap is not None else ""
+    now = f", of which {len(only)} now" if only else ""
+    counted = f"{len(study.arms)} arms x {most}{seeds} seeds = {most}{runs}{now}"
+    return "runs", f"{counted}, {jobs} at a time{where}"
+
+
+def print_outlook(study: Study, before: Summary | None) -> None:
+    """Print what so many seeds can show; in the metric's unit if an earlier result has its noise."""
+    for line in _outlook(study, before):
+        terminal.note(f"{line}\n")
+
+
+def _outlook(study: Study, before: Summary | None) -> Iterable[str]:
+    n, few = len(study.seeds), study.fewest
+    kind = "seeds" if study.design == "paired" else "runs of an arm"
+    if n < few:
+        yield f"{n} {kind} are too few to show any difference; it takes at least {few} " + (
+            f"(--seeds {few})"
+        )
+        return
+    smallest = study.smallest_detectable(1.0, n)
+    if smallest is None:
+        return
+    of = "the paired differences" if study.design == "paired" else "a run"
+    text = (
+        f"power: {n} {kind} find a true difference of {smallest:.1f} standard deviations"
+        f" (of {of}) 4 times in 5"
+    )
+    noise = None if before is None else _noise(study, before)
+    if noise is None or before is None:
+        yield text
+        return
+    scale = Scale.of(before)
+    text += f": {scale.bare(smallest * noise)}{scale.points}, by the noise of the earlier result"
+    if study.detect is not None:
+        needed = study.seeds_needed(study.detect, noise)
+        size = scale.bare(study.detect) + scale.points
+        text += f"; {size} take {needed if needed is not None else 'too many'} {kind}"
+    yield text
+
+
+def _noise(study: Study, before: Summary) -> float | None:
+    """Return the largest standard deviation in an earlier result: of differences, or of runs."""
+    if study.design == "paired":
+        groups = [each.difference.values for each in before.comparisons]
+    else:
+        groups = [arm.metrics[before.metric.name].values for arm in before.arms]
+    known = [[value for value in group.values() if value is not None] for group in groups]
+    return max((statistics.stdev(values) for values in known if len(values) > 1), default=None)
+
+
+def only_these(names: Sequence[str], study: Study) -> list[Key]:
+    """Return the runs of ``--only arm:seed``. Raises InputError for one that the plan lacks."""
+    from clr_cli.config.hints import did_you_mean
+    from clr_cli.errors import InputError
+
+    known = {f"{arm}:{seed}": (arm, seed) for arm, seed in study.runs()}
+    for name in names:
+        if name not in known:
+            raise InputError(f"--only {name}: not a run of this plan{did_you_mean(name, [*known])}")
+    return [known[name] for name in names]
+
+
+def execute_only(keys: Sequence[Key], source: Source, execute: Execute) -> None:
+    """Execute these runs alone. Raises EnvironmentFailure if one of them did not finish."""
+    from clr_cli.execution.task import check_finished
+
+    tasks = [task for key in keys if (task := source.task(*key)) is not None]
+    execute(tasks)
+    check_finished(tasks)
+    terminal.note("\nonce all runs are finished, the same command without --only compares them")
+
+
+def compare(
+    study: Study, source: Source, place: Place, execute: Execute | None = None
+) -> tuple[Summary, list[Path]]:
+    """Collect the runs, compare them, and write result and page; return result and paths."""
+    from clr_cli.analysis.summary import analyse
+    from clr_cli.records import Reproduce
+    from clr_cli.report import write
+    from clr_cli.study.collect import collect, needs_no_engine
+
+    runs = collect(
+        study, source, execute or needs_no_engine, before=place.before, notify=terminal.note
+    )
+    summary = analyse(study, runs).model_copy(
+        update={"reproduce": Reproduce(command=command_line(), config=runs.facts.config)}
+    )
+    written = write.write_comparison(place.folder, summary, runs.records)
+    return summary, [*written, *place.also(runs.records)]
+
+
+def show(summary: Summary, written: Sequence[Path], *, as_json: bool) -> None:
+    """Print the result: as JSON, or table, sentences and paths."""
+    if as_json:
+        print(json.dumps(summary.plain(), indent=2))
+        return
+    results.print_summary(summary)
+    terminal.paths(written)

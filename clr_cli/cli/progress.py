@@ -1,0 +1,177 @@
+"""Progress of tasks at the prompt: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from clr_cli.cli import terminal
+from clr_cli.format import rough_duration
+
+if TYPE_CHECKING:
+    from clr_cli.execution.engines import Engine
+    from clr_cli.execution.task import Event, Task
+    from clr_cli.study.collect import Execute
+
+
+def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterable[Event]) -> None:
+    """Show the progress of tasks of so many epochs each, ``jobs`` at a time, until all end."""
+    _feed(Progress([task.name for task in tasks], epochs, jobs), events)
+
+
+def with_progress(engine: Engine, jobs: int, epochs: int) -> Execute:
+    """Return what executes trainings of so many epochs, ``jobs`` at a time, and shows how far."""
+    return lambda tasks: follow(tasks, jobs, epochs, engine.execute(tasks))
+
+
+def with_program_progress(engine: Engine, metric: str) -> Execute:
+    """Return what executes runs of a program and shows their newest rows."""
+    return lambda tasks: _feed(
+        ProgramProgress([task.name for task in tasks], metric), engine.execute(tasks)
+    )
+
+
+def _feed(progress: Progress, events: Iterable[Event]) -> None:
+    with progress:
+        for event in events:
+            progress.feed(event.index, event.kind, event.value)
+
+
+class Progress:
+    """Bars on a terminal: one for all epochs of the plan, one for each running run.
+
+    Where stderr is no terminal there is a plain line per finished run instead, and no control
+    characters. Feed it the engine's events.
+    """
+
+    def __init__(self, names: Sequence[str], epochs: int, jobs: int = 1) -> None:
+        from tqdm import tqdm
+
+        self.names, self.epochs, self.jobs = names, epochs, jobs
+        self.live = sys.stderr.isatty()
+        self.done = [0] * len(names)
+        self.ended = 0
+        self.fresh = 0  # epochs trained now, not found finished
+        self.bars: dict[int, Any] = {}
+        self._tqdm = tqdm
+        self.total = tqdm(
+            total=len(names) * epochs,
+            desc=f"run 0/{len(names)}" if len(names) > 1 else names[0],
+            unit="epoch",
+            disable=not self.live,
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        for bar in self.bars.values():
+            bar.close()
+        self.total.close()
+
+    def say(self, message: str) -> None:
+        if self.live:
+            self.total.write(message, file=sys.stderr)
+        else:
+            terminal.note(message)
+
+    def feed(self, index: int, kind: str, value: Any) -> None:
+        getattr(self, f"_{kind}")(index, value)
+
+    def _start(self, index: int, epochs: int) -> None:
+        added = epochs - self.done[index]
+        self.done[index] = epochs
+        self.total.update(added)
+        if self.live:  # what is on disk says nothing about the speed of what is to come
+            self.total.initial += added
+        if self.live and len(self.names) > 1 and epochs < self.epochs:
+            self.bars[index] = self._tqdm(
+                total=self.epochs,
+                initial=epochs,
+                desc=f"  {self.names[index]}",
+                unit="epoch",
+                leave=False,
+                dynamic_ncols=True,
+            )
+
+    def _row(self, index: int, row: dict[str, Any]) -> None:
+        self.done[index] += 1
+        self.fresh += 1
+        loss = "not finite" if row["train_loss"] is None else f"{row['train_loss']:.3f}"
+        val = "" if row["val_accuracy"] is None else f", val {row['val_accuracy']:.1%}"
+        shown = f"loss {loss}{val}, lr {row['lr']:.4g}"
+        if index in self.bars:
+            self.bars[index].update()
+            self.bars[index].set_postfix_str(shown)
+        elif self.live:
+            self.total.set_postfix_str(shown, refresh=False)
+        elif len(self.names) == 1:
+            terminal.note(f"epoch {self.done[index]}/{self.epochs}  {shown}")
+        self.total.update()
+        if self.fresh == 1 and not self.live:
+            per_epoch = row["train_seconds"] + row["eval_seconds"]
+            left = (len(self.names) * self.epochs - sum(self.done)) * per_epoch / self.jobs
+            terminal.note(f"about {rough_duration(left)} to go")
+
+    def _end(self, index: int, status: str) -> None:
+        self.ended += 1
+        if index in self.bars:
+            self.bars.pop(index).close()
+        self.total.update(self.epochs - self.done[index])  # a diverged run ends early
+        self.done[index] = self.epochs
+        if len(self.names) > 1:
+            self.total.set_description_str(f"run {self.ended}/{len(self.names)}")
+            if not self.live:
+                terminal.note(f"run {self.ended}/{len(self.names)}  {self.names[index]}: {status}")
+
+    def _note(self, index: int, message: str) -> None:
+        self.say(message)
+
+    def _locked(self, index: int, path: str) -> None:
+        self.say(f"{path}: another process is on it; waiting for it at the end")
+
+
+class ProgramProgress(Progress):
+    """Progress of programs, of which nobody knows how many rows they will write.
+
+    On a terminal: a bar for the runs, and a line for each running one with its newest row.
+    """
+
+    def __init__(self, names: Sequence[str], metric: str) -> None:
+        super().__init__(names, 1)
+        self.metric = metric
+        self.total.unit = "run"
+
+    def _start(self, index: int, rows: int) -> None:
+        self.done[index] = rows
+        if self.live:
+            self.bars[index] = self._tqdm(
+                total=None,
+                initial=rows,
+                desc=f"  {self.names[index]}",
+                unit="row",
+                leave=False,
+                dynamic_ncols=True,
+            )
+
+    def _row(self, index: int, row: dict[str, Any]) -> None:
+        if index in self.bars:
+            names = ["iteration", self.metric, *(key for key in row if key != self.metric)]
+            shown = [f"{key} {row[key]:.5g}" for key in dict.fromkeys(names) if key in row]
+            self.bars[index].update()
+            self.bars[index].set_postfix_str(", ".join(shown[:3]))
+
+    def _end(self, index: int, status: str) -> None:
+        self.done[index] = 0
+        super()._end(index, status)
+        if len(self.names) == 1 and not self.live:
+            terminal.note(f"{self.names[index]}: {status}")

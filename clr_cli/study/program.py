@@ -1,0 +1,129 @@
+"""Runs of a program of the user's: a command, its values in every arm, each run a task."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clr_cli import __version__
+from clr_cli.analysis.lattice import Probe
+from clr_cli.analysis.lattice import rate as lattice_rate
+from clr_cli.analysis.study import Facts, Study
+from clr_cli.config.program import RATE, ProgramConfig, ProgramSearch
+from clr_cli.config.yaml_text import dump
+from clr_cli.errors import EnvironmentFailure
+from clr_cli.execution.program import Program
+from clr_cli.execution.task import TaskOptions
+from clr_cli.records import Metric, RunRecord
+
+SHOWN = 60  # characters of the command in a sentence; all of it stands at the page's end
+
+
+def study_of(config: ProgramConfig) -> Study:
+    """Return what a program's config asks."""
+    given = config.compare
+    return Study(
+        name=config.name,
+        arms=tuple(config.ordered),
+        baseline=config.baseline,
+        seeds=tuple(given.seed_list),
+        metric=Metric(**config.metric.model_dump()),
+        cap=given.cap,
+        paired=given.paired,
+        target=given.target,
+        margin=given.margin,
+        detect=given.detect,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramRuns:
+    """How the runs of a program are started.
+
+    Attributes:
+        options: of every task.
+        threads: CPU threads of a run.
+        alone: whether one run is executed at a time.
+        started_in: the folder in which they are started.
+    """
+
+    options: TaskOptions
+    threads: int | None = None
+    alone: bool = True
+    started_in: Path = field(default_factory=Path.cwd)
+
+    def program(self, config: ProgramConfig | ProgramSearch, path: Path, **given: Any) -> Program:
+        """Return the run of a folder; ``given``: its arm, values and seed."""
+        return Program(
+            **self.options.of_task(path, self.threads),
+            command=config.command,
+            metric=config.metric.name,
+            reads=tuple(config.read),
+            folder=self.started_in,
+            alone=self.alone,
+            **given,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramSource(ProgramRuns):
+    """The runs of a comparison of settings of one program."""
+
+    config: ProgramConfig
+
+    @property
+    def folder(self) -> Path:
+        """Where the comparison is written."""
+        return self.options.experiment.comparison()
+
+    def task(self, arm: str, seed: int) -> Program:
+        path, values = self.options.experiment.run(arm, seed), self.config.arms[arm]
+        return self.program(self.config, path, arm=arm, values=values, seed=seed)
+
+    def record(self, arm: str, seed: int) -> RunRecord:
+        return self.task(arm, seed).record()
+
+    def facts(self, records: Sequence[RunRecord]) -> Facts:
+        config = self.config
+        keys = dict.fromkeys(key for values in config.arms.values() for key in values)
+        differing = [
+            f"{key}: {', '.join(f'{arm} {values[key]}' for arm, values in config.ordered.items())}"
+            for key in keys
+            if len({values[key] for values in config.arms.values()}) > 1
+        ]
+        paired = "runs of one seed share their randomness, as --paired says"
+        return Facts(
+            shared={
+                "source": textwrap.shorten(config.command, SHOWN, placeholder=" ..."),
+                "varied": differing[0] if differing else "nothing: all arms have the same values",
+                "also_differs": differing[1:],
+                "determinism": paired if config.compare.paired else None,
+                "versions": {"clr": __version__, "python": sys.version.split()[0]},
+            },
+            config=dump(config.model_dump(mode="json", exclude_none=True)),
+        )
+
+    def without_baseline(self, baseline: str) -> EnvironmentFailure:
+        log = self.task(baseline, self.config.compare.seed_list[0]).log
+        return EnvironmentFailure(f"no run of the baseline {baseline} could be finished; see {log}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramProbes(ProgramRuns):
+    """The runs of a program at single rates."""
+
+    config: ProgramSearch
+
+    def task(self, probe: Probe) -> Program:
+        rate, seed = lattice_rate(probe[0]), probe[1]
+        return self.program(
+            self.config,
+            self.options.experiment.program_probe(f"lr-{rate:.6g}", seed),
+            arm=f"lr {rate:.6g}",
+            values={**self.config.values, RATE: repr(rate)},
+            seed=seed,
+        )

@@ -1,0 +1,223 @@
+"""Runs that are trained here: a config's arms, each run a task in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from clr_cli.analysis import tuning
+from clr_cli.analysis.lattice import Probe
+from clr_cli.analysis.lattice import rate as lattice_rate
+from clr_cli.analysis.study import Facts, Study
+from clr_cli.config.arms import ScheduleConfig
+from clr_cli.config.model import Config, differences
+from clr_cli.config.yaml_text import dump
+from clr_cli.errors import EnvironmentFailure
+from clr_cli.execution.probe_task import ProbeTask
+from clr_cli.execution.setup import Setup
+from clr_cli.execution.task import TaskOptions
+from clr_cli.execution.training_task import Run, SweepTask, resolve_schedule
+from clr_cli.records import TEST_ACCURACY, VAL_ACCURACY, RunRecord
+
+
+def study_of(config: Config, arms: Sequence[str]) -> Study:
+    """Return what a config's ``compare`` asks of these arms, the baseline first."""
+    given = config.compare
+    return Study(
+        name=config.name,
+        arms=tuple(arms),
+        baseline=config.baseline,
+        seeds=tuple(given.seed_list),
+        metric=TEST_ACCURACY,
+        cap=given.cap,
+        target=given.target,
+        target_metric=VAL_ACCURACY,  # nothing is chosen on the test split
+        margin=given.margin,
+        detect=given.detect,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSource:
+    """The runs of a config's arms.
+
+    Attributes:
+        config: of the experiment.
+        options: of every task.
+        arms: their schedules.
+        threads: CPU threads of a run.
+        setups: sizes of data and model by arm; needed for the facts alone.
+        chosen: the rate of every arm that has been tuned.
+        tuned: how these rates were chosen; None without tuning.
+        costs: seconds of each arm besides training.
+    """
+
+    config: Config
+    options: TaskOptions
+    arms: Mapping[str, ScheduleConfig]
+    threads: int | None = None
+    setups: Mapping[str, Setup] = field(default_factory=dict)
+    chosen: Mapping[str, float] = field(default_factory=dict)
+    tuned: Mapping[str, Any] | None = None
+    costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where the comparison is written."""
+        return self.options.experiment.comparison(tuned=self.tuned is not None)
+
+    def task(self, arm: str, seed: int) -> Run:
+        # A tuned arm is kept by its rate: tuning again with more trials can find another.
+        places = self.options.experiment
+        path = places.run(arm, seed)
+        if arm in self.chosen:
+            path = places.tuned_run(tuning.trial_name(arm, self.chosen[arm]), seed)
+        config = self.config.for_arm(arm)
+        if "split" in self.config.compare.vary:
+            dataset = config.dataset.model_copy(update={"split": seed})
+            config = config.model_copy(update={"dataset": dataset})
+        return Run(
+            **self.options.of_task(path, self.threads),
+            allow_code=self.options.allow_code,
+            config=config,
+            arm=arm,
+            schedule=self.arms[arm],
+            seed=seed,
+        )
+
+    def trial(self, arm: str, probe: Probe) -> Run:
+        """Return a run of the arm at one rate of the lattice, on a seed that no comparison has."""
+        rate, seed = lattice_rate(probe[0]), tuning.FIRST_SEED + probe[1]
+        name = tuning.trial_name(arm, rate)
+        return replace(
+            self.task(arm, seed),
+            arm=name,
+            schedule=self.arms[arm].at_rate(rate),
+            path=self.options.experiment.trial(name, seed),
+        )
+
+    def at(self, tuned: Mapping[str, Any]) -> TrainingSource:
+        """Return the source with the arms that have been tuned at the rates chosen for them."""
+        chosen = {arm: best["value"] for arm, best in tuned["arms"].items()}
+        arms = {arm: self.arms[arm].at_rate(rate) for arm, rate in chosen.items()}
+        return replace(self, arms={**self.arms, **arms}, chosen=chosen, tuned=tuned)
+
+    def record(self, arm: str, seed: int) -> RunRecord:
+        """Return a run; ``failed`` if it did not finish. Raises InputError.
+
+        Where batches are of several sizes, its rows count their images too.
+        """
+        task = self.task(arm, seed)
+        record = task.record()
+        sizes = {self.config.for_arm(each).training.batch_size for each in self.arms}
+        if len(sizes) == 1:
+            return record
+        size = task.config.training.batch_size
+        rows = [{**row, "images": size * row["iteration"]} for row in record.epochs]
+        return replace(record, epochs=rows)
+
+    def facts(self, records: Sequence[RunRecord]) -> Facts:
+        return Facts(
+            shared=self._shared(records),
+            num_classes=self.setups[self.config.baseline].num_classes,
+            costs=self.costs,
+            tuning=self.tuned,
+            config=dump(self.as_run()),
+        )
+
+    def without_baseline(self, baseline: str) -> EnvironmentFailure:
+        return EnvironmentFailure(f"no run of the baseline {baseline} could be finished")
+
+    def as_run(self) -> dict[str, Any]:
+        """Return the config with the arms as they are run, bounds and tuned rates filled in."""
+        schedules = {
+            arm: schedule.model_dump(mode="json", exclude_none=True)
+            for arm, schedule in self.arms.items()
+        }
+        return {**self.config.model_dump(mode="json", exclude_none=True), "schedules": schedules}
+
+    def _shared(self, records: Sequence[RunRecord]) -> dict[str, Any]:
+        """Return the controlled variables: sizes, hyperparameters, and whatever is not equal."""
+        config, setup = self.config.for_arm(self.config.baseline), self.setups[self.config.baseline]
+        epochs = config.training.epochs
+        steps = {arm: self.setups[arm].steps_per_epoch for arm in self.arms}
+        equal = len(set(steps.values())) == 1
+        ran = next(r.result for r in records if r.result)
+        own = differences({arm: self.config.for_arm(arm) for arm in self.arms})
+        also = [
+            f"{key}: {', '.join(f'{arm} {value}' for arm, value in values.items())}"
+            for key, values in own.items()
+        ]
+        for key in ("device", "precision", "threads", "versions"):
+            seen = {json.dumps(r.result[key]) for r in records if r.result}
+            if len(seen) > 1:
+                also.append(f"{key}: {', '.join(sorted(seen))}")
+        made = {arm: resolve_schedule(each, steps[arm], epochs) for arm, each in self.arms.items()}
+        cycled = [arm for arm, schedule in made.items() if schedule.momentum(0) is not None]
+        if cycled:
+            also.append(f"momentum is cycled in {', '.join(cycled)}")
+        return {
+            "varied": "the arm, see what differs" if own else "the learning-rate schedule",
+            "also_differs": also,
+            "dataset": config.dataset.label,
+            "train_size": setup.train_size,
+            "val_size": setup.val_size,
+            "test_size": setup.test_size,
+            "num_classes": setup.num_classes,
+            "model": config.model.name,
+            "parameters": setup.parameters,
+            "optimizer": config.optimizer.name,
+            "momentum": config.optimizer.used.get("momentum"),
+            "weight_decay": config.optimizer.used.get("weight_decay"),
+            "epochs": epochs,
+            "batch_size": config.training.batch_size if equal else None,
+            "iterations_per_epoch": setup.steps_per_epoch if equal else None,
+            "iterations": setup.steps_per_epoch * epochs if equal else None,
+            **{key: ran[key] for key in ("precision", "device", "threads", "versions")},
+            "determinism": "arms of one seed share initial weights, data order, crops and split",
+            "vary": config.compare.vary,
+        }
+
+
+def sweeps(config: Config, options: TaskOptions, threads: int | None) -> list[SweepTask]:
+    """Return the sweeps of a range test."""
+    ramp, places = config.range_test.ramp, options.experiment
+    return [
+        SweepTask(
+            **options.of_task(places.sweep(ramp, number), threads),
+            allow_code=options.allow_code,
+            config=config,
+            seed=number,
+        )
+        for number in range(config.range_test.sweeps)
+    ]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The probes of a range test: an arm, each probe of so many iterations."""
+
+    config: Config
+    options: TaskOptions
+    arm: str
+    schedule: ScheduleConfig
+    iterations: int
+    threads: int | None
+
+    def task(self, probe: Probe) -> ProbeTask:
+        """Return the probe at a place of the lattice, with a seed that no comparison has."""
+        rate, seed = lattice_rate(probe[0]), tuning.FIRST_SEED + probe[1]
+        name = tuning.trial_name(self.arm, rate)
+        path = self.options.experiment.probe(name, self.iterations, seed)
+        return ProbeTask(
+            **self.options.of_task(path, self.threads),
+            allow_code=self.options.allow_code,
+            config=self.config.for_arm(self.arm),
+            arm=self.arm,
+            schedule=self.schedule.at_rate(rate),
+            iterations=self.iterations,
+            seed=seed,
+        )
