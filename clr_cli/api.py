@@ -90,13 +90,13 @@ class LearningRate:
     @property
     def lr(self) -> float | None:
         """The rate to use; None where there is no answer."""
-        found: float | None = None if self.answer["doubt"] else self.answer["max_lr"]
+        found: float | None = None if self.answer["inconclusive"] else self.answer["max_lr"]
         return found
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """From where to where rates are good; None where there is no answer."""
-        if self.answer["doubt"] or self.answer["low"] is None:
+        if self.answer["inconclusive"] or self.answer["low"] is None:
             return None
         return self.answer["low"], self.answer["high"]
 

@@ -107,7 +107,7 @@ class Scoring:
             "bound": math.expm1(bound) if bound is not None and self.relative else bound,
             "probes": sum(len(each.scores) for each in found.tried),
             "tried": tried,
-            "doubt": found.doubt,
+            "inconclusive": found.inconclusive,
         }
 
 
@@ -133,8 +133,8 @@ def described(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
         more = f" by more than {size}" if answer["bound"] else ""
         said = f"of the rates tried, none but its two neighbours is better{more} (95 %)"
         rows.append(("bound", said))
-    if answer["doubt"]:
-        rows.append(("inconclusive", str(answer["doubt"])))
+    if answer["inconclusive"]:
+        rows.append(("inconclusive", str(answer["inconclusive"])))
     return rows
 
 

@@ -224,7 +224,7 @@ def _nothing_learned(
 ) -> tuple[str, tuple[float, float]] | None:
     """The reason and the range to try next when there is no curve to read a bound off."""
     low, high = tried
-    stops = [float(sweep.stopped["lr"]) for sweep in sweeps if sweep.stopped]
+    stops = [sweep.stopped.lr for sweep in sweeps if sweep.stopped]
     early = min(stops, default=high)
     if len(lr) >= MIN_POINTS and _pool(lr, raw, chance).learned:
         return None

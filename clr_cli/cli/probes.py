@@ -75,7 +75,7 @@ def probe(
         if found.learned or longer == length:
             break
         if doubled < DOUBLINGS:
-            terminal.note(f"{found.doubt}: again with probes of {longer:,} iterations")
+            terminal.note(f"{found.inconclusive}: again with probes of {longer:,} iterations")
     return found, length, seconds
 
 

@@ -186,7 +186,7 @@ def _range_test(asked: Asked, named: str | None, certify: int) -> int:
                 epochs=length / sizes.steps_per_epoch,
                 chance=sizes.chance,
             )
-            if certify and found.doubt is None:
+            if certify and found.inconclusive is None:
                 at = answer["max_lr"]
                 answer["certified"] = certified_by(asked, engine, sizes, at, certify, folder)
     result, written = report.write(folder, curves, suggestion, circumstances, answer)

@@ -75,7 +75,7 @@ def search(config: ProgramSearch, options: Options, command: str) -> int:
             terminal.hanging(f"{name:<12}  ", text)
         print()
         terminal.paths(written)
-    return 3 if result["doubt"] else 0
+    return 3 if result["inconclusive"] else 0
 
 
 def _execute(metric: str, engine: Engine, runs: Sequence[Program]) -> None:

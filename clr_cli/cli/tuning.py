@@ -36,12 +36,12 @@ def tune_arms(plan: Plan, engine: Engine, setup: Setup) -> dict[str, Any]:
     chosen = tuning.record(found, keys, seconds, plan.tune_seeds)
     for arm, best in chosen["arms"].items():
         if best["value"] is None:
-            raise EnvironmentFailure(f"--tune: {arm}: {best['doubt']}; train longer")
+            raise EnvironmentFailure(f"--tune: {arm}: {best['inconclusive']}; train longer")
         interval = (
             "" if best["low"] is None else f", good from {best['low']:.2g} to {best['high']:.2g}"
         )
-        doubt = f" ({best['doubt']})" if best["doubt"] else ""
-        terminal.note(f"  {arm}: {best['key']} {best['value']:g}{interval}{doubt}")
+        inconclusive = f" ({best['inconclusive']})" if best["inconclusive"] else ""
+        terminal.note(f"  {arm}: {best['key']} {best['value']:g}{interval}{inconclusive}")
     return chosen
 
 

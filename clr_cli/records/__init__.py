@@ -1,13 +1,13 @@
-"""What passes between rooms and what is on disk, typed.
+"""Typed records: what passes between rooms, and what result.json and summary.json contain."""
 
-The models are written to result.json and summary.json and read back through ``read``.
-"""
-
-from clr_cli.records.base import Record, read
+from clr_cli.records.base import Record, finite, read
 from clr_cli.records.metric import KNOWN, TEST_ACCURACY, VAL_ACCURACY, Metric, mode_of
 from clr_cli.records.range_test import (
+    Answer,
     Bound,
     Bounds,
+    Certified,
+    Probed,
     Ramp,
     RangeTestResult,
     RateSearch,
@@ -15,18 +15,22 @@ from clr_cli.records.range_test import (
     Sweep,
     SweepEnd,
 )
-from clr_cli.records.runs import Divergence, Final, RunRecord, RunResult
+from clr_cli.records.runs import Divergence, Final, RunRecord, RunResult, pack, unpack
 from clr_cli.records.summary import (
     ArmSummary,
     ArmTimes,
+    BestEpoch,
     Clock,
     Comparison,
     ControlledVariables,
     Cost,
     Design,
     Difference,
+    Failing,
     Interval,
+    OverImages,
     Ratio,
+    RatioAt,
     Reached,
     Reproduce,
     Spread,
@@ -38,16 +42,20 @@ from clr_cli.records.summary import (
     Trial,
     TunedArm,
     Tuning,
+    Verdict,
 )
 
 __all__ = [
     "KNOWN",
     "TEST_ACCURACY",
     "VAL_ACCURACY",
+    "Answer",
     "ArmSummary",
     "ArmTimes",
+    "BestEpoch",
     "Bound",
     "Bounds",
+    "Certified",
     "Clock",
     "Comparison",
     "ControlledVariables",
@@ -55,13 +63,17 @@ __all__ = [
     "Design",
     "Difference",
     "Divergence",
+    "Failing",
     "Final",
     "Interval",
     "Metric",
+    "OverImages",
+    "Probed",
     "Ramp",
     "RangeTestResult",
     "RateSearch",
     "Ratio",
+    "RatioAt",
     "Reached",
     "Record",
     "Reproduce",
@@ -79,6 +91,10 @@ __all__ = [
     "Trial",
     "TunedArm",
     "Tuning",
+    "Verdict",
+    "finite",
     "mode_of",
+    "pack",
     "read",
+    "unpack",
 ]

@@ -1,39 +1,20 @@
-"""A range test: its sweeps, and the result.json that holds its answer."""
+"""A range test: its sweeps, its answer, and its result.json."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from clr_cli.records.base import Count, Number, Record, Seconds, Text
 from clr_cli.records.metric import Metric
 
-
-@dataclass(frozen=True)
-class Sweep:
-    """What one sweep measured: the loss of every iteration, validation at a steady interval.
-
-    Accuracies are fractions. ``stopped`` is None for a whole sweep, otherwise the ``reason``
-    ("diverged" or "non-finite"), ``iteration`` and ``lr`` at which it ended.
-    """
-
-    seed: int
-    lr: list[float]
-    train_loss: list[float]
-    val_lr: list[float]
-    val_accuracy: list[float]
-    val_loss: list[float]
-    stopped: Mapping[str, Any] | None = None
-
-
 Rate = Annotated[float, Field(strict=True, gt=0, le=1e30)]
 
 
 class Bound(Record):
-    """A learning rate, its range over single sweeps, those sweeps' values, and the reason."""
+    """A learning rate read off the sweeps, with its range over single sweeps and the reason."""
 
     value: Rate
     low: Rate
@@ -43,7 +24,7 @@ class Bound(Record):
 
 
 class Bounds(Record):
-    """The bounds a range test suggests, and what other finders read off the same sweeps."""
+    """The bounds that the sweeps suggest, and what other finders read off the same sweeps."""
 
     base_lr: Bound | None
     max_lr: Bound | None
@@ -53,26 +34,46 @@ class Bounds(Record):
 
 
 class Stopped(Record):
-    """Why and where a sweep ended early."""
+    """Why ("diverged" or "non-finite") and where a sweep ended early."""
 
     reason: Text
     iteration: Count
     lr: Number
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """What one sweep measured: the loss of every iteration, validation at a steady interval.
+
+    Accuracies are fractions. stopped: None for a whole sweep.
+    """
+
+    seed: int
+    lr: list[float]
+    train_loss: list[float]
+    val_lr: list[float]
+    val_accuracy: list[float]
+    val_loss: list[float]
+    stopped: Stopped | None = None
+
+
 class SweepEnd(Record):
+    """How a sweep ended, by its seed."""
+
     seed: Count
     stopped: Stopped | None
 
 
 class Ramp(Record):
+    """The range of a sweep, and how the rate rises over it."""
+
     shape: Text
     min_lr: Number
     max_lr: Number
 
 
 class Probed(Record):
-    """One rate: the scores of its probes, and their mean; None for a failed probe."""
+    """One rate: the metric's values of its probes (None: failed), and their mean."""
 
     rate: Rate
     scores: Annotated[list[Number | None], Field(max_length=1000)]
@@ -80,7 +81,7 @@ class Probed(Record):
 
 
 class Certified(Record):
-    """Another rate against max_lr in whole runs: mean difference with its interval."""
+    """Another rate against max_lr in whole runs: the mean difference with its interval."""
 
     rate: Rate
     verdict: Text
@@ -91,11 +92,12 @@ class Certified(Record):
 
 
 class Answer(Record):
-    """What the probes came to; see ``analysis.probing.Found``.
+    """The answer of a search for learning rates, from probes; see ``analysis.lattice.Found``.
 
-    metric: of the scores, which are its values. schedule: the arm, of that kind, and iterations,
-    epochs: of one probe; None for a program of the user's. delta: how far from the top a rate still
-    counts as good. probes: how many counted. doubt: None, or why there is no answer.
+    metric: of the probes' values. schedule: the arm, of that kind, and iterations, epochs: of one
+    probe; None for a program of the user's. delta: how far from the top a rate still counts as
+    good; relative: whether delta and bound are shares of the value. probes: how many counted.
+    inconclusive: None, or why there is no answer.
     """
 
     metric: Metric
@@ -104,6 +106,7 @@ class Answer(Record):
     iterations: Count | None = None
     epochs: Number | None = None
     delta: Number
+    relative: bool = False
     chance: Number | None = None
     low: Rate | None
     high: Rate | None
@@ -115,21 +118,20 @@ class Answer(Record):
     bound: Number | None
     probes: Count
     tried: Annotated[list[Probed], Field(max_length=1000)]
-    doubt: Text | None
+    inconclusive: Text | None
     certified: list[Certified] = Field(default_factory=list)
 
 
 class RateSearch(Answer):
-    """result.json of a search for the rates of a program or a function.
+    """The result.json of a search for the rates of a program or a function.
 
-    within: how far from the best is still good, in words. relative: whether delta and bound are
-    shares of the value. start: where the search began. command: what was run.
+    within: how far from the best is still good, in words. start: where the search began. command:
+    what was run.
     """
 
     schema_version: Literal[1] = Field(1, alias="schema")
     experiment: Text
     within: Text
-    relative: bool
     start: Rate
     seconds: Seconds = 0.0
     command: Text = ""
@@ -137,10 +139,10 @@ class RateSearch(Answer):
 
 
 class RangeTestResult(Record):
-    """result.json of a range test. inconclusive: None, or why there is no answer.
+    """The result.json of a range test.
 
-    answer: what the probes came to; None where the sweeps were asked alone, and ``estimates`` are
-    the answer.
+    inconclusive: None, or why there is no answer. answer: of the probes; None without probes, where
+    ``estimates`` are the answer.
     """
 
     schema_version: Literal[1] = Field(1, alias="schema")

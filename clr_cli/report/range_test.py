@@ -83,10 +83,10 @@ def figure(sweeps: Sequence[Sweep], bounds: Mapping[str, Any]) -> Figure:
         sweeps,
         smooth=[(s.val_lr, smooth_accuracy(s.val_accuracy)) for s in sweeps],
         smooth_loss=[(s.lr[: len(y)], y) for s in sweeps for y in [smooth_loss(s.train_loss)]],
-        base_lr=base and base["value"],
-        max_lr=top and top["value"],
-        base_range=base and (base["low"], base["high"]),
-        max_range=top and (top["low"], top["high"]),
+        base_lr=base and base.value,
+        max_lr=top and top.value,
+        base_range=base and (base.low, base.high),
+        max_range=top and (top.low, top.high),
     )
 
 
@@ -102,8 +102,8 @@ def read_figure(directory: Path) -> Figure | None:
     except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"damaged: {reason}; {REMEDY}", source=path) from None
-    if result["answer"] is not None:
-        return probes(result["answer"], sweeps)
+    if result.answer is not None:
+        return probes(result.answer, sweeps)
     return figure(sweeps, result["estimates"])
 
 
@@ -165,7 +165,7 @@ def write(
     estimates = {name: _estimate(getattr(suggestion, name)) for name in ESTIMATES}
     result = {
         "schema": 1,
-        "inconclusive": suggestion.inconclusive if answer is None else answer["doubt"],
+        "inconclusive": suggestion.inconclusive if answer is None else answer.inconclusive,
         "next_range": suggestion.next_range and list(suggestion.next_range),
         "estimates": estimates,
         "sweeps": [{"seed": s.seed, "stopped": s.stopped} for s in sweeps],
@@ -176,10 +176,10 @@ def write(
     write_atomic(directory / CURVES, to_csv(sweeps))
     written = [directory / CURVES]
     written += save_figure(figure(sweeps, estimates), directory / "range_test")
-    if result["answer"] is not None:
-        written += save_figure(probes(result["answer"], sweeps), directory / "probes")
+    if result.answer is not None:
+        written += save_figure(probes(result.answer, sweeps), directory / "probes")
     bounds = directory / BOUNDS
-    if result["inconclusive"]:
+    if result.inconclusive:
         bounds.unlink(missing_ok=True)  # an older answer must not pass for this one's
     else:
         write_atomic(bounds, dump(_bounds(result)))
@@ -188,12 +188,12 @@ def write(
     return result, [*written, directory / RESULT]
 
 
-def _bounds(result: Mapping[str, Any]) -> dict[str, float]:
-    found = result["answer"]
+def _bounds(result: RangeTestResult) -> dict[str, float]:
+    found = result.answer
     if found is not None:
         return {key: found[key] for key in ("base_lr", "max_lr", "low", "high")}
     estimates = result["estimates"]
-    return {key: rounded_lr(estimates[key]["value"]) for key in ("base_lr", "max_lr")}
+    return {key: rounded_lr(estimates[key].value) for key in ("base_lr", "max_lr")}
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from clr_cli.report.page import inline_svg, theme_css
 PROBES = "probes.csv"
 
 
-def write(folder: Path, answer: Mapping[str, Any]) -> tuple[dict[str, Any], list[Path]]:
+def write(folder: Path, answer: Answer) -> tuple[dict[str, Any], list[Path]]:
     """All files of an answer, result.json last; the answer as it stands there, and their paths."""
     result = RateSearch.model_validate({"schema": 1, **answer}).plain()
     drawn = figure(result)
@@ -34,14 +34,14 @@ def write(folder: Path, answer: Mapping[str, Any]) -> tuple[dict[str, Any], list
     return result, [*written, folder / PAGE, folder / RESULT]
 
 
-def figure(answer: Mapping[str, Any]) -> Figure:
+def figure(answer: Answer) -> Figure:
     """The metric against the learning rate."""
     return probes(answer, ())
 
 
-def page(answer: Mapping[str, Any], drawn: Figure) -> str:
+def page(answer: Answer, drawn: Figure) -> str:
     """A page without scripts and without anything to fetch."""
-    title = f"{answer['experiment']}: learning rates"
+    title = f"{answer.experiment}: learning rates"
     css = theme_css() + files("clr_cli.report").joinpath("report.css").read_text("utf-8")
     command = answer.get("command")
     reproduce = f"<h2>To repeat</h2><pre>{escape(command)}</pre>" if command else ""
@@ -50,12 +50,12 @@ def page(answer: Mapping[str, Any], drawn: Figure) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{css}</style></head><body><main>"
         '<header><p class="over">Learning rates</p>'
-        f"<h1>{escape(answer['experiment'])}</h1></header>"
+        f"<h1>{escape(answer.experiment)}</h1></header>"
         f"<h2>Good rates</h2>{fragment(answer, drawn)}{reproduce}</main></body></html>\n"
     )
 
 
-def fragment(answer: Mapping[str, Any], drawn: Figure) -> str:
+def fragment(answer: Answer, drawn: Figure) -> str:
     """Answer and figure as HTML for a page or a notebook."""
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in described(answer)
@@ -64,11 +64,11 @@ def fragment(answer: Mapping[str, Any], drawn: Figure) -> str:
     return f"<dl>{rows}</dl><figure>{svg}</figure>"
 
 
-def _csv(answer: Mapping[str, Any]) -> str:
+def _csv(answer: Answer) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["lr", "seed", answer["metric"]["name"]])
-    for each in answer["tried"]:
-        for seed, value in enumerate(each["scores"]):
-            writer.writerow([each["rate"], seed, "" if value is None else value])
+    writer.writerow(["lr", "seed", answer.metric.name])
+    for each in answer.tried:
+        for seed, value in enumerate(each.scores):
+            writer.writerow([each.rate, seed, "" if value is None else value])
     return buffer.getvalue()

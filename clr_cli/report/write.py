@@ -75,7 +75,7 @@ def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Pa
 
 
 def write_comparison(
-    directory: Path, summary: dict[str, Any], records: Sequence[RunRecord]
+    directory: Path, summary: Summary, records: Sequence[RunRecord]
 ) -> list[Path]:
     """runs.csv, summary.json, the page, its Markdown and the figures."""
     write_atomic(directory / RUNS, write_runs_csv(records))
@@ -86,7 +86,7 @@ def write_comparison(
 
 def _write_pages(
     directory: Path,
-    summary: Mapping[str, Any],
+    summary: Summary,
     records: Sequence[RunRecord],
     size: Size | None,
     formats: Sequence[str] = FORMATS,

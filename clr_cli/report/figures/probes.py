@@ -36,7 +36,7 @@ ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
 
 
 def probes(
-    answer: Mapping[str, Any], sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.9)
+    answer: Answer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.9)
 ) -> Figure:
     """The metric, at the end of each probe, against learning rate (logarithmic).
 
@@ -51,30 +51,30 @@ def probes(
     figure = new_figure(size)
     ax = figure.subplots()
     color = PALETTE[0]
-    rates = [each["rate"] for each in answer["tried"]]
+    rates = [each.rate for each in answer.tried]
     ax.set_xscale("log")
     if rates:
         ax.set_xlim(min(rates) / ROOM, max(rates) * ROOM)
-    low, high, best = answer["low"], answer["high"], answer["max_lr"]
+    low, high, best = answer.low, answer.high, answer.max_lr
     if low is not None and high is not None:
         ax.axvspan(low, high, color=BAND, lw=0, zorder=0)
     for sweep in sweeps:
         smooth = smooth_accuracy(sweep.val_accuracy)
         ax.plot(sweep.val_lr, smooth, color=MUTED, lw=1.2, alpha=0.55, zorder=1)
-    means = [(each["rate"], each["mean"]) for each in answer["tried"] if each["mean"] is not None]
+    means = [(each.rate, each.mean) for each in answer.tried if each.mean is not None]
     if means:
         ax.plot(*zip(*means, strict=True), color=color, lw=2, zorder=3)
-    percent = answer["metric"]["unit"] == "%"
-    values = [score for each in answer["tried"] for score in each["scores"] if score is not None]
-    worst = min if answer["metric"]["mode"] == "max" else max
-    floor = worst(values, default=0.0) if answer["chance"] is None else answer["chance"]
-    if answer["metric"]["mode"] == "min" and means:
+    percent = answer.metric.unit == "%"
+    values = [score for each in answer.tried for score in each.scores if score is not None]
+    worst = min if answer.metric.mode == "max" else max
+    floor = worst(values, default=0.0) if answer.chance is None else answer.chance
+    if answer.metric.mode == "min" and means:
         floor = min(floor, _highest([mean for _, mean in means]))
-    for each in answer["tried"]:
-        there = [score for score in each["scores"] if score is not None]
-        ax.plot([each["rate"]] * len(there), there, "o", color=color, ms=5, alpha=0.75, zorder=4)
-        if len(there) < len(each["scores"]):
-            ax.plot(each["rate"], floor, "x", color=RED, ms=8, mew=2.2, zorder=5)
+    for each in answer.tried:
+        there = [score for score in each.scores if score is not None]
+        ax.plot([each.rate] * len(there), there, "o", color=color, ms=5, alpha=0.75, zorder=4)
+        if len(there) < len(each.scores):
+            ax.plot(each.rate, floor, "x", color=RED, ms=8, mew=2.2, zorder=5)
     if best is not None and means:
         ax.plot(best, _between(means, best), "o", mfc="none", mec=RED, ms=17, mew=2.2, zorder=6)
     _labels(ax, answer)
@@ -83,10 +83,10 @@ def probes(
     ax.xaxis.set_major_formatter(FuncFormatter(number))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else _plain_tick))
-    if answer["metric"]["mode"] == "min" and means:
+    if answer.metric.mode == "min" and means:
         ax.set_ylim(top=min(ax.get_ylim()[1], _highest([mean for _, mean in means])))
-    length = "" if answer["epochs"] is None else f" of {answer['epochs']:.3g} epochs"
-    parts = [f"{answer['probes']} probes{length}, line: means"]
+    length = "" if answer.epochs is None else f" of {answer.epochs:.3g} epochs"
+    parts = [f"{answer.probes} probes{length}, line: means"]
     note_above(ax, [*parts, "grey: the sweep" if sweeps else ""])
     return figure
 
@@ -101,8 +101,8 @@ def _highest(means: Sequence[float]) -> float:
     return best * SEVERAL if best > 0 else math.inf
 
 
-def _label(answer: Mapping[str, Any]) -> str:
-    label = Metric.model_validate(answer["metric"]).label
+def _label(answer: Answer) -> str:
+    label = Metric.model_validate(answer.metric).label
     return label[:1].upper() + label[1:]
 
 
@@ -118,17 +118,17 @@ def _between(means: Sequence[tuple[float, float]], rate: float) -> float:
     return means[-1][1] if rate > means[-1][0] else means[0][1]
 
 
-def _labels(ax: Axes, answer: Mapping[str, Any]) -> None:
+def _labels(ax: Axes, answer: Answer) -> None:
     """What the marks mean, written beside them."""
     low, high, best, cliff = (answer[key] for key in ("low", "high", "max_lr", "cliff"))
     bottom = {"xycoords": ax.get_xaxis_transform(), "fontsize": 9.5}
-    edge = 0.03 if answer["metric"]["mode"] == "max" else 0.8  # away from where the best are
+    edge = 0.03 if answer.metric.mode == "max" else 0.8  # away from where the best are
     if low is not None and high is not None:
         middle = math.sqrt(low * high)
         said = f"good: {low:.2g} to {high:.2g}"
         offset_text(ax, said, (middle, edge), (0, 6), color=INK, **bottom)
     if best is not None:
-        name = "lr" if answer["schedule"] is None else "max_lr"
+        name = "lr" if answer.schedule is None else "max_lr"
         offset_text(ax, f"{name} {best:.2g}", (best, edge + 0.1), (0, 6), color=RED, **bottom)
     if cliff is not None:
         ax.axvline(cliff, color=RED, lw=1.1, ls=(0, (4, 2)), zorder=2)
