@@ -4,46 +4,66 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from clr_cli.analysis import sequential, stats
 from clr_cli.analysis.contrasts import Contrast, OneSample, TwoSample
-from clr_cli.analysis.further import ratios
-from clr_cli.analysis.outcomes import Measures, Outcome
-from clr_cli.analysis.sentences import Wording, sentence
+from clr_cli.analysis.outcomes import Measures, Outcome, failing
+from clr_cli.analysis.robustness import check_robustness, ratios
+from clr_cli.analysis.sentences import Wording, failing_sentence, sentence
 from clr_cli.analysis.sequential import Decision
 from clr_cli.analysis.sequential_unpaired import Unpaired
 from clr_cli.analysis.study import Study
-from clr_cli.records import Metric, RunRecord
+from clr_cli.records import (
+    Comparison,
+    Difference,
+    Interval,
+    Metric,
+    RunRecord,
+    Superiority,
+    Verdict,
+    finite,
+)
 
-Outcomes = Mapping[int, Outcome]  # an arm's runs that have an answer, by seed
-_TURNED = {"better": "worse", "worse": "better"}
+_TURNED: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
 
-def decide(
-    study: Study, records: Iterable[RunRecord], looks: Sequence[int]
-) -> dict[str, Decision]:
+class Side(NamedTuple):
+    """An arm, or the number that arms are compared with, which has no runs.
+
+    outcomes: of the runs that did not fail, by seed.
+    """
+
+    name: str
+    runs: Mapping[int, RunRecord]
+    outcomes: Mapping[int, Outcome]
+
+    def finals(self, metric: Metric) -> dict[int, float]:
+        """Return the metric of every run that trained."""
+        return {s: run.final[metric.name] for s, run in self.outcomes.items() if run.trained}
+
+
+def decide(study: Study, records: Iterable[RunRecord], looks: Sequence[int]) -> dict[str, Decision]:
     """Return the sequential decision on every arm: see `sequential.decide`.
 
     Args:
         study: what is asked.
         records: the runs of its first seeds; seeds count in rising order.
-        looks: numbers of seeds at which it was looked at; those with more seeds than there are
-            do not count yet.
+        looks: the numbers of seeds at which it was looked at; those with more seeds than there
+            are do not count yet.
     """
-    found: dict[str, dict[int, float]] = {}
-    seeds: set[int] = set()
+    metric, finals, seeds = study.metric, dict[str, dict[int, float]](), set[int]()
     for run in records:
         seeds.add(run.seed)
-        values = found.setdefault(run.arm, {})
+        values = finals.setdefault(run.arm, {})
         if run.status == "finished":
-            values[run.seed] = study.metric.sign * float(run.result["final"][study.metric.name])
-    base = found.pop(str(study.baseline), {})
+            values[run.seed] = metric.sign * float(run.result["final"][metric.name])
+    base = finals.pop(str(study.baseline), {})
     order = sorted(seeds)
     firsts = [set(order[:n]) for n in looks if n <= len(order)]
     samples: dict[str, Any] = {}
     at: dict[str, list[Any]] = {}
-    for arm, values in found.items():
+    for arm, values in finals.items():
         if study.paired:
             pairs = [seed for seed in order if seed in values and seed in base]
             samples[arm] = [values[seed] - base[seed] for seed in pairs]
@@ -59,75 +79,50 @@ def decide(
 
 
 def comparisons(
-    outcomes: Mapping[str, Outcomes],
-    baseline: str | float,
+    arms: Sequence[Side],
+    base: Side,
     measures: Measures,
     wording: Wording,
     decisions: Mapping[str, Decision] | None,
-) -> list[dict[str, Any]]:
-    """One for every arm but the baseline, in their order: numbers and sentence.
+) -> list[Comparison]:
+    """Compare every arm with the baseline.
 
     Args:
-        outcomes: of all arms.
-        baseline: an arm, or a number that every arm is compared with.
+        arms: all but the baseline.
+        decisions: by arm, where seeds were added after looking; else None.
     """
-    others = [arm for arm in outcomes if arm != baseline]
-    paired = wording.design == "paired"
-    base: Outcomes = {} if isinstance(baseline, float) else outcomes[baseline]
-    made = {
-        arm: _contrast(outcomes[arm], base, baseline, measures.metric, paired) for arm in others
-    }
-    p = {arm: contrast.p() for arm, contrast in made.items()}
-    adjusted = dict(zip(others, stats.holm([p[arm] for arm in others]), strict=True))
-    claimed, compared = 0, {}
-    for arm in sorted(others, key=lambda arm: p[arm]):  # as Holm steps down
-        mine, theirs = outcomes[arm], base
-        if paired:
-            seeds = sorted(mine.keys() & theirs.keys())
-            mine, theirs = ({seed: side[seed] for seed in seeds} for side in (mine, theirs))
-        runs, their_runs = list(mine.values()), list(theirs.values())
-        compared[arm] = _compare(
-            (arm, wording.base(baseline)),
-            made[arm],
-            ratios(runs, their_runs, measures.clocks, paired=paired) if base else None,
-            identical=paired and _identical(list(zip(runs, their_runs, strict=True))),
-            p=adjusted[arm],
-            metric=measures.metric,
+    contrasts = {arm.name: _contrast(arm, base, measures.metric, wording) for arm in arms}
+    p = {name: contrast.p() for name, contrast in contrasts.items()}
+    adjusted = dict(zip(p, stats.holm([*p.values()]), strict=True))
+    claims, compared = 0, {}
+    for arm in sorted(arms, key=lambda arm: p[arm.name]):  # as Holm steps down
+        comparison = _compare(
+            arm,
+            base,
+            contrasts[arm.name],
+            p=(p[arm.name], adjusted[arm.name]),
+            measures=measures,
             wording=wording,
-            open_arms=len(others) - claimed,
-            decision=None if decisions is None else decisions[arm],
+            open_arms=len(arms) - claims,
+            decision=None if decisions is None else decisions[arm.name],
         )
-        claimed += compared[arm]["verdict"] in ("better", "worse")
-    return [
-        {
-            "arm": arm,
-            "baseline": wording.base(baseline),
-            "unpaired_seeds": sorted((outcomes[arm].keys() | base.keys()) - set(made[arm].values))
-            if paired
-            else [],
-            "p": p[arm] if made[arm].enough and decisions is None else None,
-            **compared[arm],
-        }
-        for arm in others
-    ]
+        compared[arm.name] = comparison
+        claims += comparison.verdict in ("better", "worse")
+    return [compared[arm.name] for arm in arms]
 
 
-def _contrast(
-    arm: Outcomes, base: Outcomes, baseline: str | float, metric: Metric, paired: bool
-) -> Contrast:
-    values, others = (
-        {seed: run.final[metric.name] for seed, run in side.items() if run.trained}
-        for side in (arm, base)
-    )
-    if isinstance(baseline, float):
-        return OneSample({seed: value - baseline for seed, value in values.items()})
-    if not paired:
+def _contrast(arm: Side, base: Side, metric: Metric, wording: Wording) -> Contrast:
+    values, others = arm.finals(metric), base.finals(metric)
+    if wording.reference is not None:
+        return OneSample({seed: value - wording.reference for seed, value in values.items()})
+    if not wording.paired:
         return TwoSample(list(values.values()), list(others.values()))
     return OneSample({s: values[s] - others[s] for s in sorted(values.keys() & others.keys())})
 
 
-def _identical(pairs: Sequence[tuple[Outcome, Outcome]]) -> bool:
-    """Whether these are the same runs, not the same number by chance or by failing."""
+def _identical(pairs: Iterable[tuple[Outcome, Outcome]]) -> bool:
+    """Return whether these are the same runs, not the same number by chance or by failing."""
+    pairs = list(pairs)
     return len(pairs) > 1 and all(
         arm.final == base.final and all(map(math.isfinite, arm.final.values()))
         for arm, base in pairs
@@ -135,64 +130,99 @@ def _identical(pairs: Sequence[tuple[Outcome, Outcome]]) -> bool:
 
 
 def _compare(
-    names: tuple[str, str],
+    arm: Side,
+    base: Side,
     contrast: Contrast,
-    times: Mapping[str, Any] | None,
     *,
-    identical: bool,
-    p: float,
-    metric: Metric,
+    p: tuple[float, float],
+    measures: Measures,
     wording: Wording,
     open_arms: int,
     decision: Decision | None,
-) -> dict[str, Any]:
-    """The numbers and the sentence of one arm against the baseline."""
-    difference: dict[str, Any] = {"mean": None, "low": None, "high": None, "level": stats.LEVEL}
-    difference |= {"method": contrast.method, "values": contrast.values}
-    numbers: dict[str, Any] = {"n": contrast.n, "n_baseline": contrast.n_baseline, "p_holm": p}
-    numbers |= {"difference": difference, "time_to_target": times}
+) -> Comparison:
+    """Return one arm against the baseline. p: before and after Holm's correction."""
+    paired, metric, enough = wording.paired, measures.metric, contrast.enough
+    mine, theirs = arm.outcomes, base.outcomes
+    if paired:
+        seeds = sorted(mine.keys() & theirs.keys())
+        mine, theirs = ({seed: side[seed] for seed in seeds} for side in (mine, theirs))
+    runs, others = [*mine.values()], [*theirs.values()]
+    low = high = math.nan
+    claim, verdict = None, "too_few_seeds"
+    # Sequentially the interval of the claim is wider.
+    level = sequential.guard_level(open_arms)
+    if decision is None:
+        level = 1 - (1 - contrast.claim_level) / open_arms
+    if enough:
+        lows, highs = contrast.intervals((stats.LEVEL, level))
+        if metric.unit == "%" and math.isfinite(lows[0]):  # no two fractions differ by more than 1
+            lows, highs = lows.clip(-1, 1), highs.clip(-1, 1)
+        (low, claim_low), (high, claim_high) = map(float, lows), map(float, highs)
+        claim = Interval(level=level, low=finite(claim_low), high=finite(claim_high))
+        verdict = contrast.claim(
+            p[1], claim_low, claim_high, wording.margin or 0.0, wording.comparisons
+        )
+        verdict = _TURNED.get(verdict, verdict) if metric.mode == "min" else verdict
+        if decision is not None and contrast.n >= stats.MIN_SEEDS:
+            verdict = decision.verdict
+        if paired and _identical(zip(runs, others, strict=True)):
+            verdict = "identical"
+    detect = wording.detect or wording.margin
+    strict = wording.comparisons * (1 if decision is None else sequential.STRICTER)
+    robustness = check_robustness(arm.runs, base.runs, (low, high), measures, paired=paired)
+    tested = enough and decision is None
+    comparison = Comparison(
+        arm=arm.name,
+        baseline=base.name,
+        n=contrast.n,
+        n_baseline=contrast.n_baseline,
+        p=p[0] if tested else None,
+        p_holm=p[1] if tested else None,
+        unpaired_seeds=sorted((arm.outcomes.keys() | base.outcomes.keys()) - set(contrast.values))
+        if paired
+        else [],
+        difference=Difference(
+            mean=finite(contrast.mean) if enough else None,
+            low=finite(low),
+            high=finite(high),
+            level=stats.LEVEL,
+            method=contrast.method,
+            values={seed: finite(value) for seed, value in contrast.values.items()},
+            claim=claim,
+        ),
+        time_to_target=ratios(runs, others, measures.clocks, paired=paired)
+        if base.outcomes
+        else None,
+        **_wins(contrast, metric),
+        smallest_detectable=contrast.smallest_detectable(strict) if enough else None,
+        seeds_needed=contrast.seeds_needed(detect, strict) if enough and detect else None,
+        decided_at=decision.seeds if enough and decision else None,
+        futile=enough and decision is not None and decision.futile,
+        best_epoch=robustness.best_epoch,
+        images=robustness.images,
+        ratios=robustness.ratios,
+        verdict=verdict,
+        sentence="",
+    )
+    among = ("pairs that both trained" if paired else "runs that trained") if enough else ""
+    failures = [
+        (side.name, failing(sum(run.status != "finished" for run in side.runs.values()), count))
+        for side in (arm, base)
+        if (count := len(side.runs))
+    ]
+    said = sentence(comparison, wording) + failing_sentence(failures, among)
+    return comparison.model_copy(update={"sentence": said})
+
+
+def _wins(contrast: Contrast, metric: Metric) -> dict[str, Any]:
+    """Return how often the arm is better, and how probable that is; None for unpaired runs."""
     if not contrast.enough:
-        numbers |= {"p_holm": None, "verdict": "too_few_seeds"}
-        numbers |= dict.fromkeys(("superiority", "smallest_detectable", "seeds_needed"))
-        numbers |= dict.fromkeys(("wins", "ties", "losses"), 0)
-        return {**numbers, "sentence": sentence(names, numbers, wording)}
-    # The claim's interval: with seeds that were added after looking it is a wider one.
-    claim_level = 1 - (1 - contrast.claim_level) / open_arms
-    if decision is not None:
-        claim_level = sequential.guard_level(open_arms)
-        numbers |= {"p_holm": None, "decided_at": decision.seeds, "futile": decision.futile}
-    low, high = contrast.intervals((stats.LEVEL, claim_level))
-    if metric.unit == "%" and math.isfinite(low[0]):  # no two fractions differ by more than 1
-        low, high = low.clip(-1, 1), high.clip(-1, 1)
-    difference |= {"mean": contrast.mean, "low": float(low[0]), "high": float(high[0])}
-    difference["claim"] = {"level": claim_level, "low": float(low[1]), "high": float(high[1])}
-    arms, detect = wording.comparisons, wording.detect or wording.margin
-    strict = arms if decision is None else arms * sequential.STRICTER
-    verdict: str = contrast.claim(p, float(low[1]), float(high[1]), wording.margin or 0.0, arms)
-    if metric.mode == "min":
-        verdict = _TURNED.get(verdict, verdict)
-    if decision is not None and contrast.n >= stats.MIN_SEEDS:
-        verdict = decision.verdict
-    numbers |= {
-        **_wins(list(contrast.values.values()), metric),
-        "smallest_detectable": contrast.smallest_detectable(strict),
-        "seeds_needed": None if detect is None else contrast.seeds_needed(detect, strict),
-        "verdict": "identical" if identical else verdict,
-    }
-    return {**numbers, "sentence": sentence(names, numbers, wording)}
-
-
-def _wins(differences: Sequence[float], metric: Metric) -> dict[str, Any]:
-    """How often the arm is better, and how probable that is; None where runs are not paired."""
-    if not differences:
+        return {"superiority": None, "wins": 0, "ties": 0, "losses": 0}
+    signed = [metric.sign * difference for difference in contrast.values.values()]
+    if not signed:
         return dict.fromkeys(("superiority", "wins", "ties", "losses"))
-    wins = sum(metric.sign * d > 0 for d in differences)
-    losses = sum(metric.sign * d < 0 for d in differences)
-    ties = len(differences) - wins - losses
-    probability = stats.superiority(wins, ties, losses)
-    return {
-        "superiority": dict(zip(("estimate", "low", "high"), probability, strict=True)),
-        "wins": wins,
-        "ties": ties,
-        "losses": losses,
-    }
+    wins, losses = sum(d > 0 for d in signed), sum(d < 0 for d in signed)
+    ties = len(signed) - wins - losses
+    estimate, low, high = stats.superiority(wins, ties, losses)
+    superiority = Superiority(estimate=estimate, low=low, high=high)
+    return {"superiority": superiority, "wins": wins, "ties": ties, "losses": losses}

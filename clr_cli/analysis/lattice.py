@@ -58,8 +58,8 @@ class RatesFound:
     max_lr: its centre in log LR, or ``DISTANCE`` below the cliff where that is lower. top: the
     mean score of the best three rates. cliff: the lowest rate above the best from which on probes
     failed. sd: of one probe's score at one rate; bound: no rate tried beats max_lr by more (at
-    ``LEVEL``, at the probes' length). doubt: why there is no answer; then the numbers are hints,
-    where there are any. learned: whether probes of this length have learned enough to be judged.
+    ``LEVEL``, at the probes' length). inconclusive: why there is no answer; the numbers, if any,
+    are then hints. learned: whether probes of this length have learned enough to be judged.
     """
 
     tried: tuple[Tried, ...]
@@ -70,7 +70,7 @@ class RatesFound:
     cliff: float | None = None
     sd: float | None = None
     bound: float | None = None
-    doubt: str | None = None
+    inconclusive: str | None = None
     learned: bool = True
 
 

@@ -1,4 +1,4 @@
-"""What single runs came to: their numbers, the target, and each arm on its own."""
+"""The outcomes of single runs, the target, and each arm on its own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from scipy import stats as distributions
 
 from clr_cli.analysis import stats, times
 from clr_cli.format import Scale
-from clr_cli.records import TEST_ACCURACY, VAL_ACCURACY, Clock, Metric, RunRecord
+from clr_cli.records import (
+    ArmSummary,
+    ArmTimes,
+    Clock,
+    Cost,
+    Failing,
+    Metric,
+    RunRecord,
+    Spread,
+    Times,
+    finite,
+)
 
 AUTO_TARGET_SEEDS = 6
 BESIDE = ("test_loss", "train_loss")  # shown beside the metric of the comparison
@@ -20,30 +31,28 @@ BESIDE = ("test_loss", "train_loss")  # shown beside the metric of the compariso
 
 @dataclass(frozen=True)
 class Measures:
-    """What the runs of a comparison were measured by.
+    """The metrics and clocks of a comparison.
 
-    metric: what is compared. watched: what time to target goes by; for our own classifiers it is
-    validation accuracy, because nothing is chosen on the test split. names: of all metrics that
-    every finished run ends with. clocks: those that every finished run's rows tell.
+    metric: what is compared. target_metric: the metric of time to target. names: of all metrics
+    that every finished run ends with. clocks: those in the rows of every finished run.
     """
 
     metric: Metric
-    watched: Metric
+    target_metric: Metric
     names: tuple[str, ...]
     clocks: tuple[Clock, ...]
 
     @staticmethod
-    def of(records: Iterable[RunRecord], metric: Metric, watched: Metric | None) -> Measures:
+    def of(records: Iterable[RunRecord], metric: Metric, target_metric: Metric) -> Measures:
+        """Return what all finished runs were measured by."""
         finished = [run for run in records if run.status == "finished"]
-        if watched is None:
-            watched = VAL_ACCURACY if metric == TEST_ACCURACY else metric
-        wanted = dict.fromkeys([metric.name, *BESIDE, watched.name])
+        wanted = dict.fromkeys([metric.name, *BESIDE, target_metric.name])
         names = [
             name
             for name in wanted
             if name == metric.name or all(name in run.result["final"] for run in finished)
         ]
-        curves = [curve(run, watched) for run in finished]
+        curves = [curve(run, target_metric) for run in finished]
         clocks = [
             clock
             for clock in times.CLOCKS
@@ -52,17 +61,17 @@ class Measures:
         # All count the same, but where batches are of several sizes: rows tell images then.
         progress = [clock for clock in clocks if clock != "seconds"]
         clocks = [clock for clock in clocks if clock not in progress[1:]]
-        return Measures(metric, watched, tuple(names), tuple(clocks))
+        return Measures(metric, target_metric, tuple(names), tuple(clocks))
 
 
-def curve(run: RunRecord, watched: Metric) -> list[dict[str, float]]:
-    """The rows of a run that hold this metric."""
-    return [row for row in run.epochs if watched.name in row]
+def curve(run: RunRecord, target_metric: Metric) -> list[dict[str, float]]:
+    """Return the rows of a run that contain this metric."""
+    return [row for row in run.epochs if target_metric.name in row]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run's numbers, a diverged run's included."""
+    """The numbers of one run, also of a diverged one."""
 
     final: dict[str, float]
     times: dict[Clock, float]  # to the target; infinite when it was never held
@@ -70,22 +79,23 @@ class Outcome:
 
     @staticmethod
     def of(run: RunRecord, measures: Measures, target: float | None) -> Outcome:
+        """Return a run's final metrics, and its times to the target on every clock."""
         never: dict[Clock, float] = dict.fromkeys(measures.clocks, math.inf)
         if run.status == "diverged":
             return Outcome(dict.fromkeys(measures.names, math.nan), never, trained=False)
         final = {name: float(run.result["final"][name]) for name in measures.names}
         if target is None or not measures.clocks:
             return Outcome(final, {})
-        rows = curve(run, measures.watched)
-        reached = times.time_to_target(rows, target, measures.watched)
+        rows = curve(run, measures.target_metric)
+        reached = times.time_to_target(rows, target, measures.target_metric)
         if reached is None:
             return Outcome(final, never)
-        found = {clock: (times.moments(rows, clock) or [])[reached] for clock in measures.clocks}
-        return Outcome(final, found)
+        moments = {clock: times.moments(rows, clock) or [] for clock in measures.clocks}
+        return Outcome(final, {clock: at[reached] for clock, at in moments.items()})
 
 
 def goal(label: str, scale: Scale, target: float) -> str:
-    """A target in words.
+    """Return a target in words.
 
     >>> goal("validation accuracy", Scale("%", 2), 0.9), goal("val loss", Scale("", 4), 3.28)
     ('90.0 % validation accuracy', 'val loss 3.28')
@@ -101,28 +111,29 @@ def choose_target(
     scale: Scale,
     num_classes: int | None,
 ) -> tuple[float, str] | None:
-    """The target, and how it was fixed; None where half of the runs that would tell it failed.
+    """Return the target and how it was chosen; None where half of the runs to choose it by failed.
 
-    "auto" takes the baseline's first AUTO_TARGET_SEEDS runs in the order of their seeds, so that
-    seeds added later do not move it. A run that diverged counts as chance, or as the worst.
+    "auto" takes the median of the baseline's first AUTO_TARGET_SEEDS runs in the order of their
+    seeds, so that seeds added later do not move it. A diverged run counts as chance, or as the
+    worst.
     """
-    watched = measures.watched
+    target_metric = measures.target_metric
     if target != "auto":
-        return target, f"{goal(watched.label, scale, target)}, given before the comparison"
+        return target, f"{goal(target_metric.label, scale, target)}, given before the comparison"
     first = [run for run in runs.values() if run.status != "failed"][:AUTO_TARGET_SEEDS]
     if not first:
         raise ValueError("no run of the baseline finished, so there is no automatic target")
-    chance = watched.worst if num_classes is None else 1 / num_classes
-    found = statistics.median(
-        chance if run.status == "diverged" else float(run.result["final"][watched.name])
+    chance = target_metric.worst if num_classes is None else 1 / num_classes
+    median = statistics.median(
+        chance if run.status == "diverged" else float(run.result["final"][target_metric.name])
         for run in first
     )
-    if not math.isfinite(found):
+    if not math.isfinite(median):
         return None
     who = f"first {len(first)} runs" if len(first) > 1 else "first run"
-    return found, (
-        f"the median final {watched.label} of {first[0].arm}'s {who}"
-        f" (seeds {', '.join(str(run.seed) for run in first)}): {scale.brief(found)}"
+    return median, (
+        f"the median final {target_metric.label} of {first[0].arm}'s {who}"
+        f" (seeds {', '.join(str(run.seed) for run in first)}): {scale.brief(median)}"
     )
 
 
@@ -132,74 +143,85 @@ def describe_arm(
     outcomes: Mapping[int, Outcome],
     measures: Measures,
     cost: Mapping[str, float] | None,
-) -> dict[str, Any]:
-    """One arm for summary.json. cost: seconds besides training; None where no run tells its own."""
-    any_run = next(iter(runs.values()), None)
-    timed = {
+) -> ArmSummary:
+    """Return one arm's part of the summary.
+
+    cost: seconds besides training; None where no run tells its own.
+    """
+    result = next((run.result for run in runs.values()), {})
+    diverged, failed = (
+        [seed for seed, run in runs.items() if run.status == status]
+        for status in ("diverged", "failed")
+    )
+    by_clock: dict[Clock, dict[int, float]] = {
         clock: {seed: outcome.times[clock] for seed, outcome in outcomes.items()}
         for clock in measures.clocks
         if all(clock in outcome.times for outcome in outcomes.values())
     }
-    main = next(iter(timed.values()), {})
-    return {
-        "name": arm,
-        "schedule": any_run.result.get("schedule", {}) if any_run else {},
-        "iterations_per_epoch": any_run.result.get("iterations_per_epoch") if any_run else None,
-        "n": len(outcomes),
-        "diverged": sum(run.status == "diverged" for run in runs.values()),
-        "failed": sum(run.status == "failed" for run in runs.values()),
-        "diverged_seeds": [seed for seed, run in runs.items() if run.status == "diverged"],
-        "failed_seeds": [seed for seed, run in runs.items() if run.status == "failed"],
-        "metrics": {
+    main = next(iter(by_clock.values()), {})
+    return ArmSummary(
+        name=arm,
+        schedule=result.get("schedule", {}),
+        iterations_per_epoch=result.get("iterations_per_epoch"),
+        n=len(outcomes),
+        diverged=len(diverged),
+        failed=len(failed),
+        diverged_seeds=diverged,
+        failed_seeds=failed,
+        failing=failing(len(diverged) + len(failed), len(runs)),
+        metrics={
             name: spread({seed: outcome.final[name] for seed, outcome in outcomes.items()})
             for name in measures.names
         },
-        "failing": failing(sum(run.status != "finished" for run in runs.values()), len(runs)),
-        "time_to_target": {
-            "reached": sum(map(math.isfinite, main.values())),
-            "clocks": {
-                clock: {
-                    "values": values,
-                    "median": statistics.median(values.values()) if values else None,
-                }
-                for clock, values in timed.items()
-            },
-        }
-        if timed
+        time_to_target=ArmTimes(
+            reached=sum(map(math.isfinite, main.values())),
+            clocks={clock: _times(values) for clock, values in by_clock.items()},
+        )
+        if by_clock
         else None,
-        "cost": None
+        cost=None
         if cost is None
-        else {
-            "train_seconds": sum(run.result.get("train_seconds", 0.0) for run in runs.values()),
-            "tuning_seconds": cost.get("tuning_seconds", 0.0),
-            "range_test_seconds": cost.get("range_test_seconds", 0.0),
-            "runs": len(runs),
-        },
-    }
+        else Cost(
+            train_seconds=sum(run.result.get("train_seconds", 0.0) for run in runs.values()),
+            tuning_seconds=cost.get("tuning_seconds", 0.0),
+            range_test_seconds=cost.get("range_test_seconds", 0.0),
+            runs=len(runs),
+        ),
+    )
 
 
-def failing(count: int, runs: int) -> dict[str, Any]:
-    """How many runs failed to train, and the exact upper end of the true share (one-sided 95 %).
+def _times(values: Mapping[int, float]) -> Times:
+    median = statistics.median(values.values()) if values else None
+    return Times(values=_finite(values), median=finite(median))
+
+
+def _finite(values: Mapping[int, float]) -> dict[int, float | None]:
+    return {seed: finite(value) for seed, value in values.items()}
+
+
+def failing(count: int, runs: int) -> Failing:
+    """Return how many runs failed to train, with the exact one-sided 95 % end of the true share.
 
     Clopper & Pearson (1934): none of 8 still allows a share of 31 %.
 
-    >>> round(failing(0, 8)["high"], 2)
+    >>> round(failing(0, 8).high, 2)
     0.31
     """
     test = distributions.binomtest(count, runs, alternative="less")
-    return {"count": count, "runs": runs, "high": float(test.proportion_ci(stats.LEVEL).high)}
+    high = float(test.proportion_ci(stats.LEVEL).high)
+    return Failing(count=count, runs=runs, high=high)
 
 
-def spread(values: Mapping[int, float]) -> dict[str, Any]:
-    """Mean and standard deviation over the runs that trained, and the values by seed.
+def spread(values: Mapping[int, float]) -> Spread:
+    """Return mean and standard deviation over the runs that trained, and the values by seed.
 
-    >>> spread({0: 1.0, 1: 3.0, 2: math.nan})["mean"]
+    >>> spread({0: 1.0, 1: 3.0, 2: math.nan}).mean
     2.0
     """
     numbers = [value for value in values.values() if not math.isnan(value)]  # of what trained
-    finite = bool(numbers) and all(map(math.isfinite, numbers))
-    return {
-        "mean": statistics.fmean(numbers) if finite else None,
-        "sd": statistics.stdev(numbers) if finite and len(numbers) > 1 else None,
-        "values": dict(values),
-    }
+    known = bool(numbers) and all(map(math.isfinite, numbers))
+    return Spread(
+        mean=statistics.fmean(numbers) if known else None,
+        sd=statistics.stdev(numbers) if known and len(numbers) > 1 else None,
+        values=_finite(values),
+    )

@@ -23,9 +23,9 @@ from clr_cli.analysis.lattice import (
     HIGHEST,
     LEVEL,
     LOWEST,
+    Probe,
     ProbeRequest,
     RatesFound,
-    Probe,
     Scale,
     Scores,
     Tried,
@@ -45,15 +45,17 @@ NARROW = 1.0  # octaves: an interval below a factor of 2 is finer than the latti
 
 class _Missing(Exception):
     def __init__(self, probes: Iterable[Probe], stage: str) -> None:
-        self.ask = ProbeRequest(tuple(probes), stage)
+        self.request = ProbeRequest(tuple(probes), stage)
 
 
-class _Doubt(Exception):
+class _Inconclusive(Exception):
     def __init__(self, reason: str, *, learned: bool = True) -> None:
         self.reason, self.learned = reason, learned
 
 
-def search(scores: Scores, start: float, scale: Scale, seeds: int = SEEDS) -> ProbeRequest | RatesFound:
+def search(
+    scores: Scores, start: float, scale: Scale, seeds: int = SEEDS
+) -> ProbeRequest | RatesFound:
     """What is missing, or the answer.
 
     1. *Bracket*: one probe at every second place of the lattice, from the one nearest to ``start``
@@ -91,9 +93,9 @@ def search(scores: Scores, start: float, scale: Scale, seeds: int = SEEDS) -> Pr
         replay.bracket(start)
         return replay.read()
     except _Missing as missing:
-        return missing.ask
-    except _Doubt as doubt:
-        return RatesFound(replay.tried(), doubt=doubt.reason, learned=doubt.learned)
+        return missing.request
+    except _Inconclusive as error:
+        return RatesFound(replay.tried(), inconclusive=error.reason, learned=error.learned)
 
 
 class _Replay:
@@ -159,10 +161,10 @@ class _Replay:
                 break
             down_ended, up_ended = walked[0] <= LOWEST, walked[-1] >= HIGHEST
             if not learned and down_ended and up_ended:
-                raise _Doubt(f"nothing was learned at any rate: {LONGER}", learned=False)
+                raise _Inconclusive(f"nothing was learned at any rate: {LONGER}", learned=False)
             if learned and ((down and down_ended) or (up and up_ended)):
                 end = walked[0] if down and down_ended else walked[-1]
-                raise _Doubt(
+                raise _Inconclusive(
                     f"the score is still good at {rate(end):.2g}, where the search ends: {FLAT}"
                 )
             walked = [*[walked[0] - 2] * (down and not down_ended), *walked]
@@ -179,7 +181,7 @@ class _Replay:
             high += 2
         apart = [k for k in walked if self.first(k) >= least and not low < k < high]
         if apart:
-            raise _Doubt(_stretches(best, apart))
+            raise _Inconclusive(_stretches(best, apart))
         run = range(low, high + 1, 2)
         between = {k + 1 for k in run[:-1]} if len(run) <= 4 else {low + 1, high - 1}
         self.count = {k: self.count[k] for k in run}
@@ -215,7 +217,7 @@ class _Replay:
             cliff=None if cliff is None else rate(cliff),
             sd=sd,
             bound=self.bound(beside, at, sd, freedom),
-            doubt=_narrow(low, high),
+            inconclusive=_narrow(low, high),
         )
 
     def cliff(self) -> int | None:
@@ -236,7 +238,7 @@ class _Replay:
     def best(self, places: Iterable[int]) -> float:
         best = max(map(self.mean, places))
         if not math.isfinite(best):
-            raise _Doubt(f"at every rate some probe failed: {UNSTABLE}")
+            raise _Inconclusive(f"at every rate some probe failed: {UNSTABLE}")
         return best
 
     def interval(self, cliff: int | None) -> tuple[float, float, float]:
@@ -259,13 +261,13 @@ class _Replay:
                 break
             self.need(dict.fromkeys(again, self.seeds), "repeat")
         if apart:
-            raise _Doubt(_stretches(best, apart))
+            raise _Inconclusive(_stretches(best, apart))
         return low, high, top
 
     def noise(self) -> tuple[float, int]:
         """Standard deviation of a probe's score at one rate, pooled over rates; its freedom.
 
-        Raises _Doubt where the score does not stand out of the noise.
+        Raises _Inconclusive where the score does not stand out of the noise.
         """
         best = self.best(self.places)
         values = {k: self.values(k) for k in self.places if self.mean(k) >= best - 2 * self.fall}
@@ -276,7 +278,7 @@ class _Replay:
         chance = self.scale.chance
         if chance is not None and best - chance < CLEAR * sd:
             said = f"the best score ({best:.3g}) is little beside the noise of a probe ({sd:.2g})"
-            raise _Doubt(f"{said}: {LONGER}", learned=False)
+            raise _Inconclusive(f"{said}: {LONGER}", learned=False)
         return sd, freedom
 
     def bound(self, beside: Iterable[int], at: float, sd: float, freedom: int) -> float:

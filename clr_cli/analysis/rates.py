@@ -127,8 +127,10 @@ class Scoring:
 def described(answer: RateAnswer) -> list[tuple[str, str]]:
     """Return an answer in words, a row for each part of it."""
     metric, rows = answer.metric, list[tuple[str, str]]()
-    length = "" if answer.iterations is None else (
-        f" of {answer.iterations:,} iterations ({answer.epochs:.3g} epochs)"
+    length = (
+        ""
+        if answer.iterations is None
+        else (f" of {answer.iterations:,} iterations ({answer.epochs:.3g} epochs)")
     )
     name = "lr" if answer.kind is None else "max_lr"
     if answer.low is not None and answer.high is not None and answer.top is not None:
@@ -138,7 +140,9 @@ def described(answer: RateAnswer) -> list[tuple[str, str]]:
         if answer.max_lr is not None:
             center = math.sqrt(answer.low * answer.high)
             near = math.isclose(answer.max_lr, center, rel_tol=0.1)
-            why = "their center in log LR" if near else f"a factor of {DISTANCE:g} below failing runs"
+            why = (
+                "their center in log LR" if near else f"a factor of {DISTANCE:g} below failing runs"
+            )
             rows.append((name, f"{answer.max_lr:g}: {why}"))
     elif answer.max_lr is not None and answer.sweep is not None:  # without probes
         rows.append((name, f"{answer.max_lr:g}: the rate of the sweep's highest smoothed accuracy"))

@@ -1,16 +1,15 @@
-"""What a comparison found, in sentences."""
+"""The results of a comparison in sentences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from clr_cli.analysis import stats, unpaired
 from clr_cli.analysis.outcomes import Measures, goal
 from clr_cli.format import Scale, about, number, p_equals, ratio_digits
-from clr_cli.records import Design
+from clr_cli.records import Comparison, ControlledVariables, Design, Failing, TimeRatio, Tuning
 
 CLOCKS = {
     "images": "the images",
@@ -22,44 +21,45 @@ CLOCKS = {
 
 @dataclass(frozen=True)
 class Wording:
-    """What the sentences of one comparison have in common.
+    """What the sentences on all arms have in common.
 
-    target: of the watched metric, if there is one. margin, detect: differences of the metric.
-    comparisons: arms that are compared with the baseline.
+    reference: the number that arms are compared with, if any. target: a value of
+    ``measures.target_metric``, if any. margin, detect: differences of the metric. comparisons: how
+    many arms are compared with the baseline.
     """
 
     design: Design
     measures: Measures
     scale: Scale
+    reference: float | None
     target: float | None
     margin: float | None
     detect: float | None
     comparisons: int
 
-    def base(self, baseline: str | float) -> str:
-        """The name of the baseline; a number as it was given."""
-        return baseline if isinstance(baseline, str) else self.scale.given(baseline)
+    @property
+    def paired(self) -> bool:
+        """Whether runs of one seed are compared with each other."""
+        return self.design == "paired"
 
-    def sides(self, arm: str, base: str) -> tuple[str, str]:
-        """What is told apart: two arms, or an arm's mean and a number."""
-        if self.design == "number":
-            return f"{arm}'s mean {self.measures.metric.label}", base
-        return arm, base
+    def subject(self, arm: str) -> str:
+        """Return what is compared: an arm, or its mean where the baseline is a number."""
+        return f"{arm}'s mean {self.measures.metric.label}" if self.design == "number" else arm
 
     def size(self, difference: float) -> str:
-        """A difference without its sign: "1.07 points", "0.0012"."""
+        """Return a difference without its sign: "1.07 points", "0.0012"."""
         return self.scale.bare(abs(difference)) + self.scale.points
 
     def signed(self, difference: float) -> str:
-        """As in "+1.07 points of test accuracy", or "validation loss +0.0012"."""
+        """Return, for example, "+1.07 points of test accuracy" or "validation loss +0.0012"."""
         label, text = self.measures.metric.label, self.scale.bare(difference, sign=True)
         text += self.scale.points
         if self.design == "number":
             return f"difference {text}"
         return f"{text} of {label}" if self.scale.unit == "%" else f"{label} {text}"
 
-    def is_(self, word: str, arm: str, base: str, difference: float) -> str:
-        """As in "a is better than b by 1.07 points of ..." or "... than b: ... lower by 0.0012"."""
+    def state(self, word: str, arm: str, base: str, difference: float) -> str:
+        """Return "a is better than b by 1.07 points of ..." or "... than b: ... lower by 0.0012"."""
         label, size = self.measures.metric.label, self.size(difference)
         if self.design == "number":
             side = "above" if difference > 0 else "below"
@@ -70,85 +70,86 @@ class Wording:
         return f"{arm} is {word} than {base}: {label} {side} by {size}"
 
     def runs(self, n: int, others: int | None) -> str:
-        """How many runs tell: "8 paired seeds", "10 against 12 runs", "10 runs"."""
-        if self.design == "paired":
+        """Return how many runs there are: "8 paired seeds", "10 against 12 runs", "10 runs"."""
+        if self.paired:
             return f"{n} paired seed{'s' * (n != 1)}"
         if others is not None:
             return f"{n} against {others} runs"
         return f"{n} run{'s' * (n != 1)}"
 
 
-def sentence(names: tuple[str, str], numbers: Mapping[str, Any], wording: Wording) -> str:
-    """What is said of one arm against the baseline; numbers: as in summary.json."""
-    arm, base = names
-    difference, n, verdict = numbers["difference"], numbers["n"], numbers["verdict"]
-    if difference["mean"] is None:
+def sentence(comparison: Comparison, wording: Wording) -> str:
+    """Return the result of one arm against the baseline, with its evidence."""
+    arm, base, verdict = comparison.arm, comparison.baseline, comparison.verdict
+    difference, n = comparison.difference, comparison.n
+    mean, low, high = difference.mean, difference.low, difference.high
+    if mean is None:
         return _nothing(arm, base, wording)
     comparisons, bare = wording.comparisons, wording.scale.bare
-    seeds = wording.runs(n, numbers["n_baseline"])
-    ends = [difference["low"], difference["high"]]
-    if verdict in ("better", "worse") and difference["mean"] < 0:  # said by its size
-        ends = [-difference["high"], -difference["low"]]
-    interval = f"95 % interval {bare(ends[0])} to {bare(ends[1])}"
-    if not math.isfinite(difference["low"]):
-        interval = "no interval from one " + ("seed" if wording.design == "paired" else "run")
+    kind = "seed" if wording.paired else "run"
+    seeds = wording.runs(n, comparison.n_baseline)
+    interval, ends = f"no interval from one {kind}", (-math.inf, math.inf)
+    if low is not None and high is not None:
+        ends = (low, high)
+        if verdict in ("better", "worse") and mean < 0:  # said by its size
+            ends = (-high, -low)
+        interval = f"95 % interval {bare(ends[0])} to {bare(ends[1])}"
     corrected = f"Holm-corrected over {comparisons} arms, " if comparisons > 1 else ""
-    sequential = "decided_at" in numbers
-    test = "sequential test" if sequential else p_equals(numbers["p_holm"])
+    p = comparison.p_holm
+    test = "sequential test" if p is None else p_equals(p)
     evidence = f"{interval}, {seeds}, {corrected}{test}"
-    signed = wording.signed(difference["mean"])
-    time = _time_sentence(arm, numbers["time_to_target"], wording)
-    one, other = wording.sides(arm, base)
+    signed = wording.signed(mean)
+    time = _time_sentence(arm, comparison.time_to_target, wording)
+    subject = wording.subject(arm)
     match verdict:
         case "identical":
             return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
-        case "better" | "worse" as word:
-            return f"{wording.is_(word, arm, base, difference['mean'])} ({evidence}).{time}"
+        case "better" | "worse":
+            return f"{wording.state(verdict, arm, base, mean)} ({evidence}).{time}"
         case "equivalent":
-            margin, of = wording.size(wording.margin or 0.0), bare(difference["mean"], sign=True)
+            margin, of = wording.size(wording.margin or 0.0), bare(mean, sign=True)
             label = "" if wording.design == "number" else f" of {wording.measures.metric.label}"
             return (
-                f"{one} and {other} are equivalent within {margin}{label}: difference {of}"
+                f"{subject} and {base} are equivalent within {margin}{label}: difference {of}"
                 f" ({interval}, {seeds}).{time}"
             )
         case "too_few_seeds":
-            few = _too_few(n, numbers["n_baseline"], wording)
-            kind = "seeds" if wording.design == "paired" else "runs"
+            few = _too_few(n, comparison.n_baseline, wording)
             return (
-                f"Too few {kind} to tell {one} from {other}: {few}; so far {signed}"
+                f"Too few {kind}s to tell {subject} from {base}: {few}; so far {signed}"
                 f" ({interval}).{time}"
             )
     more = f"the difference is at most {wording.size(max(map(abs, ends)))} (95 %)"
-    if sequential:
+    if p is None:
         end = "; these seeds do not decide it"
-        if numbers["futile"]:
+        if comparison.futile:
             end = "; ended early, because more seeds would hardly have shown one"
-        said = f"No detectable difference between {one} and {other}"
+        said = f"No detectable difference between {subject} and {base}"
         return f"{said}: {signed} ({evidence}){end}; {more}.{time}"
     said, missing = "No detectable difference between", ""
-    if numbers["p_holm"] <= stats.ALPHA or difference["low"] > 0 or difference["high"] < 0:
+    if difference.claim is not None and (p <= stats.ALPHA or ends[0] > 0 or ends[1] < 0):
         said = "Not enough to claim a difference between"
         missing = (
             "; a claim needs both p of at most 0.05 and a"
-            f" {100 * difference['claim']['level']:.3g} % interval without zero"
+            f" {100 * difference.claim.level:.3g} % interval without zero"
         )
-    needed, detect = numbers["seeds_needed"], wording.detect or wording.margin
+    needed, detect = comparison.seeds_needed, wording.detect or wording.margin
     if needed is not None and detect is not None:
-        count = about(max(needed, n + 1))
-        kind = "seeds" if wording.design == "paired" else "runs of an arm"
-        more += f", and about {count} {kind} would show one of {wording.size(detect)}"
-    return f"{said} {one} and {other}: {signed} ({evidence}){missing}; {more}.{time}"
+        runs = "seeds" if wording.paired else "runs of an arm"
+        more += f", and about {about(max(needed, n + 1))} {runs} would show one of"
+        more += f" {wording.size(detect)}"
+    return f"{said} {subject} and {base}: {signed} ({evidence}){missing}; {more}.{time}"
 
 
 def _nothing(arm: str, base: str, wording: Wording) -> str:
-    if wording.design == "paired":
+    if wording.paired:
         return f"No seed has a run that trained in both {arm} and {base}."
     none = f"No run of {arm} " + (f"or none of {base} " if wording.design == "unpaired" else "")
     return f"{none}trained: there is nothing to compare."
 
 
 def _too_few(n: int, others: int | None, wording: Wording) -> str:
-    """Why so few runs can give no claim, and how many could."""
+    """Return why so few runs cannot support a claim, and how many could."""
     comparisons, seeds = wording.comparisons, wording.runs(n, others)
     many = f" for {comparisons} comparisons" if comparisons > 1 else ""
     if others is not None:
@@ -162,70 +163,68 @@ def _too_few(n: int, others: int | None, wording: Wording) -> str:
     )
 
 
-def _time_sentence(arm: str, ratios: Mapping[str, Any] | None, wording: Wording) -> str:
-    if ratios is None or wording.target is None:
+def _time_sentence(arm: str, times: TimeRatio | None, wording: Wording) -> str:
+    if times is None or wording.target is None:
         return ""
-    reached, runs = ratios["reached"], ratios["runs"]
-    clock, found = next(iter(ratios["clocks"].items()))
-    ratio, low, high = found["ratio"], found["low"], found["high"]
-    said = goal(wording.measures.watched.label, wording.scale, wording.target)
-    n, others = runs["arm"], "" if runs["baseline"] == runs["arm"] else f" of {runs['baseline']}"
-    counts = f"{reached['arm']} of {n} runs, the baseline's in {reached['baseline']}{others}"
+    reached, runs = times.reached, times.runs
+    clock, found = next(iter(times.clocks.items()))
+    ratio, low = found.ratio, found.low
+    high = math.inf if found.high is None else found.high
+    target = goal(wording.measures.target_metric.label, wording.scale, wording.target)
+    others = "" if runs.baseline == runs.arm else f" of {runs.baseline}"
+    counts = f"{reached.arm} of {runs.arm} runs, the baseline's in {reached.baseline}{others}"
     # Two misses make a ratio of 1, which may not pass for a time.
-    mostly_missed = 2 * reached["arm"] <= n
-    if mostly_missed or not math.isfinite(ratio) or ratio == 0:
-        what = said if wording.scale.unit == "%" else f"The target {said}"
+    mostly_missed = 2 * reached.arm <= runs.arm
+    if mostly_missed or not ratio:
+        what = target if wording.scale.unit == "%" else f"The target {target}"
         return f" {what} was held in {counts}."
     rest = "" if reached == runs else f", held in {counts}"
-    digits = ratio_digits(low, high)
-    if not math.isfinite(low):
-        kind = "seeds" if wording.design == "paired" else "runs"
+    if low is None:
+        kind = "seeds" if wording.paired else "runs"
         few = f"too few {kind} for an interval{rest}"
-        return f" {arm} reached {said} in {ratio:.2f} times {CLOCKS[clock]} ({few})."
+        return f" {arm} reached {target} in {ratio:.2f} times {CLOCKS[clock]} ({few})."
+    digits = ratio_digits(low, high)
     end = f"{high:.{digits}f}" if math.isfinite(high) else "infinity"
     size = f"{ratio:.{digits}f} times {CLOCKS[clock]}"
     size += f" (95 % interval {low:.{digits}f} to {end}{rest})"
     if low <= 1 <= high:
-        return f" Whether {arm} reaches {said} sooner is undecided: {size}."
-    return f" {arm} reached {said} in {size}."
+        return f" Whether {arm} reaches {target} sooner is undecided: {size}."
+    return f" {arm} reached {target} in {size}."
 
 
-def failing_sentence(sides: Sequence[tuple[str, Mapping[str, Any]]], among: str) -> str:
-    """What is said wherever a run failed to train: how many, and how large the share may be.
+def failing_sentence(sides: Sequence[tuple[str, Failing]], among: str) -> str:
+    """Return how many runs failed to train, and how large the share may be; "" where none did.
 
-    among: what the difference is of; empty where there is none.
+    among: the runs that the difference is of; empty where there is no difference.
     """
-    if not any(found["count"] for _, found in sides):
+    if not any(failing.count for _, failing in sides):
         return ""
     said = (
-        f"{found['count']} of {found['runs']} runs of {name} (the true share may be up to"
-        f" {100 * found['high']:.0f} %)"
-        for name, found in sides
+        f"{failing.count} of {failing.runs} runs of {name} (the true share may be up to"
+        f" {100 * failing.high:.0f} %)"
+        for name, failing in sides
     )
     rest = f"; the difference is among {among}" if among else ""
     return f" Failed to train: {', '.join(said)}{rest}."
 
 
-def scope(context: Mapping[str, Any], tuning: Mapping[str, Any] | None = None) -> str:
-    """What the claim is about: data, model and budget; and the rates, where they were tuned."""
-    if context.get("source"):
+def scope(controlled: ControlledVariables, tuning: Tuning | None = None) -> str:
+    """Return what the claim covers: data, model and budget; and the rates, where they were tuned."""
+    if controlled.source:
         return (
-            f"From {context['source']}: the interval covers what differs from run to run there,"
+            f"From {controlled.source}: the interval covers what differs from run to run there,"
             " not other data, models or budgets."
         )
-    epochs = context.get("epochs")
-    budget = f" ({epochs} epochs)" if epochs is not None else ""
-    drawn = "seeds and validation splits" if "split" in context.get("vary", ()) else "seeds"
+    budget = "" if controlled.epochs is None else f" ({controlled.epochs} epochs)"
+    drawn = "seeds and validation splits" if "split" in controlled.vary else "seeds"
     said = (
-        f"One data set ({context.get('dataset', 'unnamed')}), one model"
-        f" ({context.get('model', 'unnamed')}), one budget{budget}: the interval covers the"
+        f"One data set ({controlled.dataset or 'unnamed'}), one model"
+        f" ({controlled.model or 'unnamed'}), one budget{budget}: the interval covers the"
         f" {drawn}, not other data, models or budgets."
     )
     if not tuning:
         return said
-    rates = ", ".join(
-        f"{arm} {best['key']} {number(best['value'])}" for arm, best in tuning["arms"].items()
-    )
+    rates = ", ".join(f"{arm} {best.key} {number(best.value)}" for arm, best in tuning.arms.items())
     return (
         f"{said} It holds at these rates: {rates}; they were searched for on validation, and"
         " another search could choose others."

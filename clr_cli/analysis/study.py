@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from clr_cli.analysis import sequential, stats, unpaired
 from clr_cli.errors import InputError
-from clr_cli.records import TEST_ACCURACY, Design, Metric, RunRecord, Summary
+from clr_cli.records import (
+    TEST_ACCURACY,
+    ControlledVariables,
+    Design,
+    Metric,
+    RunRecord,
+    Summary,
+    Tuning,
+)
 
 DESIGNS: dict[Design, str] = {
     "paired": "paired: runs of equal seeds share their randomness",
@@ -141,17 +149,17 @@ class Facts:
     """What a source tells of its runs, beside the runs.
 
     Attributes:
-        shared: what was equal in all arms and what differs, as `records.ControlledVariables`.
+        shared: what was equal in all arms, and what differs.
         num_classes: of a classifier; a run that diverged then counts as chance in the target.
         costs: seconds of each arm besides training, such as {"clr": {"range_test_seconds": 60.0}}.
         tuning: how the arms' learning rates were chosen.
         config: the experiment's config as YAML; empty if it has none.
     """
 
-    shared: Mapping[str, Any]
+    shared: ControlledVariables
     num_classes: int | None = None
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    tuning: Mapping[str, Any] | None = None
+    tuning: Tuning | None = None
     config: str = ""
 
 

@@ -141,9 +141,7 @@ def command(
         _compare_training(resolved, chosen, bounds, only or (), tuned, tune_seeds)
 
 
-def _compare_program(
-    config: ProgramConfig, chosen: options.Options, names: Sequence[str]
-) -> None:
+def _compare_program(config: ProgramConfig, chosen: options.Options, names: Sequence[str]) -> None:
     """Run the program under every arm and seed, then compare, write and print."""
     from clr_cli.study.program import ProgramSource, study_of
 
@@ -198,9 +196,7 @@ def _compare_training(
     engine, baseline = chosen.engine, config.baseline
     with engine.connected():
         first = replace(source, threads=config.training.threads).task(baseline, study.seeds[0])
-        jobs, threads = engine.workers(
-            len(keys or study.runs()), config.training.threads, first
-        )
+        jobs, threads = engine.workers(len(keys or study.runs()), config.training.threads, first)
         # What this process builds for itself, whoever executes the runs.
         device = chosen.device if chosen.ray_address is None else "cpu"
         source = replace(source, threads=threads)

@@ -78,7 +78,7 @@ def compare(request: Request) -> None:
         detect=request.detect,
     )
     source = TableSource(records, name, request.source.name, table.sha256)
-    comparison.print_plan(study, [("results", source.facts(records).shared["source"])])
+    comparison.print_plan(study, [("results", source.facts(records).shared.source or "")])
     summary, written = comparison.compare(study, source, comparison.Place(folder))
     comparison.show(summary, written, as_json=request.as_json)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from clr_cli.cli import results, terminal
 from clr_cli.cli.options import command_line
-from clr_cli.format import Scale
 
 if TYPE_CHECKING:
     from clr_cli.analysis.study import Key, Study
@@ -92,7 +91,7 @@ def _outlook(study: Study, before: Summary | None) -> Iterable[str]:
     if noise is None or before is None:
         yield text
         return
-    scale = Scale.of(before)
+    scale = before.scale
     text += f": {scale.bare(smallest * noise)}{scale.points}, by the noise of the earlier result"
     if study.detect is not None:
         needed = study.seeds_needed(study.detect, noise)

@@ -109,9 +109,7 @@ def command(
             *(config, sets or (), name, cmd, arm or (), read or ()),
             metric={"name": metric, "mode": mode, "unit": unit},
         )
-        program = program_options.search(
-            arguments, start=start, delta=delta, allow_code=allow_code
-        )
+        program = program_options.search(arguments, start=start, delta=delta, allow_code=allow_code)
         raise typer.Exit(_search_program(program, chosen.check(program)))
     options.refuse(context, "applies only with --cmd", PROGRAM)
     config = config or options.DEFAULT_CONFIG
@@ -174,7 +172,11 @@ def _search_program(config: ProgramSearch, chosen: options.Options) -> int:
             _check_any_began(tasks)
 
         search = RateSearch(
-            start=config.start, scale=scoring.scale, task=probes.task, score=score, show=scoring.show
+            start=config.start,
+            scale=scoring.scale,
+            task=probes.task,
+            score=score,
+            show=scoring.show,
         )
         found, scores = search_rates({"": search}, execute, terminal.note)[""]
     answer = scoring.answer(
@@ -365,9 +367,7 @@ def _probe(
     scale = replace(scoring.scale, chance=sizes.chance, images=sizes.val_size)
     for doubled in range(DOUBLINGS + 1):
         length, longer = (request.probe_length(sizes, k) for k in (doubled, doubled + 1))
-        probes = Probes(
-            request.config, request.tasks, request.name, request.arm, length, threads
-        )
+        probes = Probes(request.config, request.tasks, request.name, request.arm, length, threads)
 
         def result(probe: Probe, probes: Probes = probes) -> dict[str, Any]:
             task = probes.task(probe)
@@ -388,12 +388,16 @@ def _probe(
             break
         if doubled < DOUBLINGS:
             terminal.note(f"{found.inconclusive}: again with probes of {longer:,} iterations")
-    return found, seconds, {
-        "schedule": request.name,
-        "kind": request.arm.kind,
-        "iterations": length,
-        "epochs": length / steps,
-    }
+    return (
+        found,
+        seconds,
+        {
+            "schedule": request.name,
+            "kind": request.arm.kind,
+            "iterations": length,
+            "epochs": length / steps,
+        },
+    )
 
 
 def _certify_study(request: _Request, max_lr: float) -> tuple[Study, dict[str, float]]:
@@ -432,9 +436,7 @@ def _certify(
     study, rates = _certify_study(request, max_lr)
     arms = {name: request.arm.at_rate(rate) for name, rate in rates.items()}
     config = request.config.for_arm(request.name)
-    compare = config.compare.model_copy(
-        update={"schedules": [*arms], "baseline": study.baseline}
-    )
+    compare = config.compare.model_copy(update={"schedules": [*arms], "baseline": study.baseline})
     config = config.model_copy(update={"compare": compare, "schedules": arms})
     source = TrainingSource(
         config=config,

@@ -71,10 +71,11 @@ def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: E
     }
     found = {arm: answer for arm, (answer, _) in answers.items()}
     keys = {arm: source.arms[arm].rate_key for arm in arms}
-    chosen = tuning.record(found, keys, seconds, seeds)
+    try:
+        chosen = tuning.record(found, keys, seconds, seeds)
+    except ValueError as error:
+        raise EnvironmentFailure(f"--tune: {error}; train longer") from None
     for arm, best in chosen.arms.items():
-        if best.value is None:
-            raise EnvironmentFailure(f"--tune: {arm}: {best.inconclusive}; train longer")
         interval = "" if best.low is None else f", good from {best.low:.2g} to {best.high:.2g}"
         warning = f" ({best.inconclusive})" if best.inconclusive else ""
         terminal.note(f"  {arm}: {best.key} {best.value:g}{interval}{warning}")

@@ -20,8 +20,7 @@ from clr_cli.execution import metadata, preloaded
 from clr_cli.execution.task import Event, Row, Task
 from clr_cli.execution.writer import Writer
 from clr_cli.files import write_json
-from clr_cli.records import RunRecord
-from clr_cli.records.answers import pack
+from clr_cli.records import RunRecord, pack
 from clr_cli.schedules import Schedule, make, resolved
 from clr_cli.training import sweep as sweeps
 from clr_cli.training.build import build

@@ -1,32 +1,34 @@
-"""What passes between rooms and what is on disk, typed.
+"""Typed records: what passes between rooms, and what result.json and summary.json contain."""
 
-The models are written to result.json and summary.json and read back through ``read``.
-"""
-
-from clr_cli.records.base import Record, read
+from clr_cli.records.base import Record, finite, read
 from clr_cli.records.metric import KNOWN, TEST_ACCURACY, VAL_ACCURACY, Metric, mode_of
-from clr_cli.records.range_test import (
-    Bound,
-    Bounds,
+from clr_cli.records.rates import (
+    Certified,
+    Peak,
+    Probed,
     Ramp,
-    RangeTestResult,
-    RateSearch,
+    RateAnswer,
     Stopped,
     Sweep,
     SweepEnd,
+    SweepSummary,
 )
-from clr_cli.records.runs import Divergence, Final, RunRecord, RunResult
+from clr_cli.records.runs import Divergence, Final, RunRecord, RunResult, pack, unpack
 from clr_cli.records.summary import (
     ArmSummary,
     ArmTimes,
+    BestEpoch,
     Clock,
     Comparison,
     ControlledVariables,
     Cost,
     Design,
     Difference,
+    Failing,
     Interval,
+    OverImages,
     Ratio,
+    RatioAt,
     Reached,
     Reproduce,
     Spread,
@@ -38,6 +40,7 @@ from clr_cli.records.summary import (
     Trial,
     TunedArm,
     Tuning,
+    Verdict,
 )
 
 __all__ = [
@@ -46,8 +49,8 @@ __all__ = [
     "VAL_ACCURACY",
     "ArmSummary",
     "ArmTimes",
-    "Bound",
-    "Bounds",
+    "BestEpoch",
+    "Certified",
     "Clock",
     "Comparison",
     "ControlledVariables",
@@ -55,13 +58,17 @@ __all__ = [
     "Design",
     "Difference",
     "Divergence",
+    "Failing",
     "Final",
     "Interval",
     "Metric",
+    "OverImages",
+    "Peak",
+    "Probed",
     "Ramp",
-    "RangeTestResult",
-    "RateSearch",
+    "RateAnswer",
     "Ratio",
+    "RatioAt",
     "Reached",
     "Record",
     "Reproduce",
@@ -73,12 +80,17 @@ __all__ = [
     "Superiority",
     "Sweep",
     "SweepEnd",
+    "SweepSummary",
     "Target",
     "TimeRatio",
     "Times",
     "Trial",
     "TunedArm",
     "Tuning",
+    "Verdict",
+    "finite",
     "mode_of",
+    "pack",
     "read",
+    "unpack",
 ]

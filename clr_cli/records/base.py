@@ -1,12 +1,12 @@
-"""What a file of results is made of, and how it is read back.
+"""The base of all records: a model of a file of results, and the function that reads it.
 
-A file that is damaged, or was made by another version, becomes one line that names file, key and
-value.
+A damaged file, or one from another version, gives one line that names file, key and value.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -25,23 +25,32 @@ Arm = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 
 
 class Record(BaseModel):
-    """A part of a file. Keys that a later version has added are left out."""
+    """A part of a file of results. Unknown keys, of a later version, are left out."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     def plain(self) -> dict[str, Any]:
-        """Plain JSON types, with the keys of the file."""
+        """Return plain JSON types, with the keys of the file."""
         return self.model_dump(mode="json", by_alias=True)
 
 
 R = TypeVar("R", bound=Record)
 
 
+def finite(value: float | None) -> float | None:
+    """Return the value, or None where it is infinite or undefined, as files write it.
+
+    >>> finite(0.5), finite(math.inf), finite(None)
+    (0.5, None, None)
+    """
+    return value if value is not None and math.isfinite(value) else None
+
+
 def read(model: type[R], path: Path, *, remedy: str) -> R:
-    """A file of this model.
+    """Read a file of this model.
 
     Raises:
-        InputError: the file is missing or damaged; ``remedy`` says how to go on.
+        InputError: the file is missing or damaged; ``remedy`` says what to do.
     """
     tree = read_json(path)
     try:
@@ -50,23 +59,23 @@ def read(model: type[R], path: Path, *, remedy: str) -> R:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"] if not _is_type(part)) or None
         if first["type"] == "missing":
-            said = "missing"
+            reason = "missing"
         elif key == "schema":
-            said = f"{_shown(first['input'])}: the file of another version of clr"
+            reason = f"{_excerpt(first['input'])}: this file is from another version of clr"
         else:
-            said = f"{_shown(first['input'])} does not fit: {first['msg'].lower()}"
-        raise InputError(f"{said}; {remedy}", key=key, source=path) from None
+            reason = f"{_excerpt(first['input'])} does not fit: {first['msg'].lower()}"
+        raise InputError(f"{reason}; {remedy}", key=key, source=path) from None
     except RecursionError:
         raise InputError(f"nested too deeply; {remedy}", source=path) from None
 
 
 def _is_type(part: int | str) -> bool:
-    """Whether a part of pydantic's location names an alternative of a union, not a key."""
+    """Return whether a part of pydantic's location names an alternative of a union, not a key."""
     return isinstance(part, str) and ("[" in part or part in ("float", "int", "str"))
 
 
-def _shown(value: Any) -> str:
-    """A value in a message: short, on one line, without control codes."""
+def _excerpt(value: Any) -> str:
+    """Return a value as a message shows it: short, on one line, without control codes."""
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):

@@ -1,47 +1,127 @@
-"""What a comparison is about: a number of every run, and which direction of it is better."""
+"""The metric of a comparison: a number of every run, its direction and its unit."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from clr_cli.errors import InputError
 from clr_cli.records.base import Record
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
+LONGEST_NAME, LONGEST_UNIT = 200, 30
+
+Mode = Literal["max", "min"]
 
 
 class Metric(Record):
     """A number of a run. mode: whether "max" or "min" is better.
 
     unit: "%" for fractions, which are shown in percent and their differences in points; any other
-    unit, also "", stands behind the values as they are.
+    unit, also "", follows the values as they are.
     """
 
-    name: Annotated[str, Field(strict=True, min_length=1, max_length=200)]
-    mode: Literal["max", "min"]
-    unit: Annotated[str, Field(strict=True, max_length=30)] = ""
+    name: Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_NAME)]
+    mode: Mode
+    unit: Annotated[str, Field(strict=True, max_length=LONGEST_UNIT)] = ""
+
+    @staticmethod
+    def resolve(
+        name: str,
+        mode: str | None = None,
+        unit: str | None = None,
+        values: Iterable[float] | None = None,
+    ) -> Metric:
+        """Return the metric of this name; decide the direction and the unit that are not stated.
+
+        Args:
+            name: a known name, such as val_loss, tells both; the ending of another name may tell
+                the direction (see `mode_of`).
+            mode: "max" or "min"; None: the name decides.
+            unit: None: "%" for an accuracy of ours whose values are fractions, else none.
+            values: all values of the runs, or None before there are any: they then count as
+                fractions. Resolve again once they are known.
+
+        Raises:
+            InputError: for key "metric", a name that cannot be shown; for key "mode", a direction
+                that is unknown; for key "unit", one that cannot be shown, or "%" for values that
+                are not fractions.
+
+        >>> Metric.resolve("test_accuracy", values=[0.90, 0.93]).unit
+        '%'
+        >>> Metric.resolve("test_accuracy", values=[90.0, 93.0]).unit
+        ''
+        """
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            raise InputError(
+                f"{name[:40]!r}: expected 1 to {LONGEST_NAME} printable characters", key="metric"
+            )
+        known = KNOWN.get(name)
+        direction = mode or (known.mode if known else mode_of(name))
+        if direction != "max" and direction != "min":
+            stated = "" if mode is None else f"{mode!r}: "
+            raise InputError(
+                f"{stated}say which {name} is better: max (higher) or min (lower)", key="mode"
+            )
+        percents = (v for v in values or () if math.isfinite(v) and not 0 <= v <= 1)
+        outside = next(percents, None)
+        if unit is None:
+            unit = known.unit if known and outside is None else ""
+        if unit == "%" and outside is not None:
+            raise InputError(
+                f"%: the values must be fractions from 0 to 1, but one is {outside:g}; leave the"
+                " unit out",
+                key="unit",
+            )
+        if len(unit) > LONGEST_UNIT or not unit.isprintable():
+            raise InputError(
+                f"{unit[:40]!r}: expected at most {LONGEST_UNIT} printable characters", key="unit"
+            )
+        return Metric(name=name, mode=direction, unit=unit)
+
+    def fitted(self, values: Iterable[float]) -> Metric:
+        """Return the metric without the unit % if these values are not fractions.
+
+        >>> TEST_ACCURACY.fitted([90.0, 93.0]).unit, TEST_ACCURACY.fitted([0.9, 0.93]).unit
+        ('', '%')
+        """
+        if self.unit == "%" and any(math.isfinite(v) and not 0 <= v <= 1 for v in values):
+            return self.model_copy(update={"unit": ""})
+        return self
 
     @property
     def label(self) -> str:
-        """How people say the name: "validation loss"; a name of another kind as it is."""
+        """The name in words, such as "validation loss"; a name of another kind as it is."""
         split, _, kind = self.name.partition("_")
         if split in SPLITS and kind in ("loss", "accuracy"):
             return f"{SPLITS[split]} {kind}"
         return self.name
 
     @property
+    def heading(self) -> str:
+        """The label with a capital first letter."""
+        return self.label[:1].upper() + self.label[1:]
+
+    @property
+    def direction(self) -> str:
+        """Which of two values is better, in words."""
+        return f"{'higher' if self.mode == 'max' else 'lower'} is better"
+
+    @property
     def sign(self) -> int:
-        """1 or -1: a difference times it is positive where it is better."""
+        """1 or -1: a difference times the sign is positive where it is better."""
         return 1 if self.mode == "max" else -1
 
     @property
     def worst(self) -> float:
+        """The infinity that is worse than any value."""
         return -self.sign * math.inf
 
     def holds(self, value: float, target: float) -> bool:
-        """Whether a value is at the target or better; NaN never is.
+        """Return whether a value is at the target or better; NaN never is.
 
         >>> Metric(name="val_loss", mode="min").holds(3.27, 3.28)
         True
@@ -57,14 +137,14 @@ KNOWN = {
 }
 TEST_ACCURACY, VAL_ACCURACY = KNOWN["test_accuracy"], KNOWN["val_accuracy"]
 
-_ENDINGS: dict[str, Literal["max", "min"]] = {
+_ENDINGS: dict[str, Mode] = {
     **dict.fromkeys(("loss", "error", "perplexity"), "min"),
     **dict.fromkeys(("accuracy", "acc"), "max"),
 }
 
 
-def mode_of(name: str) -> Literal["max", "min"] | None:
-    """Which is better, as the name of a metric tells; None where it does not.
+def mode_of(name: str) -> Mode | None:
+    """Return which direction is better by the ending of a metric's name; None where it is unknown.
 
     >>> mode_of("val_loss"), mode_of("top1_acc"), mode_of("bleu")
     ('min', 'max', None)

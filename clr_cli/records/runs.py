@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from clr_cli.records.base import Count, Fraction, Number, Record, Seconds, Text
 
 
 class Final(Record):
-    """Losses and accuracies after the last epoch; an infinite loss is None."""
+    """The losses and accuracies after the last epoch; an infinite loss is None."""
 
     train_loss: Number | None
     train_accuracy: Fraction
@@ -30,14 +34,32 @@ class Divergence(Record):
 
 
 class Answers(Record):
-    """Which test images were answered rightly: how many there are, one bit each in base64."""
+    """Which test images a run classified correctly: their number, and one bit each in base64."""
 
     images: Annotated[int, Field(strict=True, ge=1, le=10**8)]
     bits: Annotated[str, Field(strict=True, max_length=20_000_000)]
 
 
+def pack(correct: npt.NDArray[np.bool_]) -> str:
+    """Encode which images were classified correctly, (N,), as text: one bit an image, in base64."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+
+
+def unpack(text: str, count: int) -> npt.NDArray[np.bool_] | None:
+    """Decode the text of ``pack``, (count,); None for a text that does not hold ``count`` bits.
+
+    >>> unpack(pack(np.array([True, False, True])), 3).tolist()
+    [True, False, True]
+    """
+    try:
+        packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except (binascii.Error, ValueError):
+        return None
+    return np.unpackbits(packed, count=count).astype(bool) if 8 * len(packed) >= count else None
+
+
 class RunResult(Record):
-    """result.json of a run."""
+    """The result.json of a run."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
     status: Literal["finished", "diverged"]
@@ -58,12 +80,12 @@ class RunResult(Record):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a comparison sees of one run: rows of what was measured, and how it ended.
+    """One run as a comparison sees it: its measurements, and how it ended.
 
-    Rows (of our own training: one an epoch) hold metrics by name, and where they were measured:
-    ``iteration``, ``epoch``, ``seconds`` (since the start) or ``train_seconds`` (since the row
-    before), as far as they are known. Of ``result``, ``final`` holds a finished run's metrics; it
-    is empty for a run that failed, and where only runs.csv is at hand.
+    The rows (of our own training: one per epoch) contain metrics by name and, where known, the
+    place of the measurement: ``iteration``, ``epoch``, ``seconds`` (since the start) or
+    ``train_seconds`` (since the previous row). ``result["final"]`` contains the metrics of a
+    finished run; ``result`` is empty for a failed run, and for a run read from runs.csv.
     """
 
     arm: str

@@ -1,4 +1,4 @@
-"""summary.json: the comparison of every arm with the baseline."""
+"""The summary.json of a comparison: every arm against the baseline."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from clr_cli.format import Scale
 from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, Text
 from clr_cli.records.metric import Metric
 
@@ -20,24 +21,26 @@ class Spread(Record):
 
     mean: Number | None
     sd: Number | None
-    values: dict[str, Number | None]
+    values: dict[int, Number | None]
 
 
 class Times(Record):
     """Time to target by seed; None is a miss."""
 
-    values: dict[str, Number | None]
+    values: dict[int, Number | None]
     median: Number | None
 
 
 class ArmTimes(Record):
-    """Time to target on every clock that the runs have."""
+    """Time to target on every clock that the runs have; the first is the main one."""
 
     reached: Count
     clocks: dict[Clock, Times]
 
 
 class Cost(Record):
+    """The seconds that an arm took, and the number of its runs."""
+
     train_seconds: Seconds
     tuning_seconds: Seconds
     range_test_seconds: Seconds
@@ -45,7 +48,7 @@ class Cost(Record):
 
 
 class Failing(Record):
-    """Runs that failed to train, of how many, and the one-sided 95 % end of the true share."""
+    """How many runs failed to train, and the one-sided 95 % upper end of the true share."""
 
     count: Count
     runs: Count
@@ -53,9 +56,10 @@ class Failing(Record):
 
 
 class ArmSummary(Record):
-    """One arm. n: runs with an answer; diverged and failed runs are counted and named.
+    """One arm.
 
-    metrics: by name, the comparison's own metric and what else the runs were measured by.
+    n: the runs with a result, diverged ones included. failed: the runs without one. metrics: by
+    name, the comparison's own metric and those shown beside it.
     """
 
     name: Arm
@@ -66,22 +70,30 @@ class ArmSummary(Record):
     failed: Count
     diverged_seeds: list[int]
     failed_seeds: list[int]
-    failing: Failing | None = None
+    failing: Failing
     metrics: dict[str, Spread]
     time_to_target: ArmTimes | None
     cost: Cost | None
 
+    @property
+    def times(self) -> Times:
+        """The times to target on the main clock; empty where there is no target."""
+        clocks = {} if self.time_to_target is None else self.time_to_target.clocks
+        return next(iter(clocks.values()), Times(values={}, median=None))
+
 
 class Interval(Record):
+    """The interval that a claim must pass."""
+
     level: Fraction
     low: Number | None
     high: Number | None
 
 
 class Difference(Record):
-    """Mean difference, arm minus baseline, its interval, and the interval of the claim.
+    """The mean difference, arm minus baseline, its interval, and the interval of the claim.
 
-    values: by seed, what the difference is the mean of; empty for unpaired runs.
+    values: the differences by seed, of which this is the mean; empty for unpaired runs.
     """
 
     mean: Number | None
@@ -89,12 +101,12 @@ class Difference(Record):
     high: Number | None
     level: Fraction
     method: Text
-    values: dict[str, Number | None]
+    values: dict[int, Number | None]
     claim: Interval | None = None
 
 
 class Ratio(Record):
-    """Ratio of times to target; None stands for infinite or undefined."""
+    """A ratio of times to target; None stands for infinite or undefined."""
 
     ratio: Number | None
     low: Number | None
@@ -102,12 +114,14 @@ class Ratio(Record):
 
 
 class Reached(Record):
+    """Numbers of runs of the arm and of the baseline."""
+
     arm: Count
     baseline: Count
 
 
 class TimeRatio(Record):
-    """Ratio of times to target on every clock; of how many runs, and how many reached it."""
+    """The ratio of times to target on every clock, and of how many runs how many reached it."""
 
     reached: Reached
     runs: Reached
@@ -115,7 +129,7 @@ class TimeRatio(Record):
 
 
 class BestEpoch(Record):
-    """Mean difference at each run's best validation epoch, and its interval."""
+    """The mean difference at each run's best validation epoch, and its interval."""
 
     mean: Number
     low: Number | None
@@ -123,7 +137,7 @@ class BestEpoch(Record):
 
 
 class OverImages(Record):
-    """Interval of the difference over seeds and test images; standard error by source."""
+    """The interval of the difference over seeds and test images; standard errors by source."""
 
     low: Number
     high: Number
@@ -138,7 +152,7 @@ class RatioAt(Ratio):
 
 
 class Superiority(Record):
-    """P(a run of the arm is better) over seeds."""
+    """The probability that a run of the arm is better, with its interval."""
 
     estimate: Fraction
     low: Fraction
@@ -148,8 +162,9 @@ class Superiority(Record):
 class Comparison(Record):
     """One arm against the baseline.
 
-    n: pairs, or runs of the arm where runs are not paired; n_baseline: runs of the baseline there.
-    decided_at: seeds at the look that decided; futile: given up, as more seeds would hardly help.
+    n: pairs of runs; where runs are not paired, runs of the arm, and n_baseline those of the
+    baseline. decided_at: seeds at the look that decided. futile: ended early, because more seeds
+    would hardly have shown a difference.
     """
 
     arm: Arm
@@ -177,7 +192,7 @@ class Comparison(Record):
 
 
 class ControlledVariables(Record):
-    """What is equal in all arms, what differs, and run metadata."""
+    """What is equal in all arms, what differs, and the runs' metadata."""
 
     source: Text | None = None
     varied: Text = ""
@@ -213,7 +228,7 @@ class Target(Record):
 
 
 class Trial(Record):
-    """A rate with the scores of its runs; None for one that failed."""
+    """A rate with the scores of its runs; None for a failed run."""
 
     value: Number
     scores: list[Number | None] = Field(default_factory=list)
@@ -221,18 +236,24 @@ class Trial(Record):
 
 
 class TunedArm(Record):
-    """The trials of one arm. low, high: the interval of good rates; doubt: why there is none."""
+    """The trials of one arm.
+
+    low, high: the interval of good rates; inconclusive: None, or why there is none.
+    """
 
     key: Text
     value: Number
     low: Number | None = None
     high: Number | None = None
-    doubt: Text | None = None
+    inconclusive: Text | None = None
     trials: list[Trial]
 
 
 class Tuning(Record):
-    """How the rates of the tuned arms were chosen, on seeds that the comparison does not use."""
+    """How the rates of the tuned arms were chosen, on seeds that the comparison does not use.
+
+    seeds: the most runs of a rate. seconds: the cost of each arm's trials.
+    """
 
     seeds: Count = 1
     arms: dict[str, TunedArm]
@@ -240,15 +261,17 @@ class Tuning(Record):
 
 
 class Reproduce(Record):
+    """How to repeat the comparison."""
+
     command: Text = ""
     config: Annotated[str, Field(strict=True, max_length=1_000_000)] = ""
 
 
 class Summary(Record):
-    """summary.json: the comparison of every arm with the baseline.
+    """The comparison of every arm with the baseline.
 
-    decimals: of the metric's values (of percents, where they are fractions). reference: the number
-    that arms are compared with, where it is no arm; baseline is its text then.
+    decimals: of the metric's values (in percent, where they are fractions). reference: the number
+    that the arms are compared with, where it is not an arm; baseline is then its text.
     """
 
     schema_version: Literal[2] = Field(2, alias="schema")
@@ -274,9 +297,20 @@ class Summary(Record):
     scope: Text
     reproduce: Reproduce = Reproduce()
 
+    @property
+    def scale(self) -> Scale:
+        """How the metric's values are written."""
+        return Scale(self.metric.unit, self.decimals)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock on which times to target are shown first."""
+        told = (arm.time_to_target.clocks for arm in self.arms if arm.time_to_target)
+        return next((clock for clocks in told for clock in clocks), "iterations")
+
     @model_validator(mode="after")
     def _check(self) -> Summary:
-        """Whatever shows a summary may rely on this."""
+        """Check what tables and figures rely on."""
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise ValueError("an arm occurs twice")

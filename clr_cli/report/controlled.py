@@ -1,14 +1,14 @@
-"""What was compared: what differs, what was equal, and how the verdict came about."""
+"""The controlled variables as text: what differs, what is equal, and how the seeds were chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from clr_cli.format import Scale, number
-from clr_cli.records import Metric
+from clr_cli.format import number
+from clr_cli.records import Design, Summary
 
-_CONTRACT = {
+_LABELS = {
     "dataset": "Data set",
     "model": "Model",
     "parameters": "Parameters",
@@ -23,55 +23,53 @@ _CONTRACT = {
     "threads": "Threads",
     "determinism": "Determinism",
 }
-DESIGNS = {
+DESIGNS: dict[Design, str] = {
     "paired": "paired: runs of equal seeds share their randomness",
     "unpaired": "unpaired: runs share nothing",
     "number": "every arm against a number",
 }
 
 
-def contract_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What differs and what was equal, as (label, text)."""
-    contract = summary["contract"]
-    rows = [("Results", contract.get("source") or ""), ("Differs", contract.get("varied", ""))]
-    if contract.get("source"):
-        better = "higher" if summary["metric"]["mode"] == "max" else "lower"
-        rows += [("Metric", f"{Metric(**summary['metric']).label}, {better} is better")]
-        rows += [("Design", DESIGNS[summary["design"]])]
-    rows += [("Differs too", text) for text in contract.get("also_differs") or []]
-    rows += [(arm["name"], _schedule(arm["schedule"])) for arm in summary["arms"]]
-    sizes = [
-        f"{contract[f'{k}_size']:,} {k}"
-        for k in ("train", "val", "test")
-        if contract.get(f"{k}_size")
-    ]
-    rows += [("Split", " / ".join(sizes))] if sizes else []
-    for key, label in _CONTRACT.items():
-        if contract.get(key) is not None:
-            raw = contract[key]
+def controlled_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return what differs and what is equal, as (label, text)."""
+    controlled, metric = summary.controlled, summary.metric
+    rows = [("Results", controlled.source or ""), ("Differs", controlled.varied)]
+    if controlled.source:
+        rows += [("Metric", f"{metric.label}, {metric.direction}")]
+        rows += [("Design", DESIGNS[summary.design])]
+    rows += [("Differs too", text) for text in controlled.also_differs]
+    rows += [(arm.name, _schedule(arm.schedule)) for arm in summary.arms]
+    sizes = {
+        "train": controlled.train_size,
+        "val": controlled.val_size,
+        "test": controlled.test_size,
+    }
+    rows += [("Split", " / ".join(f"{size:,} {name}" for name, size in sizes.items() if size))]
+    for key, label in _LABELS.items():
+        raw = getattr(controlled, key)
+        if raw is not None:
             rows.append((label, f"{raw:,}" if isinstance(raw, int) else str(raw)))
     rows.append(("Seeds", _seeds(summary)))
-    if summary["target"]:
-        rows.append(("Target", str(summary["target"]["source"])))
-    if summary["margin"]:
-        scale = Scale.of(summary)
-        size = number(summary["margin"] * scale.factor)
-        rows.append(("Margin", f"±{size}{scale.points} count as equal"))
-    versions = contract.get("versions") or {}
-    rows.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    if summary.target:
+        rows.append(("Target", summary.target.source))
+    if summary.margin:
+        size = number(summary.margin * summary.scale.factor)
+        rows.append(("Margin", f"±{size}{summary.scale.points} count as equal"))
+    versions = controlled.versions.items()
+    rows.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions)))
     return [(label, text) for label, text in rows if text]
 
 
-def _seeds(summary: Mapping[str, Any]) -> str:
-    """How the seeds were chosen, and which rule therefore spoke."""
-    seeds = list(summary["arms"][0]["metrics"][summary["metric"]["name"]]["values"])
-    counts = ", ".join(str(n) for n in summary["looks"])
-    if summary["rule"] == "sequential":
+def _seeds(summary: Summary) -> str:
+    """Return how the seeds were chosen, which decides the rule."""
+    seeds = list(summary.arms[0].metrics[summary.metric.name].values)
+    counts = ", ".join(str(n) for n in summary.looks)
+    if summary.rule == "sequential":
         return f"added after looking (at {counts} seeds); 5 % false claims are spent over the looks"
-    if not summary["looks"]:
+    if not summary.looks:
         return ""
-    if seeds != [str(seed) for seed in range(len(seeds))]:
-        return f"chosen by hand: {', '.join(seeds)}"
+    if seeds != [*range(len(seeds))]:
+        return f"chosen by hand: {', '.join(map(str, seeds))}"
     return f"{counts}, not added to after looking"
 
 
@@ -81,4 +79,4 @@ def _schedule(schedule: Mapping[str, Any]) -> str:
         for k, v in schedule.items()
         if k != "kind"
     ]
-    return ", ".join([str(schedule["kind"]), *values]) if schedule else ""
+    return ", ".join([str(schedule.kind), *values]) if schedule else ""

@@ -14,7 +14,7 @@ from clr_cli.files import write_atomic, write_json
 from clr_cli.paths import MARKDOWN, PAGE, RUNS, SUMMARY, range_test_of
 from clr_cli.records import KNOWN, RunRecord
 from clr_cli.report import comparison as report
-from clr_cli.report import range_test as range_report
+from clr_cli.report import rates
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.save import save_figure
 from clr_cli.report.figures.style import Size
@@ -74,9 +74,7 @@ def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Pa
     return [directory / "metrics.csv", *_save(figures, directory, FORMATS)]
 
 
-def write_comparison(
-    directory: Path, summary: dict[str, Any], records: Sequence[RunRecord]
-) -> list[Path]:
+def write_comparison(directory: Path, summary: Summary, records: Sequence[RunRecord]) -> list[Path]:
     """runs.csv, summary.json, the page, its Markdown and the figures."""
     write_atomic(directory / RUNS, write_runs_csv(records))
     write_json(directory / SUMMARY, summary)
@@ -86,12 +84,12 @@ def write_comparison(
 
 def _write_pages(
     directory: Path,
-    summary: Mapping[str, Any],
+    summary: Summary,
     records: Sequence[RunRecord],
     size: Size | None,
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    range_test = range_report.read_figure(range_test_of(directory))
+    range_test = rates.read_figure(range_test_of(directory))
     figures = report.figures(summary, records, range_test=range_test, size=size)
     reproduce = summary.get("reproduce", {})
     page = report.render(summary, records, figures, **reproduce)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from clr_cli import __version__
 from clr_cli.analysis.study import Facts
-from clr_cli.records import Metric, RunRecord
+from clr_cli.records import ControlledVariables, Metric, RunRecord
 
 Row = Mapping[str, float]
 Result = float | Row | Iterable[Row]
@@ -40,9 +40,8 @@ class FunctionSource:
         return RunRecord(arm, seed, status, rows, result)
 
     def facts(self, records: Sequence[RunRecord]) -> Facts:
-        return Facts(
-            {"source": "functions in Python", "varied": "the function", "versions": versions()}
-        )
+        shared = {"source": "functions in Python", "varied": "the function"}
+        return Facts(ControlledVariables.model_validate({**shared, "versions": versions()}))
 
     def without_baseline(self, baseline: str) -> ValueError:
         return ValueError(f"no run of the baseline {baseline} gave a value")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clr_cli import __version__
 from clr_cli.analysis.lattice import Probe
 from clr_cli.analysis.lattice import rate as lattice_rate
 from clr_cli.analysis.study import Facts, Study
@@ -18,7 +16,8 @@ from clr_cli.config.yaml_text import dump
 from clr_cli.errors import EnvironmentFailure
 from clr_cli.execution.program import Program
 from clr_cli.execution.task import TaskOptions
-from clr_cli.records import Metric, RunRecord
+from clr_cli.records import ControlledVariables, Metric, RunRecord
+from clr_cli.study.functions import versions
 
 SHOWN = 60  # characters of the command in a sentence; all of it stands at the page's end
 
@@ -75,11 +74,6 @@ class ProgramSource(ProgramRuns):
 
     config: ProgramConfig
 
-    @property
-    def folder(self) -> Path:
-        """Where the comparison is written."""
-        return self.options.experiment.comparison()
-
     def task(self, arm: str, seed: int) -> Program:
         path, values = self.options.experiment.run(arm, seed), self.config.arms[arm]
         return self.program(self.config, path, arm=arm, values=values, seed=seed)
@@ -97,13 +91,13 @@ class ProgramSource(ProgramRuns):
         ]
         paired = "runs of one seed share their randomness, as --paired says"
         return Facts(
-            shared={
-                "source": textwrap.shorten(config.command, SHOWN, placeholder=" ..."),
-                "varied": differing[0] if differing else "nothing: all arms have the same values",
-                "also_differs": differing[1:],
-                "determinism": paired if config.compare.paired else None,
-                "versions": {"clr": __version__, "python": sys.version.split()[0]},
-            },
+            shared=ControlledVariables(
+                source=textwrap.shorten(config.command, SHOWN, placeholder=" ..."),
+                varied=differing[0] if differing else "nothing: all arms have the same values",
+                also_differs=differing[1:],
+                determinism=paired if config.compare.paired else None,
+                versions=versions(),
+            ),
             config=dump(config.model_dump(mode="json", exclude_none=True)),
         )
 

@@ -1,4 +1,4 @@
-"""The search for learning rates: probes are asked for, made and scored, until there is an answer."""
+"""The search for learning rates: make and score probes until there is an answer."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from clr_cli.analysis.study import Facts, Key
 from clr_cli.errors import InputError
-from clr_cli.records import RunRecord
+from clr_cli.records import ControlledVariables, RunRecord
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class TableSource:
     def facts(self, records: Sequence[RunRecord]) -> Facts:
         arms = len({record.arm for record in records})
         counted = f"{len(records)} runs" + (f" of {arms} arms" if arms > 1 else "")
-        return Facts({"source": f"{self.name} ({counted}, sha256 {self.sha256[:12]})"})
+        source = f"{self.name} ({counted}, sha256 {self.sha256[:12]})"
+        return Facts(ControlledVariables(source=source))
 
     def without_baseline(self, baseline: str) -> InputError:
-        return InputError(f"no run of the baseline {baseline} has a {self.metric}", source=self.name)
+        text = f"no run of the baseline {baseline} has a {self.metric}"
+        return InputError(text, source=self.name)

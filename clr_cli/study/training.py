@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from clr_cli.analysis import tuning
@@ -20,7 +19,13 @@ from clr_cli.execution.probe_task import ProbeTask
 from clr_cli.execution.setup import Setup
 from clr_cli.execution.task import TaskOptions
 from clr_cli.execution.training_task import Run, SweepTask, resolve_schedule
-from clr_cli.records import TEST_ACCURACY, VAL_ACCURACY, RunRecord
+from clr_cli.records import (
+    TEST_ACCURACY,
+    VAL_ACCURACY,
+    ControlledVariables,
+    RunRecord,
+    Tuning,
+)
 
 
 def study_of(config: Config, arms: Sequence[str]) -> Study:
@@ -61,13 +66,8 @@ class TrainingSource:
     threads: int | None = None
     setups: Mapping[str, Setup] = field(default_factory=dict)
     chosen: Mapping[str, float] = field(default_factory=dict)
-    tuned: Mapping[str, Any] | None = None
+    tuned: Tuning | None = None
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path:
-        """Where the comparison is written."""
-        return self.options.experiment.comparison(tuned=self.tuned is not None)
 
     def task(self, arm: str, seed: int) -> Run:
         # A tuned arm is kept by its rate: tuning again with more trials can find another.
@@ -99,9 +99,9 @@ class TrainingSource:
             path=self.options.experiment.trial(name, seed),
         )
 
-    def at(self, tuned: Mapping[str, Any]) -> TrainingSource:
+    def at(self, tuned: Tuning) -> TrainingSource:
         """Return the source with the arms that have been tuned at the rates chosen for them."""
-        chosen = {arm: best["value"] for arm, best in tuned["arms"].items()}
+        chosen = {arm: best.value for arm, best in tuned.arms.items()}
         arms = {arm: self.arms[arm].at_rate(rate) for arm, rate in chosen.items()}
         return replace(self, arms={**self.arms, **arms}, chosen=chosen, tuned=tuned)
 
@@ -139,7 +139,7 @@ class TrainingSource:
         }
         return {**self.config.model_dump(mode="json", exclude_none=True), "schedules": schedules}
 
-    def _shared(self, records: Sequence[RunRecord]) -> dict[str, Any]:
+    def _shared(self, records: Sequence[RunRecord]) -> ControlledVariables:
         """Return the controlled variables: sizes, hyperparameters, and whatever is not equal."""
         config, setup = self.config.for_arm(self.config.baseline), self.setups[self.config.baseline]
         epochs = config.training.epochs
@@ -159,7 +159,7 @@ class TrainingSource:
         cycled = [arm for arm, schedule in made.items() if schedule.momentum(0) is not None]
         if cycled:
             also.append(f"momentum is cycled in {', '.join(cycled)}")
-        return {
+        shared = {
             "varied": "the arm, see what differs" if own else "the learning-rate schedule",
             "also_differs": also,
             "dataset": config.dataset.label,
@@ -180,6 +180,7 @@ class TrainingSource:
             "determinism": "arms of one seed share initial weights, data order, crops and split",
             "vary": config.compare.vary,
         }
+        return ControlledVariables.model_validate(shared)
 
 
 def sweeps(config: Config, options: TaskOptions, threads: int | None) -> list[SweepTask]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.sources import Split
-from clr_cli.records import Sweep
+from clr_cli.records import Stopped, Sweep
 from clr_cli.schedules import Schedule
 from clr_cli.training.lane import Turn
 from clr_cli.training.loop import train_and_score
@@ -193,5 +193,5 @@ def measured(seed: int, rows: Sequence[Row]) -> Sweep:
         val_lr=[row["lr"] for row in whole],
         val_accuracy=[row["val_accuracy"] for row in whole],
         val_loss=[math.nan if row["val_loss"] is None else row["val_loss"] for row in whole],
-        stopped=rows[-1]["stopped"] if rows else None,
+        stopped=Stopped(**end) if (end := rows[-1]["stopped"] if rows else None) else None,
     )

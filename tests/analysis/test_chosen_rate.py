@@ -49,12 +49,12 @@ def test_it_keeps_its_distance_from_rates_at_which_runs_failed():
 
 def test_between_two_stretches_it_is_the_best_rate():
     apart = tried({-6: 0.9, -5: 0.91, -4: 0.7, -3: 0.5, -2: 0.5, -1: 0.5, 0: 0.9, 1: 0.9, 2: 0.7})
-    assert chosen_rate(Found(apart, doubt="two separate stretches")) == pytest.approx(
+    assert chosen_rate(Found(apart, inconclusive="two separate stretches")) == pytest.approx(
         rate(-5), rel=0.1
     )
 
 
 def test_there_is_none_where_nothing_was_learned():
     assert chosen_rate(Found(tried({0: None, 1: None}))) is None
-    assert chosen_rate(Found(tried({0: 0.1, 1: 0.1}), doubt="nothing", learned=False)) is None
+    assert chosen_rate(Found(tried({0: 0.1, 1: 0.1}), inconclusive="nothing", learned=False)) is None
     assert chosen_rate(Found(tried({0: 0.9}))) == rate(0)

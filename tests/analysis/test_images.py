@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clr_cli.analysis.images import crossed
-from clr_cli.records.answers import pack, unpack
+from clr_cli.records import pack, unpack
 
 
 def simulated(rng, seeds, images, *, by_seed, by_image):

@@ -49,7 +49,7 @@ def noisy(world, sd=0.007, curve=plateau):
 
 def test_the_interval_and_its_centre_are_those_of_the_curve():
     found, _ = run(lambda k, _: plateau(k))
-    assert found.doubt is None
+    assert found.inconclusive is None
     assert lattice.place(found.low) == pytest.approx(-3, abs=0.1)  # 0.9 - 0.03
     assert lattice.place(found.high) == pytest.approx(5, abs=0.1)  # the last that does not fail
     assert found.max_lr == pytest.approx(math.sqrt(found.low * found.high))
@@ -64,7 +64,7 @@ def test_the_answer_does_not_depend_on_where_the_search_starts(world):
 
 def test_over_seeds_the_answer_hardly_moves_and_its_bound_holds():
     found = [run(noisy(world))[0] for world in range(200)]
-    answered = [each for each in found if each.doubt is None]
+    answered = [each for each in found if each.inconclusive is None]
     assert len(answered) >= 0.95 * len(found)
     places = [lattice.place(each.max_lr) for each in answered]
     assert np.ptp(np.log10([each.max_lr for each in answered])) < 0.3
@@ -102,7 +102,7 @@ def test_a_probe_at_chance_is_a_failed_one():
 def test_nothing_learned_at_any_rate_is_said():
     found, scores = run(lambda k, seed: 0.1 + 0.01 * noise(k, seed, 0))
     assert not found.learned
-    assert "nothing was learned" in found.doubt
+    assert "nothing was learned" in found.inconclusive
     assert found.max_lr is None
     assert len(scores) < 20
 
@@ -111,22 +111,22 @@ def test_what_is_within_noise_of_chance_is_no_answer():
     scale = Scale(delta=0.03, chance=0.1)
     found, _ = run(noisy(3, sd=0.05, curve=lambda k: 0.3 - 0.02 * abs(k)), scale=scale)
     assert not found.learned
-    assert found.doubt is not None
+    assert found.inconclusive is not None
 
 
 def test_a_score_that_never_falls_is_no_answer():
     found, _ = run(lambda k, _: 0.9)
-    assert "where the search ends" in found.doubt
+    assert "where the search ends" in found.inconclusive
 
 
 def test_two_stretches_of_good_rates_are_no_answer():
     found, _ = run(lambda k, _: {0: 0.9, 1: 0.8, 2: 0.8, 3: 0.8, 4: 0.89}.get(k, 0.4), start=0.4)
-    assert "two separate stretches" in found.doubt
+    assert "two separate stretches" in found.inconclusive
 
 
 def test_a_peak_narrower_than_the_lattice_is_no_answer():
     found, _ = run(lambda k, _: 0.9 - 0.3 * k**2 if abs(k) < 2 else 0.1)
-    assert "within a factor of 2" in found.doubt
+    assert "within a factor of 2" in found.inconclusive
 
 
 def test_a_dip_by_bad_luck_gets_more_seeds_before_anything_is_said():
@@ -137,7 +137,7 @@ def test_a_dip_by_bad_luck_gets_more_seeds_before_anything_is_said():
 
     found, scores = run(score)
     assert (2, 2) in scores
-    assert found.doubt is None
+    assert found.inconclusive is None
 
 
 def test_scores_of_another_kind_have_no_chance_and_any_scale():
@@ -147,7 +147,7 @@ def test_scores_of_another_kind_have_no_chance_and_any_scale():
         start=0.001,
         scale=Scale(delta=0.1),
     )
-    assert found.doubt is None
+    assert found.inconclusive is None
     assert lattice.place(found.max_lr) == pytest.approx(-6, abs=0.1)
 
 

@@ -13,7 +13,7 @@ from clr_cli.records import Metric, RunRecord
 
 CONTEXT = {"dataset": "svhn", "model": "cnn", "epochs": 4, "device": "cpu"}
 TRIALS = [{"value": 0.1, "scores": [0.9, 0.9], "val_accuracy": 0.9}]
-TUNED = {"key": "lr", "value": 0.1, "low": 0.05, "high": 0.2, "doubt": None, "trials": TRIALS}
+TUNED = {"key": "lr", "value": 0.1, "low": 0.05, "high": 0.2, "inconclusive": None, "trials": TRIALS}
 TUNING = {"seeds": 3, "arms": {"constant": TUNED}, "seconds": {"constant": 12.0}}
 
 

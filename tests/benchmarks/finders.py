@@ -148,7 +148,7 @@ def measure(
         "probe_seconds": kept.seconds(f"probe {cell.name} ") / replicates,
         "sweep_seconds": kept.seconds(f"sweep {cell.name} {default:g} 1 0"),
     }
-    if first.doubt is not None:
+    if first.inconclusive is not None:
         return result
     low, high = place(first.low or 0), place(first.high or 0)
     grid = range(math.floor(low) - 1, math.ceil(high) + 2)
@@ -159,7 +159,7 @@ def measure(
         return None if lr is None else best_test - here.worth(lr)
 
     inside = [k for k in grid if low <= k <= high]
-    found = [each for each in (first, *again) if each.max_lr is not None and each.doubt is None]
+    found = [each for each in (first, *again) if each.max_lr is not None and each.inconclusive is None]
     result |= {
         "best": rate(best),
         "truth": {f"{rate(k):.4g}": here.mean(k, "test") for k in grid},
@@ -211,7 +211,7 @@ def _log_grid(here: Measured, low: float, end: float, number: int) -> float:
 
 
 def _short(found: Found) -> dict[str, Any]:
-    kept = ("low", "high", "max_lr", "cliff", "bound", "doubt")
+    kept = ("low", "high", "max_lr", "cliff", "bound", "inconclusive")
     probes = sum(len(each.scores) for each in found.tried)
     return {**{key: getattr(found, key) for key in kept}, "probes": probes}
 
@@ -226,8 +226,8 @@ def answers_table(results: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [head, ["---", *["--:"] * (len(head) - 1)]]
     for cell in results:
         first, again = cell["replicates"][0], cell["replicates"]
-        if first["doubt"] is not None:
-            lines.append([cell["cell"], first["doubt"], *[""] * (len(head) - 2)])
+        if first["inconclusive"] is not None:
+            lines.append([cell["cell"], first["inconclusive"], *[""] * (len(head) - 2)])
             continue
         lines.append(
             [

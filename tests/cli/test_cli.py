@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clr_cli import __version__
-from clr_cli.records.answers import unpack
+from clr_cli.records import unpack
 
 REAL_DIGITS = [
     Path(os.environ.get("CLR_SVHN_DIGITS", "nowhere")),
@@ -83,7 +83,7 @@ def test_tuning_brackets_the_rate_of_every_arm(clr, easy, tmp_path):
     for arm, key in {"constant": "lr", "clr": "max_lr"}.items():
         found = tuning["arms"][arm]
         tried = {trial["value"]: trial["val_accuracy"] for trial in found["trials"]}
-        assert found["doubt"] is None
+        assert found["inconclusive"] is None
         assert min(tried) < found["low"] <= found["value"] <= found["high"] < max(tried)
         best = max(value for value in tried.values() if value is not None)
         for end in (min(tried), max(tried)):  # the edges that were tried are worse

@@ -25,7 +25,7 @@ def test_sweep_probes_answer_and_bounds(clr, easy, tmp_path):
     found, told = answer(clr, easy, "--jobs", 1)
     assert "usually 12 to 24 of them" in told
     assert "bracket: " in told
-    assert found["doubt"] is None
+    assert found["inconclusive"] is None
     assert found["low"] < found["max_lr"] < found["high"]
     assert found["max_lr"] == pytest.approx((found["low"] * found["high"]) ** 0.5, rel=0.06)
     assert found["iterations"] == 40  # one cycle
@@ -82,6 +82,6 @@ def test_without_probes_the_sweeps_answer_and_it_is_said_what_that_is_worth(clr,
 def test_where_nothing_is_learned_it_is_said_after_longer_probes(clr, tiny):
     """Random labels would do the same: three epochs of ten iterations teach this model nothing."""
     found, told = answer(clr, tiny, "--sweeps", 1, code=3)
-    assert "nothing was learned" in found["doubt"]
+    assert "nothing was learned" in found["inconclusive"]
     assert found["max_lr"] is None
     assert "again with probes of 20 iterations" in told

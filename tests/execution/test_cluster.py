@@ -120,7 +120,7 @@ def test_a_range_test_on_the_nodes_has_the_same_answer(clr, easy, nodes):
     ray = ("--engine", "ray", "--ray-address", nodes.address)
     there = json.loads(clr(*given, *ray, "--output-dir", "there").stdout)
     assert there["answer"] == here["answer"]
-    assert here["answer"]["doubt"] is None
+    assert here["answer"]["inconclusive"] is None
 
 
 @pytest.mark.slow

@@ -344,7 +344,7 @@ def test_tuning_has_its_table_on_the_page_and_in_markdown() -> None:
     arms = {}
     for k, arm in enumerate(("constant", "clr")):
         trials = [{"value": lr, "val_accuracy": 0.8 + lr + k / 100} for lr in (0.025, 0.05, 0.1)]
-        found = {"low": 0.05, "high": 0.125} if k else {"low": None, "high": None, "doubt": "noise"}
+        found = {"low": 0.05, "high": 0.125} if k else {"low": None, "high": None, "inconclusive": "noise"}
         arms[arm] = {"key": "lr", "value": 0.08, **found, "trials": trials[k:]}
     records = make_records(("constant", "clr"))
     tuning = {"arms": arms, "seconds": {}}

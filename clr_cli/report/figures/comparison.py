@@ -15,7 +15,6 @@ from matplotlib.ticker import MaxNLocator
 
 from clr_cli.format import Scale
 from clr_cli.report.figures.epochs import epoch_curves, mean_interval
-from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.style import (
     BAND,
     MUTED,
@@ -54,7 +53,6 @@ __all__ = [
     "epoch_curves",
     "lr_schedule",
     "mean_interval",
-    "range_test",
     "time_ratio",
     "time_to_target",
     "to_png",
@@ -112,16 +110,16 @@ def difference(
     rows, factor = len(comparisons), scale.factor
     figure = new_figure(size or (SIZE[0], max(2.8, 1.5 + (0.8 if rows <= 5 else 0.66) * rows)))
     ax = figure.subplots()
-    baseline = comparisons[0]["baseline"] if comparisons else ""
+    baseline = comparisons[0].baseline if comparisons else ""
     one = "seed" if design == "paired" else "run"
-    looks = arm_looks([c["arm"] for c in comparisons] + [baseline], baseline)
+    looks = arm_looks([c.arm for c in comparisons] + [baseline], baseline)
     if margin is not None:
         ax.axvspan(-factor * margin, factor * margin, color=BAND, lw=0, zorder=0)
     ax.axvline(0, color=MUTED, lw=1.1, zorder=1)
     for row, comparison in enumerate(comparisons):
-        color, marker = looks[comparison["arm"]]
-        found = comparison["difference"]
-        seeds = {s: v for s, v in found["values"].items() if v is not None}
+        color, marker = looks[comparison.arm]
+        found = comparison.difference
+        seeds = {s: v for s, v in found.values.items() if v is not None}
         x = [factor * value for value in seeds.values()]
         heights = [row - 0.38 + 0.46 * (k + 0.5) / len(seeds) for k in range(len(seeds))]
         ax.plot(x, heights, marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
@@ -152,10 +150,10 @@ def difference(
     label = f"{name} minus {short(baseline)}{whose}{unit}"
     left, right = ("worse", "better") if metric.mode == "max" else ("better", "worse")
     sides = f"{label}\n← {left}{8 * gap}{right} →"
-    if len(label) + max(len(short(c["arm"])) for c in comparisons) <= 50:  # beside those names
+    if len(label) + max(len(short(c.arm)) for c in comparisons) <= 50:  # beside those names
         sides = f"← {left}{gap}{label}{gap}{right} →"
     dress(ax, xlabel=sides, ylabel=rows_are)
-    arm_rows(ax, [c["arm"] for c in comparisons], looks, bottom=0.72)
+    arm_rows(ax, [c.arm for c in comparisons], looks, bottom=0.72)
     ax.margins(x=0.12)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
     grey = "" if margin is None else f"grey: ±{factor * margin:.2g}{scale.points}"

@@ -34,9 +34,7 @@ SEVERAL = 3.0  # times the best mean, beyond which a metric to be minimised is n
 ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
 
 
-def probes(
-    answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.9)
-) -> Figure:
+def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.9)) -> Figure:
     """The metric, at the end of each probe, against learning rate (logarithmic).
 
     A dot is a probe, a cross at the bottom one that failed; the line joins the means. The interval

@@ -132,17 +132,17 @@ def time_ratio(
     ax = figure.subplots()
     looks = arm_looks([*curves, *([baseline] if baseline else [])], baseline)
     arrives = {
-        arm: list(takewhile(lambda point: point["ratio"] != 0, points))
+        arm: list(takewhile(lambda point: point.ratio != 0, points))
         for arm, points in curves.items()
     }
     curves = {arm: points for arm, points in arrives.items() if points} or curves
-    drawn = [point["ratio"] for points in curves.values() for point in points]
+    drawn = [point.ratio for points in curves.values() for point in points]
     ends = [p[k] for points in curves.values() for p in points for k in ("low", "high")]
     spread = [abs(math.log(r)) for r in [*drawn, *ends] if r] + [math.log(2)]
     edge = min(LARGEST_RATIO, math.exp(1.05 * max(spread)))
     ax.set_yscale("log")
     ax.set_ylim(1 / edge, edge)
-    targets = [_or(p["target"], 0.0) for points in curves.values() for p in points]
+    targets = [_or(p.target, 0.0) for points in curves.values() for p in points]
     left = _Left.of(targets, metric)
     errors = [left(t) for t in targets]
     ax.set_xscale("log")
@@ -154,11 +154,11 @@ def time_ratio(
     faint = 0.16 if len(curves) <= 4 else 0.08  # many bands must not hide the lines
     for arm, points in curves.items():
         color = looks[arm].color
-        x = [left(_or(point["target"], 0.0)) for point in points]
-        ratio = np.clip([_or(point["ratio"], math.inf) for point in points], 1 / edge, edge)
-        if any(point["low"] is not None for point in points):
-            low = np.clip([_or(point["low"], 1 / edge) for point in points], 1 / edge, edge)
-            high = np.clip([_or(point["high"], edge) for point in points], 1 / edge, edge)
+        x = [left(_or(point.target, 0.0)) for point in points]
+        ratio = np.clip([_or(point.ratio, math.inf) for point in points], 1 / edge, edge)
+        if any(point.low is not None for point in points):
+            low = np.clip([_or(point.low, 1 / edge) for point in points], 1 / edge, edge)
+            high = np.clip([_or(point.high, edge) for point in points], 1 / edge, edge)
             ax.fill_between(x, low, high, color=color, alpha=faint, lw=0, zorder=2)
         ax.plot(x, ratio, color=color, lw=1.8, zorder=3)
         labels.append((float(ratio[-1]), short(arm), color))

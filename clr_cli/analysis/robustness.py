@@ -1,7 +1,7 @@
-"""Further looks at a difference, beside the headline: what a sceptic would ask next.
+"""The robustness of a difference, for a reader who doubts it.
 
-Would other test images give it as well? Is it there at each run's best epoch? Does "sooner"
-depend on the target?
+Would other test images show it as well? Is it there at each run's best epoch? Does "sooner" depend
+on the target?
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,19 @@ import numpy.typing as npt
 from clr_cli.analysis import stats, times
 from clr_cli.analysis.images import crossed
 from clr_cli.analysis.outcomes import Measures, Outcome, curve
-from clr_cli.records import Clock, Metric, RunRecord
-from clr_cli.records.answers import unpack
+from clr_cli.records import (
+    BestEpoch,
+    Clock,
+    Metric,
+    OverImages,
+    Ratio,
+    RatioAt,
+    Reached,
+    RunRecord,
+    TimeRatio,
+    finite,
+    unpack,
+)
 
 RESAMPLES = 1_999  # of each point
 TARGETS = 25  # on the grid of `ratio_curve`
@@ -28,15 +38,24 @@ EARLY = 0.2  # of a run; before, a loss falls too fast for its times to be told 
 LEAST_DISTANCE = 0.003  # of the way, from a last target that is no bound: see `ratio_curve`
 
 
-def further(
+@dataclass(frozen=True)
+class Robustness:
+    """The robustness of one arm's difference from the baseline, as `records.Comparison` has it."""
+
+    best_epoch: BestEpoch | None
+    images: OverImages | None
+    ratios: list[RatioAt]
+
+
+def check_robustness(
     arm: Mapping[int, RunRecord],
     base: Mapping[int, RunRecord],
-    interval: Mapping[str, Any],
+    interval: tuple[float, float],
     measures: Measures,
     *,
     paired: bool = True,
-) -> dict[str, Any]:
-    """The further looks at one arm's difference from the baseline, for summary.json.
+) -> Robustness:
+    """Return the robustness of one arm's difference from the baseline.
 
     Args:
         arm, base: the runs by seed; base is empty where arms are compared with a number.
@@ -44,49 +63,48 @@ def further(
             images is never the narrower one: it covers more.
 
     Returns:
-        best_epoch: mean, low and high of the difference of the metric at each run's best row by
-        what is watched; None where that is the metric itself. images: the interval over seeds and
-        test images, with each source's standard error. ratios: see `ratio_curve`. None where there
-        are fewer than 2 pairs, or runs are not paired.
+        best_epoch: the difference of the metric at each run's best row by target_metric; None where
+        that is the metric itself. images: the interval over seeds and test images; None where runs
+        did not keep their answers. Both are None for fewer than 2 pairs, and for unpaired runs.
+        ratios: see `ratio_curve`.
     """
     if not paired:
         runs, others = (
             [run for run in side.values() if run.status != "failed"] for side in (arm, base)
         )
         curves = ratio_curve(runs, others, measures, paired=False) if base else []
-        return {"best_epoch": None, "images": None, "ratios": curves}
+        return Robustness(None, None, curves)
     pairs = [(arm[seed], base[seed]) for seed in sorted(arm.keys() & base.keys())]
     trained = [pair for pair in pairs if all(run.status == "finished" for run in pair)]
-    answered = [pair for pair in pairs if all(run.status != "failed" for run in pair)]
-    return {
-        "best_epoch": _best_epoch(trained, measures),
-        "images": _over_images(trained, interval),
-        "ratios": ratio_curve([a for a, _ in answered], [b for _, b in answered], measures),
-    }
+    ended = [pair for pair in pairs if all(run.status != "failed" for run in pair)]
+    return Robustness(
+        _at_best_epoch(trained, measures),
+        _over_images(trained, interval),
+        ratio_curve([a for a, _ in ended], [b for _, b in ended], measures),
+    )
 
 
-def _best_epoch(
+def _at_best_epoch(
     pairs: Sequence[tuple[RunRecord, RunRecord]], measures: Measures
-) -> dict[str, float] | None:
-    metric, watched = measures.metric, measures.watched
-    if metric == watched or len(pairs) < 2 or not all(run.epochs for pair in pairs for run in pair):
+) -> BestEpoch | None:
+    metric, by = measures.metric, measures.target_metric
+    if metric == by or len(pairs) < 2 or not all(run.epochs for pair in pairs for run in pair):
         return None
 
     def at_best(run: RunRecord) -> float:
-        """The metric where the watched one is best, at the first of equal rows."""
-        return max(run.epochs, key=lambda row: watched.sign * row[watched.name])[metric.name]
+        """Return the metric where the other one is best, at the first of equal rows."""
+        return max(run.epochs, key=lambda row: by.sign * row[by.name])[metric.name]
 
     differences = [at_best(arm) - at_best(base) for arm, base in pairs]
-    (low,), (high,) = stats.mean_intervals(differences, (stats.LEVEL,))
-    ends = {"low": float(low), "high": float(high)}
+    low, high = (float(end[0]) for end in stats.mean_intervals(differences, (stats.LEVEL,)))
     if metric.unit == "%":  # no two fractions differ by more than 1
-        ends = {"low": max(ends["low"], -1.0), "high": min(ends["high"], 1.0)}
-    return {"mean": statistics.fmean(differences), **ends}
+        low, high = max(low, -1.0), min(high, 1.0)
+    return BestEpoch(mean=statistics.fmean(differences), low=finite(low), high=finite(high))
 
 
 def _over_images(
-    pairs: Sequence[tuple[RunRecord, RunRecord]], interval: Mapping[str, Any]
-) -> dict[str, float] | None:
+    pairs: Sequence[tuple[RunRecord, RunRecord]], interval: tuple[float, float]
+) -> OverImages | None:
     rows = []
     for pair in pairs:
         arm, base = (_answers(run) for run in pair)
@@ -95,13 +113,13 @@ def _over_images(
         rows.append(arm.astype(np.int8) - base.astype(np.int8))
     if len(rows) < 2 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
         return None
-    found = crossed(np.stack(rows))
-    return {
-        "low": max(min(found.low, interval["low"]), -1.0),
-        "high": min(max(found.high, interval["high"]), 1.0),
-        "seeds_error": found.seeds_error,
-        "images_error": found.images_error,
-    }
+    over_both = crossed(np.stack(rows))
+    return OverImages(
+        low=max(min(over_both.low, interval[0]), -1.0),
+        high=min(max(over_both.high, interval[1]), 1.0),
+        seeds_error=over_both.seeds_error,
+        images_error=over_both.images_error,
+    )
 
 
 def _answers(run: RunRecord) -> npt.NDArray[np.bool_] | None:
@@ -115,8 +133,8 @@ def ratio_curve(
     measures: Measures,
     *,
     paired: bool = True,
-) -> list[dict[str, float]]:
-    """Ratio of the times to a target, for a grid of targets, on the first clock.
+) -> list[RatioAt]:
+    """Return the ratio of the times to a target, for a grid of targets, on the first clock.
 
     The targets run to the better of the two arms' median final values. For fractions that should
     be 1 they start at what the baseline has at its first row and lie evenly in the logarithm of the
@@ -129,32 +147,34 @@ def ratio_curve(
         arm, base: the runs, in the same order of seeds where they are paired.
 
     Returns:
-        target, ratio, low and high (see `times.median_ratio`, `times.unpaired_ratio`) of each
-        point; an infinite or undefined number is not finite.
+        a ratio and its interval (see `times.median_ratio`, `times.unpaired_ratio`) per target.
     """
-    watched = measures.watched
+    metric = measures.target_metric
     sides = [[_Curve.of(run, measures) for run in side] for side in (arm, base)]
     if not all(sides) or not measures.clocks or not all(run.rows for side in sides for run in side):
         return []
-    fractions = watched.unit == "%" and watched.mode == "max"
+    fractions = metric.unit == "%" and metric.mode == "max"
     share = 0.0 if fractions else EARLY
     first = statistics.median(run.after(share) for run in sides[1])
     finals = [statistics.median(run.final for run in side) for side in sides]
-    last = watched.sign * max(watched.sign * value for value in finals)
-    if not (math.isfinite(last) and watched.sign * (last - first) > 0):
+    last = metric.sign * max(metric.sign * value for value in finals)
+    if not (math.isfinite(last) and metric.sign * (last - first) > 0):
         return []
     points = []
     for target in _grid(first, last, fractions=fractions):
         mine, theirs = ([run.time_to(target) for run in side] for side in sides)
         if paired:
-            found = times.median_ratio(mine, theirs)
+            ratio = times.median_ratio(mine, theirs)
         else:
-            found = times.unpaired_ratio(mine, theirs, RESAMPLES)
-        drawn = not math.isnan(found.value) if paired else 0 < found.value < math.inf
+            ratio = times.unpaired_ratio(mine, theirs, RESAMPLES)
+        drawn = not math.isnan(ratio.value) if paired else 0 < ratio.value < math.inf
         if drawn:
-            ends = {"ratio": found.value, "low": found.low, "high": found.high}
-            points.append({"target": target, **ends})
+            points.append(RatioAt(target=target, **_ends(ratio)))
     return points
+
+
+def _ends(ratio: times.Ratio) -> dict[str, float | None]:
+    return {"ratio": finite(ratio.value), "low": finite(ratio.low), "high": finite(ratio.high)}
 
 
 def _grid(first: float, last: float, *, fractions: bool) -> list[float]:
@@ -171,40 +191,40 @@ class _Curve:
 
     rows: list[dict[str, float]]
     moments: list[float]
-    watched: Metric
+    metric: Metric
     trained: bool
 
     @staticmethod
     def of(run: RunRecord, measures: Measures) -> _Curve:
-        rows = curve(run, measures.watched)
+        rows = curve(run, measures.target_metric)
         moments = (times.moments(rows, measures.clocks[0]) if measures.clocks else None) or []
         begun = [k for k, moment in enumerate(moments) if moment > 0]  # no ratio of nothing
         return _Curve(
             [rows[k] for k in begun],
             [moments[k] for k in begun],
-            measures.watched,
+            measures.target_metric,
             run.status == "finished",
         )
 
     @property
     def final(self) -> float:
-        return self.rows[-1][self.watched.name] if self.trained else self.watched.worst
+        return self.rows[-1][self.metric.name] if self.trained else self.metric.worst
 
     def after(self, share: float) -> float:
-        """The value after this share of the run: at the first row from there on."""
+        """Return the value after this share of the run, at the first row from there on."""
         there = share * self.moments[-1]
         later = (row for row, at in zip(self.rows, self.moments, strict=True) if at >= there)
-        return next(later)[self.watched.name]
+        return next(later)[self.metric.name]
 
     def time_to(self, target: float) -> float:
-        reached = times.time_to_target(self.rows, target, self.watched) if self.trained else None
+        reached = times.time_to_target(self.rows, target, self.metric) if self.trained else None
         return math.inf if reached is None else self.moments[reached]
 
 
 def ratios(
     arm: Sequence[Outcome], base: Sequence[Outcome], clocks: Sequence[Clock], *, paired: bool
-) -> dict[str, Any] | None:
-    """Time to target over the baseline's, on every clock; None where runs tell none.
+) -> TimeRatio | None:
+    """Return time to target over the baseline's, on every clock; None without a clock.
 
     An infinite end of an interval is None in the file, so "reached" tells who missed.
 
@@ -213,20 +233,14 @@ def ratios(
     """
     if not clocks:
         return None
-    made = {}
+    rule = times.median_ratio if paired else times.unpaired_ratio
+    by_clock: dict[Clock, Ratio] = {}
     for clock in clocks:
         mine, theirs = ([run.times[clock] for run in side] for side in (arm, base))
-        rule = times.median_ratio if paired else times.unpaired_ratio
-        made[clock] = rule(mine, theirs)
-    sides = {"arm": arm, "baseline": base}
-    return {
-        "clocks": {
-            clock: {"ratio": found.value, "low": found.low, "high": found.high}
-            for clock, found in made.items()
-        },
-        "reached": {
-            name: sum(math.isfinite(run.times[clocks[0]]) for run in side)
-            for name, side in sides.items()
-        },
-        "runs": {name: len(side) for name, side in sides.items()},
-    }
+        by_clock[clock] = Ratio(**_ends(rule(mine, theirs)))
+    reached = [sum(math.isfinite(run.times[clocks[0]]) for run in side) for side in (arm, base)]
+    return TimeRatio(
+        clocks=by_clock,
+        reached=Reached(arm=reached[0], baseline=reached[1]),
+        runs=Reached(arm=len(arm), baseline=len(base)),
+    )

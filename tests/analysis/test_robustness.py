@@ -11,7 +11,7 @@ from clr_cli.analysis import further as module
 from clr_cli.analysis.further import ratio_curve
 from clr_cli.analysis.outcomes import Measures
 from clr_cli.records import TEST_ACCURACY, VAL_ACCURACY, RunRecord
-from clr_cli.records.answers import pack
+from clr_cli.records import pack
 
 MEASURES = Measures(TEST_ACCURACY, VAL_ACCURACY, ("test_accuracy",), ("iterations",))
 HEADLINE = {"low": -0.001, "high": 0.001}  # narrower than any interval here
