@@ -66,10 +66,10 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a result is worth more than its typography
         sys.stdout.reconfigure(errors="replace")
     # --debug is an option of every command, wherever it stands.
-    sys.exit(_run([argument for argument in sys.argv[1:] if argument != "--debug"]))
+    sys.exit(run([argument for argument in sys.argv[1:] if argument != "--debug"]))
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:
     resume = f"; {RESUME}" if any(argument in TRAINING for argument in arguments) else ""
     try:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from clr_cli.config.arms import SCHEDULE_MODELS
 from clr_cli.config.hints import did_you_mean, explain, printable
 from clr_cli.config.model import Config
+from clr_cli.config.trees import overridden
 from clr_cli.config.yaml_text import parse_yaml
 from clr_cli.errors import InputError
 
@@ -71,23 +72,18 @@ def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if tree.get("name") is None:
         tree["name"] = re.sub(r"[^A-Za-z0-9._+-]", "-", path.stem)
     for override in overrides:
-        _override(tree, override)
+        tree = _override(tree, override)
     return tree
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
-        raise InputError(f"--set {override!r}: write it as section.key=value")
-    node = tree
-    *parents, last = key.split(".")
-    for parent in parents:
-        if node.get(parent) is None:
-            node[parent] = {}
-        node = node[parent]
-        if not isinstance(node, dict):
-            raise InputError(f"--set {override!r}: {parent!r} has no keys of its own")
-    node[last] = parse_yaml(text, f"--set {override}")
+        raise InputError(f"--set {text!r}: write it as section.key=value")
+    try:
+        return overridden(tree, {key: parse_yaml(value, f"--set {text}")})
+    except ValueError as error:
+        raise InputError(f"--set {text!r}: {error}") from None
 
 
 def validate(tree: Any, source: str) -> Config:
@@ -106,27 +102,6 @@ def validate_as(model: type[C], tree: Any, source: str) -> C:
         raise InputError(f"{source}: {said}{more}") from None
     except RecursionError:
         raise InputError(f"{source}: nested too deeply") from None
-
-
-def with_defaults(tree: Mapping[str, Any], like: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A tree of an earlier version with the keys that ``like`` has too, at their defaults."""
-    try:
-        full = Config.model_validate(tree).model_dump(mode="json")
-    except ValidationError:
-        return tree
-    return _filled(tree, full, like)
-
-
-def _filled(
-    tree: Mapping[str, Any], full: Mapping[str, Any], like: Mapping[str, Any]
-) -> dict[str, Any]:
-    filled = dict(tree)
-    for key, value in like.items():
-        if key not in tree:
-            filled |= {key: full[key]} if key in full else {}
-        elif isinstance(value, Mapping) and isinstance(tree[key], Mapping):
-            filled[key] = _filled(tree[key], full.get(key, {}), value)
-    return filled
 
 
 def json_schema() -> str:

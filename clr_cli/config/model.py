@@ -25,6 +25,7 @@ from clr_cli.config.sections import (
     Section,
     TrainingConfig,
 )
+from clr_cli.config.trees import overridden
 from clr_cli.config.yaml_text import read_bounds
 from clr_cli.errors import InputError
 from clr_cli.paths import BOUNDS, Experiment
@@ -161,55 +162,4 @@ class Config(Section):
         """What determines one arm's runs: this arm only, in the arm's own config."""
         dumped = self.model_dump(mode="json", exclude={"compare", "range_test", "schedules"})
         kept = schedule.model_dump(mode="json", exclude_none=True, exclude={"set"})
-        if not self.dataset.split:  # as in runs that were made before there was a choice
-            del dumped["dataset"]["split"]
         return {**dumped, "schedules": {arm: kept}}
-
-
-def overridden(tree: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree with other values at dotted keys; a mapping changes only the keys it has.
-
-    Raises ValueError "key: what is wrong".
-
-    >>> overridden({"a": {"b": 1, "c": 2}}, {"a.b": 3, "a": {"d": 4}})
-    {'a': {'b': 3, 'c': 2, 'd': 4}}
-    """
-    changed = dict(tree)
-    for key, value in given.items():
-        first, _, rest = key.partition(".")
-        if not rest and not isinstance(value, Mapping):
-            changed[first] = value
-            continue
-        below = changed.get(first)
-        if below is not None and not isinstance(below, Mapping):
-            raise ValueError(f"{key}: {first!r} has no keys of its own")
-        changed[first] = overridden(below or {}, {rest: value} if rest else value)
-    return changed
-
-
-def differences(configs: Mapping[str, Config]) -> dict[str, dict[str, Any]]:
-    """What differs between arms: dotted key -> arm -> value, in the order of the config.
-
-    ``configs`` are those of ``for_arm``; the schedules themselves are left out. A key that only
-    some arms have is None in the others.
-    """
-    kept = {"dataset", "model", "optimizer", "training"}
-    trees = {
-        arm: _leaves(config.model_dump(mode="json", include=kept))
-        for arm, config in configs.items()
-    }
-    keys = dict.fromkeys(key for leaves in trees.values() for key in leaves)
-    values = {key: {arm: leaves.get(key) for arm, leaves in trees.items()} for key in keys}
-    return {
-        key: arms
-        for key, arms in values.items()
-        if len({repr(value) for value in arms.values()}) > 1
-    }
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        inner = isinstance(value, Mapping)
-        leaves |= _leaves(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
-    return leaves

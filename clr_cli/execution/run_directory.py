@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clr_cli.config.load import with_defaults
+from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.files import read_json, unwritable, write_atomic
@@ -102,7 +102,11 @@ class RunDirectory:
         if not isinstance(there, dict):
             raise InputError(f"{path}: damaged; start over with --overwrite")
         now = parse_yaml(dump(config), "config")
-        changes = differences(with_defaults(there, now), now)
+        changes = [
+            f"{key}: {each['there']} there, {each['now']} now"
+            for key, each in differences({"there": there, "now": now}).items()
+            if key not in _NOT_COMPARED
+        ]
         if changes:
             raise InputError(
                 f"{self.path} holds another config ({'; '.join(changes)}): "
@@ -229,16 +233,3 @@ class RunDirectory:
             raise InputError(f"{path}: damaged; delete it and run again")
         self._check_metrics(self.read_metrics(), rows)
         return dict(result)
-
-
-def differences(there: Any, now: Any, key: str = "") -> list[str]:
-    """``key: old there, new now`` for each leaf in which two config trees differ."""
-    if key in _NOT_COMPARED or there == now:
-        return []
-    if isinstance(there, dict) and isinstance(now, dict):
-        found = []
-        for name in {**there, **now}:
-            inner = f"{key}.{name}" if key else str(name)
-            found += differences(there.get(name), now.get(name), inner)
-        return found
-    return [f"{key}: {there} there, {now} now"]

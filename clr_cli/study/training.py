@@ -12,7 +12,8 @@ from clr_cli.analysis.lattice import Probe
 from clr_cli.analysis.lattice import rate as lattice_rate
 from clr_cli.analysis.study import Facts, Study
 from clr_cli.config.arms import ScheduleConfig
-from clr_cli.config.model import Config, differences
+from clr_cli.config.model import Config
+from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump
 from clr_cli.errors import EnvironmentFailure
 from clr_cli.execution.probe_task import ProbeTask
@@ -146,7 +147,13 @@ class TrainingSource:
         steps = {arm: self.setups[arm].steps_per_epoch for arm in self.arms}
         equal = len(set(steps.values())) == 1
         ran = next(r.result for r in records if r.result)
-        own = differences({arm: self.config.for_arm(arm) for arm in self.arms})
+        kept = {"dataset", "model", "optimizer", "training"}
+        own = differences(
+            {
+                arm: self.config.for_arm(arm).model_dump(mode="json", include=kept)
+                for arm in self.arms
+            }
+        )
         also = [
             f"{key}: {', '.join(f'{arm} {value}' for arm, value in values.items())}"
             for key, values in own.items()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clr_cli.config import load as configs
 from clr_cli.config.arms import SCHEDULE_MODELS
-from clr_cli.config.model import differences
+from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import InputError
 

@@ -1,0 +1,51 @@
+"""Trees of plain values: values at dotted keys, and what differs between trees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Tree = Mapping[str, Any]
+
+
+def overridden(tree: Tree, values: Tree) -> dict[str, Any]:
+    """Return a tree with other values at dotted keys; a mapping changes only the keys it has.
+
+    Raises ValueError "key: what is wrong".
+
+    >>> overridden({"a": {"b": 1, "c": 2}}, {"a.b": 3, "a": {"d": 4}})
+    {'a': {'b': 3, 'c': 2, 'd': 4}}
+    """
+    changed = dict(tree)
+    for key, value in values.items():
+        first, _, rest = key.partition(".")
+        if not rest and not isinstance(value, Mapping):
+            changed[first] = value
+            continue
+        below = changed.get(first)
+        if below is not None and not isinstance(below, Mapping):
+            raise ValueError(f"{key}: {first!r} has no keys of its own")
+        changed[first] = overridden(below or {}, {rest: value} if rest else value)
+    return changed
+
+
+def differences(trees: Mapping[str, Tree]) -> dict[str, dict[str, Any]]:
+    """Return what differs between trees: dotted key -> name of the tree -> value.
+
+    A key that only some trees have is None in the others.
+
+    >>> differences({"old": {"a": {"b": 1}, "c": 0}, "new": {"a": {"b": 2}, "c": 0}})
+    {'a.b': {'old': 1, 'new': 2}}
+    """
+    leaves = {name: _leaves(tree) for name, tree in trees.items()}
+    keys = dict.fromkeys(key for each in leaves.values() for key in each)
+    values = {key: {name: each.get(key) for name, each in leaves.items()} for key in keys}
+    return {key: each for key, each in values.items() if len(set(map(repr, each.values()))) > 1}
+
+
+def _leaves(tree: Tree, prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        inner = isinstance(value, Mapping) and value
+        leaves |= _leaves(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return leaves

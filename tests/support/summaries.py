@@ -1,0 +1,57 @@
+"""Summaries of records that a test has made up, without a source that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from clr_cli.analysis.study import Facts, Runs, Study
+from clr_cli.analysis.summary import analyse
+from clr_cli.records import (
+    TEST_ACCURACY,
+    VAL_ACCURACY,
+    ControlledVariables,
+    Metric,
+    RunRecord,
+    Summary,
+    Tuning,
+)
+
+
+def summarize(
+    records: Iterable[RunRecord],
+    *,
+    experiment: str = "test",
+    context: Mapping[str, Any] | None = None,
+    baseline: str | float,
+    num_classes: int | None = None,
+    looks: Sequence[int] = (),
+    costs: Mapping[str, Mapping[str, float]] | None = None,
+    tuning: Mapping[str, Any] | None = None,
+    metric: Metric = TEST_ACCURACY,
+    margin: float | None = 0.001,
+    **options: Any,
+) -> Summary:
+    """Analyse records as the study of their arms; ``options``: the study's other attributes."""
+    records = list(records)
+    arms = dict.fromkeys(record.arm for record in records)
+    if isinstance(baseline, str):
+        arms = {baseline: None, **arms}
+    if metric == TEST_ACCURACY:
+        options.setdefault("target_metric", VAL_ACCURACY)
+    study = Study(
+        name=experiment,
+        arms=tuple(arms),
+        baseline=baseline,
+        seeds=tuple(sorted({record.seed for record in records})),
+        metric=metric,
+        margin=margin,
+        **options,
+    )
+    facts = Facts(
+        ControlledVariables.model_validate(context or {}),
+        num_classes=num_classes,
+        costs=costs or {},
+        tuning=None if tuning is None else Tuning.model_validate(tuning),
+    )
+    return analyse(study, Runs(records, facts, looks))
