@@ -21,13 +21,15 @@ from clr_cli.analysis.comparisons import decide
 from clr_cli.analysis.lattice import Ask, Probe
 from clr_cli.analysis.lattice import rate as lattice_rate
 from clr_cli.analysis.probing import SEEDS, search
-from clr_cli.analysis.scoring import Scoring, described
+from clr_cli.analysis.scoring import Scoring, describe
 from clr_cli.analysis.summary import summarize
 from clr_cli.config.program import DEFAULT_START, ProgramCompare
+from clr_cli.errors import InputError
 from clr_cli.format import aligned
-from clr_cli.records import KNOWN, Metric, RateSearch, RunRecord, mode_of
+from clr_cli.records import ControlledVariables, Metric, RateSearch, RunRecord, Summary
 from clr_cli.report import rates, write
 from clr_cli.report.comparison import figures
+from clr_cli.report.figures.probes import probes
 from clr_cli.report.page import inline_svg
 from clr_cli.report.tables import results_table
 
@@ -38,19 +40,19 @@ Mode = Literal["min", "max"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out. ``summary`` is what summary.json holds, ``records`` are the runs."""
+    """The result: ``summary`` is that of summary.json, ``records`` are the runs."""
 
-    summary: Mapping[str, Any]
+    summary: Summary
     records: Sequence[RunRecord]
 
     @property
     def verdicts(self) -> dict[str, str]:
         """By arm: better, worse, equivalent, no_difference, too_few_seeds or identical."""
-        return {each["arm"]: each["verdict"] for each in self.summary["comparisons"]}
+        return {each.arm: each.verdict for each in self.summary.comparisons}
 
     def __str__(self) -> str:
         lines = aligned(*results_table(self.summary))
-        return "\n".join([*lines, "", *self._sentences, self.summary["scope"]])
+        return "\n".join([*lines, "", *self._sentences, self.summary.scope])
 
     def _repr_html_(self) -> str:
         header, rows = results_table(self.summary)
@@ -67,48 +69,46 @@ class Comparison:
         svg = "".join(inline_svg(figure, name, name) for name, figure in drawn.items())
         return (
             f"{said}<table><tr>{head}</tr>{body}</table>"
-            f'<div style="max-width:36em">{svg}</div><p>{escape(self.summary["scope"])}</p>'
+            f'<div style="max-width:36em">{svg}</div><p>{escape(self.summary.scope)}</p>'
         )
 
     @property
     def _sentences(self) -> list[str]:
-        found = [each["sentence"] for each in self.summary["comparisons"]]
-        return found or [self.summary["verdict"]]
+        found = [each.sentence for each in self.summary.comparisons]
+        return found or [self.summary.verdict]
 
     def save(self, folder: str | Path) -> Path:
         """Write page, tables and figures to a folder, as ``clr compare`` does; the page's path."""
-        written = write.write_comparison(Path(folder), dict(self.summary), self.records)
+        written = write.write_comparison(Path(folder), self.summary, self.records)
         return next(path for path in written if path.suffix == ".html")
 
 
 @dataclass(frozen=True)
 class LearningRate:
-    """What a search came to; see ``records.RateSearch`` for the parts of ``answer``."""
+    """The result of a search; see ``records.RateSearch`` for the parts of ``answer``."""
 
-    answer: Mapping[str, Any]
+    answer: RateSearch
 
     @property
     def lr(self) -> float | None:
         """The rate to use; None where there is no answer."""
-        found: float | None = None if self.answer["inconclusive"] else self.answer["max_lr"]
-        return found
+        return None if self.answer.inconclusive else self.answer.max_lr
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """From where to where rates are good; None where there is no answer."""
-        if self.answer["inconclusive"] or self.answer["low"] is None:
-            return None
-        return self.answer["low"], self.answer["high"]
+        low, high = self.answer.low, self.answer.high
+        return None if self.answer.inconclusive or not (low and high) else (low, high)
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:<12}  {text}" for name, text in described(self.answer))
+        return "\n".join(f"{name:<12}  {text}" for name, text in describe(self.answer))
 
     def _repr_html_(self) -> str:
-        return rates.fragment(self.answer, rates.figure(self.answer))
+        return rates.fragment(self.answer, probes(self.answer, ()))
 
     def save(self, folder: str | Path) -> Path:
         """Write page, figure and values to a folder; the page's path."""
-        _, written = rates.write(Path(folder), self.answer)
+        written = rates.write(Path(folder), self.answer)
         return next(path for path in written if path.suffix == ".html")
 
 
@@ -117,7 +117,7 @@ def compare(
     *,
     metric: str,
     mode: Mode | None = None,
-    unit: str = "",
+    unit: str | None = None,
     seeds: int | Sequence[int] | str = 6,
     paired: bool = False,
     baseline: str | None = None,
@@ -134,7 +134,7 @@ def compare(
             value that is not finite is a run that failed to train.
         metric: its name; of rows also the key.
         mode: whether "min" or "max" is better; known for such names as val_loss and test_accuracy.
-        unit: "%" for fractions, which are shown in percent.
+        unit: "%" for fractions, which are shown in percent; None: the name and the values decide.
         seeds: how many, which ones, or "auto" or "auto:CAP": add seeds until it is decided.
         paired: whether runs of one seed share their randomness.
         baseline: the arm to compare with; default: the first.
@@ -179,7 +179,11 @@ def compare(
         decisions = decide(records, looks=seen, **rule)
         if all(each.seeds is not None for each in decisions.values()):
             break
-    context = {"source": "functions in Python", "varied": "the function", "versions": _versions()}
+    context = ControlledVariables(
+        source="functions in Python", varied="the function", versions=_versions()
+    )
+    values = [row[metric] for record in records for row in record.epochs if metric in row]
+    rule["metric"] = _metric(metric, mode, unit, values)
     summary = summarize(
         records, experiment=name, context=context, target=target, looks=seen, **rule
     )
@@ -191,7 +195,7 @@ def find_lr(
     *,
     metric: str,
     mode: Mode | None = None,
-    unit: str = "",
+    unit: str | None = None,
     start: float = DEFAULT_START,
     delta: float | None = None,
     name: str = "learning rate",
@@ -230,23 +234,19 @@ def find_lr(
         for probe in asked.probes:
             rows = _rows(train(lattice_rate(probe[0]), probe[1]), wanted)
             scores[probe] = scoring.score(_final(rows, wanted, "train"))
-    answer = {
-        **scoring.answer(asked, start),
-        "experiment": name,
-        "seconds": time.perf_counter() - begun,
-        "versions": _versions(),
-    }
-    return LearningRate(RateSearch.model_validate(answer).plain())
+    seconds = time.perf_counter() - begun
+    return LearningRate(
+        scoring.answer(asked, start, experiment=name, seconds=seconds, versions=_versions())
+    )
 
 
-def _metric(name: str, mode: Mode | None, unit: str) -> Metric:
-    known = KNOWN.get(name)
-    if known is not None:
-        return Metric(name=name, mode=mode or known.mode, unit=unit or known.unit)
-    mode = mode or mode_of(name)
-    if mode is None:
-        raise ValueError(f"mode: say whether more or less of {name} is better: max or min")
-    return Metric(name=name, mode=mode, unit=unit)
+def _metric(
+    name: str, mode: Mode | None, unit: str | None, values: Iterable[float] | None = None
+) -> Metric:
+    try:
+        return Metric.resolve(name, mode, unit, values)
+    except InputError as error:
+        raise ValueError(str(error)) from None
 
 
 def _run(arm: str, train: Callable[[int], Result], seed: int, metric: Metric) -> RunRecord:

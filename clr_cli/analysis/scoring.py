@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from clr_cli.analysis.lattice import DELTA, DISTANCE, Found, Scale
 from clr_cli.format import rounded_lr
-from clr_cli.records import Metric
+from clr_cli.records import Answer, Metric, Probed, RateSearch
 
 
 @dataclass(frozen=True)
@@ -75,66 +74,74 @@ class Scoring:
         size = self.delta or DELTA
         return f"{100 * size:g} points" if self.metric.unit == "%" else f"{size:g}"
 
-    def answer(self, found: Found, start: float) -> dict[str, Any]:
-        """What a search from ``start`` came to, as ``records.RateSearch`` holds it.
+    def answer(self, found: Found, start: float, **about: Any) -> RateSearch:
+        """Return the answer of a search from ``start``, with values of the metric for scores.
 
-        Values of the metric stand in place of scores. max_lr is the centre of the good rates, or
-        less where a cliff is near, in two digits. bound is in the metric's unit, or a share of the
-        value.
+        max_lr is the center of the good rates, or less where a cliff is near, in two digits.
+
+        Args:
+            **about: the other keys of ``records.RateSearch``, such as experiment and seconds.
         """
 
-        def values(scores: Sequence[float | None]) -> list[float | None]:
-            return [None if score is None else self.value(score) for score in scores]
+        def value(score: float | None) -> float | None:
+            return None if score is None else self.value(score)
 
-        tried = [
-            {**asdict(each), "scores": values(each.scores), "mean": values([each.mean])[0]}
-            for each in found.tried
-        ]
         bound = found.bound
-        return {
-            "metric": self.metric.plain(),
-            "within": self.within,
-            "relative": self.relative,
-            "start": start,
-            "low": found.low,
-            "high": found.high,
-            "delta": self.delta or DELTA,
-            "max_lr": None if found.max_lr is None else rounded_lr(found.max_lr),
-            "base_lr": None,
-            "sd": None,
-            "top": values([found.top])[0],
-            "cliff": found.cliff,
-            "bound": math.expm1(bound) if bound is not None and self.relative else bound,
-            "probes": sum(len(each.scores) for each in found.tried),
-            "tried": tried,
-            "inconclusive": found.inconclusive,
-        }
+        return RateSearch(
+            **about,
+            metric=self.metric,
+            within=self.within,
+            relative=self.relative,
+            start=start,
+            low=found.low,
+            high=found.high,
+            delta=self.delta or DELTA,
+            max_lr=None if found.max_lr is None else rounded_lr(found.max_lr),
+            base_lr=None,
+            sd=None,
+            top=value(found.top),
+            cliff=found.cliff,
+            bound=math.expm1(bound) if bound is not None and self.relative else bound,
+            probes=sum(len(each.scores) for each in found.tried),
+            tried=[
+                Probed(rate=each.rate, scores=[*map(value, each.scores)], mean=value(each.mean))
+                for each in found.tried
+            ],
+            inconclusive=found.inconclusive,
+        )
 
 
-def described(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """An answer in words, a row for each part of it: see ``Scoring.answer``."""
-    metric, rows = Metric(**answer["metric"]), []
-    if answer["low"] is not None:
-        top = shown(metric, answer["top"])
-        within = f"within {answer['within']} of the best three rates' mean {metric.label}, {top}"
-        rows.append(("good rates", f"{answer['low']:.2g} to {answer['high']:.2g}: {within}"))
-    if answer["max_lr"] is not None:
-        centre = math.sqrt(answer["low"] * answer["high"])
-        near = math.isclose(answer["max_lr"], centre, rel_tol=0.1)
-        why = "their centre in log LR" if near else f"a factor of {DISTANCE:g} below failing runs"
-        rows.append(("lr", f"{answer['max_lr']:g}: {why}"))
-    if answer["tried"]:
-        highest = max(each["rate"] for each in answer["tried"])
-        end = f"from {answer['cliff']:.2g} on, runs fail" if answer["cliff"] else None
+def describe(answer: Answer) -> list[tuple[str, str]]:
+    """Return an answer in words, a row for each part of it."""
+    metric, rows, after = answer.metric, [], ""
+    if answer.iterations is not None:
+        after = f", after {answer.iterations:,} iterations ({answer.epochs:.3g} epochs)"
+    if answer.low is not None and answer.high is not None and answer.top is not None:
+        within = Scoring(metric, None if answer.relative else answer.delta).within
+        top = f"the best three rates' mean {metric.label}, {shown(metric, answer.top)}"
+        said = f"{answer.low:.2g} to {answer.high:.2g}: within {within} of {top}{after}"
+        rows.append(("good rates", said))
+        if answer.max_lr is not None:
+            center = math.isclose(answer.max_lr, math.sqrt(answer.low * answer.high), rel_tol=0.1)
+            why = "their center in log LR" if center else f"a factor of {DISTANCE:g} below failing"
+            why += "" if center else " runs"
+            name = "lr" if answer.schedule is None else "max_lr"
+            rows.append((name, f"{answer.max_lr:g}: {why}"))
+    if answer.base_lr is not None:
+        rows.append(("base_lr", f"{answer.base_lr:g}"))
+    if answer.tried:
+        highest = max(each.rate for each in answer.tried)
+        end = f"from {answer.cliff:.2g} on, runs fail" if answer.cliff else None
         rows.append(("cliff", end or f"no run failed up to {highest:.2g}"))
-    if answer["bound"] is not None:
-        size = f"{100 * answer['bound']:.2g} %" if answer["relative"] else ""
-        size = size or shown(metric, answer["bound"], difference=True)
-        more = f" by more than {size}" if answer["bound"] else ""
-        said = f"of the rates tried, none but its two neighbours is better{more} (95 %)"
+    if answer.bound is not None:
+        size = f"{100 * answer.bound:.2g} %" if answer.relative else ""
+        size = size or shown(metric, answer.bound, difference=True)
+        more = f" by more than {size}" if answer.bound else ""
+        said = f"of the rates tried, none but its two neighbors is better{more} (95 %)"
         rows.append(("bound", said))
-    if answer["inconclusive"]:
-        rows.append(("inconclusive", str(answer["inconclusive"])))
+    if answer.inconclusive:
+        rows.append(("inconclusive", answer.inconclusive))
+    rows += [("certified", each.sentence) for each in answer.certified]
     return rows
 
 

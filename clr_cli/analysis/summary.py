@@ -153,8 +153,7 @@ def summarize(
         looks=list(looks),
         rule="sequential" if sequential else "fixed",
         controlled=context,
-        target=goal
-        and Target(metric=measures.target_metric.name, value=goal[0], source=goal[1]),
+        target=goal and Target(metric=measures.target_metric.name, value=goal[0], source=goal[1]),
         arms=[
             describe_arm(*side, measures, (costs or {}).get(side.name, {}) if costed else None)
             for side in sides

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from clr_cli.execution.plan import Plan
     from clr_cli.execution.setup import Setup
     from clr_cli.execution.training_task import Run
-    from clr_cli.records import RunRecord
+    from clr_cli.records import RunRecord, Tuning
 
 
 # Options of runs that are not clr's own training, and of clr's own training alone.
@@ -212,7 +212,7 @@ def _compare(plan: Plan, options: Options, bounds: Path | None) -> None:
         tuned = None
         if plan.tuned_arms:
             tuned = tune_arms(plan, engine, setup)
-            plan = plan.at({arm: best["value"] for arm, best in tuned["arms"].items()})
+            plan = plan.at({arm: best.value for arm, best in tuned.arms.items()})
 
         def execute(batch: Plan, done: int) -> None:
             new = batch.runs(threads)[done:]
@@ -266,16 +266,14 @@ def _print_plan(
         )
 
 
-def _costs(
-    plan: Plan, tuned: Mapping[str, Any] | None, bounds: Path | None
-) -> dict[str, dict[str, float]]:
+def _costs(plan: Plan, tuned: Tuning | None, bounds: Path | None) -> dict[str, dict[str, float]]:
     """Seconds besides training: tuning, and the range test for every arm that uses its bounds."""
     from clr_cli.paths import RESULT
     from clr_cli.records import RangeTestResult, read
 
     config = plan.config
     costs: dict[str, dict[str, float]] = {arm: {} for arm in plan.arms}
-    for arm, seconds in (tuned["seconds"] if tuned else {}).items():
+    for arm, seconds in (tuned.seconds if tuned else {}).items():
         costs[arm]["tuning_seconds"] = seconds
     folder = bounds.parent if bounds else plan.options.experiment.range_test
     if (folder / RESULT).exists():
@@ -294,7 +292,7 @@ def _conclude(
     setups: Mapping[str, Setup],
     runs: Sequence[Run],
     costs: Mapping[str, Mapping[str, float]],
-    tuned: dict[str, Any] | None,
+    tuned: Tuning | None,
     looks: Sequence[int],
 ) -> None:
     """The comparison of runs that are there: written, and printed."""
@@ -305,6 +303,7 @@ def _conclude(
     from clr_cli.execution.controlled import controlled_variables
     from clr_cli.execution.records import read_records
     from clr_cli.execution.tensorboard import write_tensorboard
+    from clr_cli.records import Reproduce
     from clr_cli.report import write
 
     config = plan.config
@@ -324,8 +323,8 @@ def _conclude(
         cap=plan.cap,
         costs=costs,
         tuning=tuned,
+        reproduce=Reproduce(command=command_line(), config=dump(plan.as_run())),
     )
-    summary["reproduce"] = {"command": command_line(), "config": dump(plan.as_run())}
     folder = plan.options.experiment.comparison(tuned=tuned is not None)
     written = write.write_comparison(folder, summary, records)
     if options.tensorboard:
@@ -333,7 +332,7 @@ def _conclude(
             write_tensorboard(run.path, record) for run, record in zip(runs, records, strict=True)
         ]
     if options.json:
-        print(json.dumps(summary, indent=2))
+        print(json.dumps(summary.plain(), indent=2))
         return
     results.print_summary(summary)
     terminal.paths(written)

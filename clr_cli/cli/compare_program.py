@@ -82,7 +82,7 @@ def _print_plan(plan: ProgramPlan, engine: Engine, jobs: int) -> None:
         [
             ("command", config.command),
             *((arm, _values(values)) for arm, values in plan.arms.items()),
-            ("metric", f"{metric.name}, {'less' if metric.mode == 'min' else 'more'} is better"),
+            ("metric", f"{metric.name}, {_rule(plan)['metric'].direction}"),
             (
                 "design",
                 "paired: runs of one seed share their randomness"
@@ -102,12 +102,11 @@ def _values(values: Mapping[str, str]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items()) or "as the command stands"
 
 
-def _conclude(
-    plan: ProgramPlan, options: Options, looks: Sequence[int], command: str
-) -> dict[str, Any]:
+def _conclude(plan: ProgramPlan, options: Options, looks: Sequence[int], command: str) -> None:
     from clr_cli.analysis.summary import summarize
     from clr_cli.cli import results
     from clr_cli.config.yaml_text import dump
+    from clr_cli.records import ControlledVariables, Metric, Reproduce
     from clr_cli.report import write
 
     config, records = plan.config, _records(plan)
@@ -116,24 +115,27 @@ def _conclude(
         raise EnvironmentFailure(
             f"no run of the baseline {config.baseline} could be finished; see {log}"
         )
+    given, rule = config.metric, _rule(plan)
+    values = [row[given.name] for run in records for row in run.epochs if given.name in row]
+    unit = None if given.unit == Metric.resolve(given.name, given.mode).unit else given.unit
+    rule["metric"] = Metric.resolve(given.name, given.mode, unit, values)
+    text = dump(config.model_dump(mode="json", exclude_none=True))
     summary = summarize(
         records,
         experiment=config.name,
-        context=_contract(config),
+        context=ControlledVariables(**_contract(config)),
         target=config.compare.target,
         detect=config.compare.detect,
         looks=looks,
-        **_rule(plan),
+        reproduce=Reproduce(command=command, config=text),
+        **rule,
     )
-    text = dump(config.model_dump(mode="json", exclude_none=True))
-    summary["reproduce"] = {"command": command, "config": text}
     written = write.write_comparison(plan.folder, summary, records)
     if options.json:
-        print(json.dumps(summary, indent=2))
+        print(json.dumps(summary.plain(), indent=2))
     else:
         results.print_summary(summary)
         terminal.paths(written)
-    return summary
 
 
 def _contract(config: ProgramConfig) -> dict[str, Any]:

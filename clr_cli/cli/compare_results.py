@@ -48,6 +48,7 @@ def compare(request: Request) -> None:
     from clr_cli.analysis.summary import summarize
     from clr_cli.cli import results
     from clr_cli.execution.elsewhere import Table
+    from clr_cli.records import ControlledVariables, Reproduce
     from clr_cli.report import write
     from clr_cli.report.controlled import DESIGNS
 
@@ -78,69 +79,48 @@ def compare(request: Request) -> None:
     counted = (
         f"{len(records)} runs of {len(arms)} arms" if len(arms) > 1 else f"{len(records)} runs"
     )
+    source = f"{request.source.name} ({counted}, sha256 {table.sha256[:12]})"
     summary = summarize(
         records,
         experiment=folder.parent.name,
-        context={"source": f"{request.source.name} ({counted}, sha256 {table.sha256[:12]})"},
+        context=ControlledVariables(source=source),
         baseline=baseline,
         paired=request.paired,
         metric=metric,
-        watched=metric,
+        target_metric=metric,
         target=_target(request),
         margin=_positive("--margin", request.margin),
         detect=_positive("--detect", request.detect),
+        reproduce=Reproduce(command=command_line()),
     )
-    hint = " (give --paired if runs of equal seeds do)" if summary["design"] == "unpaired" else ""
+    hint = " (give --paired if runs of equal seeds do)" if summary.design == "unpaired" else ""
     terminal.plan(
         f"clr compare: {folder.parent.name}, {len(arms)} arms",
         [
-            ("results", summary["contract"]["source"]),
-            (
-                "metric",
-                f"{metric.label}, {'higher' if metric.mode == 'max' else 'lower'} is better",
-            ),
-            ("design", DESIGNS[summary["design"]] + hint),
-            ("baseline", summary["baseline"]),
+            ("results", source),
+            ("metric", f"{metric.label}, {metric.direction}"),
+            ("design", DESIGNS[summary.design] + hint),
+            ("baseline", summary.baseline),
         ],
     )
-    summary["reproduce"] = {"command": command_line(), "config": ""}
     written = write.write_comparison(folder, summary, records)
     if request.as_json:
-        print(json.dumps(summary, indent=2))
+        print(json.dumps(summary.plain(), indent=2))
         return
     results.print_summary(summary)
     terminal.paths(written)
 
 
 def _metric(name: str, request: Request, records: Iterable[RunRecord]) -> Metric:
-    """The metric with its direction and unit, as given or as its name tells. Raises InputError."""
-    from clr_cli.records import KNOWN, Metric, mode_of
+    """Return the metric with its direction and unit. Raises InputError."""
+    from clr_cli.records import Metric
 
     values = [row[name] for record in records for row in record.epochs]
-    fractions = all(0 <= value <= 1 for value in values if math.isfinite(value))
-    mode, unit = request.mode, request.unit
-    if mode is None:
-        mode = mode_of(name)
-    if mode not in ("max", "min"):
-        given = f" {mode!r}" if mode is not None else ""
-        raise InputError(f"--mode{given}: say whether a higher {name} is better (max), or min")
-    if unit is None:
-        unit = "%" if name in KNOWN and KNOWN[name].unit == "%" and fractions else ""
-    if unit == "%" and not fractions:
-        out = next(value for value in values if math.isfinite(value) and not 0 <= value <= 1)
-        raise InputError(
-            f"--unit %: the values must be fractions, but there is {out:g}; leave it out"
-        )
-    if len(unit) > 30 or not unit.isprintable():
-        raise InputError(f"--unit {unit[:40]!r}: at most 30 characters that can be shown")
-    if len(name) > 200 or not name.isprintable():
-        raise InputError(f"--metric {name[:40]!r}: at most 200 characters that can be shown")
-    return Metric(name=name, mode=_mode(mode), unit=unit)
-
-
-# Endings of names that tell which direction is better.
-def _mode(text: str) -> Literal["max", "min"]:
-    return "max" if text == "max" else "min"
+    try:
+        return Metric.resolve(name, request.mode, request.unit, values)
+    except InputError as error:
+        error.key = f"--{error.key}"
+        raise
 
 
 def _baseline(request: Request, arms: Sequence[str]) -> str | float:

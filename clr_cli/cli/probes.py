@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clr_cli.execution.engines import Engine
     from clr_cli.execution.setup import Setup
     from clr_cli.execution.task import Task
+    from clr_cli.records import Certified
 
 DOUBLINGS = 2  # of the probes' length, where little was learned
 
@@ -85,19 +86,20 @@ def _result(task: Task) -> dict[str, Any]:
 
 def certify(
     asked: Asked, engine: Engine, sizes: Setup, max_lr: float, seeds: int, folder: Path
-) -> list[dict[str, Any]]:
+) -> list[Certified]:
     """max_lr, its half and its double in whole runs with paired seeds, as a comparison.
 
     Its page is written below ``folder``.
 
     Returns:
-        For half and double: rate, verdict, and mean, low and high of the difference from max_lr.
+        half and double against max_lr.
     """
     from clr_cli.analysis.summary import summarize
     from clr_cli.config.sections import CompareConfig
     from clr_cli.execution.controlled import controlled_variables
     from clr_cli.execution.plan import plan
     from clr_cli.execution.records import check_finished, read_record
+    from clr_cli.records import Certified
     from clr_cli.report import write
 
     rates = {f"{asked.name}-{rate:g}": rate for rate in (max_lr, max_lr / 2, 2 * max_lr)}
@@ -123,11 +125,13 @@ def certify(
     )
     write.write_comparison(folder / "certify", summary, records)
     return [
-        {
-            "rate": rates[each["arm"]],
-            "verdict": each["verdict"],
-            "sentence": each["sentence"],
-            **{key: each["difference"][key] for key in ("mean", "low", "high")},
-        }
-        for each in summary["comparisons"]
+        Certified(
+            rate=rates[each.arm],
+            verdict=each.verdict,
+            sentence=each.sentence,
+            mean=each.difference.mean,
+            low=each.difference.low,
+            high=each.difference.high,
+        )
+        for each in summary.comparisons
     ]

@@ -187,15 +187,16 @@ def _range_test(asked: Asked, named: str | None, certify: int) -> int:
                 chance=sizes.chance,
             )
             if certify and found.inconclusive is None:
-                at = answer["max_lr"]
-                answer["certified"] = certified_by(asked, engine, sizes, at, certify, folder)
+                at = answer.max_lr or 0.0
+                others = certified_by(asked, engine, sizes, at, certify, folder)
+                answer = answer.model_copy(update={"certified": others})
     result, written = report.write(folder, curves, suggestion, circumstances, answer)
     if options.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result.plain(), indent=2))
     else:
         results.print_range_test(result)
         terminal.paths(written)
-    return 3 if result["inconclusive"] else 0
+    return 3 if result.inconclusive else 0
 
 
 def _print_plan(asked: Asked, engine: Engine, sizes: Setup, jobs: int, certify: int) -> None:

@@ -31,7 +31,7 @@ def search(config: ProgramSearch, options: Options, command: str) -> int:
     """
     from clr_cli import __version__
     from clr_cli.analysis.probing import SEEDS
-    from clr_cli.analysis.scoring import Scoring, described, shown
+    from clr_cli.analysis.scoring import Scoring, describe, shown
     from clr_cli.execution.program_plan import ProgramProbes
     from clr_cli.records import Metric
     from clr_cli.report import rates
@@ -59,23 +59,24 @@ def search(config: ProgramSearch, options: Options, command: str) -> int:
             show=lambda each: shown(metric, scoring.value(each)),
         )
         found, tasks = search_all({"": quest}, partial(_execute, metric.name, engine))
-    answer = {
-        **scoring.answer(found[""], config.start),
-        "experiment": config.name,
-        "seconds": sum(_seconds(task) for task in tasks[""]),
-        "command": command,
-        "versions": {"clr": __version__, "python": sys.version.split()[0]},
-    }
-    result, written = rates.write(places.experiment.rates, answer)
+    answer = scoring.answer(
+        found[""],
+        config.start,
+        experiment=config.name,
+        seconds=sum(_seconds(task) for task in tasks[""]),
+        command=command,
+        versions={"clr": __version__, "python": sys.version.split()[0]},
+    )
+    written = rates.write(places.experiment.rates, answer)
     if options.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(answer.plain(), indent=2))
     else:
         print()
-        for name, text in described(result):
+        for name, text in describe(answer):
             terminal.hanging(f"{name:<12}  ", text)
         print()
         terminal.paths(written)
-    return 3 if result["inconclusive"] else 0
+    return 3 if answer.inconclusive else 0
 
 
 def _execute(metric: str, engine: Engine, runs: Sequence[Program]) -> None:
@@ -105,7 +106,7 @@ def _seconds(task: Task) -> float:
 
 def _print_plan(config: ProgramSearch, within: str, jobs: int, engine: Engine) -> None:
     few, many = USUAL_PROBES
-    better = "less" if config.metric.mode == "min" else "more"
+    better = "lower" if config.metric.mode == "min" else "higher"
     values = "".join(f", {key} {value}" for key, value in config.values.items())
     terminal.plan(
         f"clr range-test: {config.name}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from clr_cli.analysis import tuning
 from clr_cli.analysis.lattice import DELTA, Scale
@@ -14,12 +13,13 @@ from clr_cli.execution.engines import Engine
 from clr_cli.execution.plan import Plan
 from clr_cli.execution.setup import Setup
 from clr_cli.execution.task import Task
+from clr_cli.records import Tuning
 
 PLACES = 4  # runs of one arm that a search has at a time, for as many workers
 
 
-def tune_arms(plan: Plan, engine: Engine, setup: Setup) -> dict[str, Any]:
-    """Search for every tuned arm's rate with whole runs; the ``tuning`` of summary.json."""
+def tune_arms(plan: Plan, engine: Engine, setup: Setup) -> Tuning:
+    """Search for every tuned arm's rate with whole runs."""
     config, arms = plan.config, {arm: plan.arms[arm] for arm in plan.tuned_arms}
     like = plan.run(config.baseline, 0, config.training.threads)
     jobs, threads = engine.workers(PLACES * len(arms), config.training.threads, like)
@@ -33,15 +33,14 @@ def tune_arms(plan: Plan, engine: Engine, setup: Setup) -> dict[str, Any]:
         arm: sum(run.directory.read_result()["train_seconds"] for run in runs[arm]) for arm in arms
     }
     keys = {arm: schedule.rate_key for arm, schedule in arms.items()}
-    chosen = tuning.record(found, keys, seconds, plan.tune_seeds)
-    for arm, best in chosen["arms"].items():
-        if best["value"] is None:
-            raise EnvironmentFailure(f"--tune: {arm}: {best['inconclusive']}; train longer")
-        interval = (
-            "" if best["low"] is None else f", good from {best['low']:.2g} to {best['high']:.2g}"
-        )
-        inconclusive = f" ({best['inconclusive']})" if best["inconclusive"] else ""
-        terminal.note(f"  {arm}: {best['key']} {best['value']:g}{interval}{inconclusive}")
+    try:
+        chosen = tuning.record(found, keys, seconds, plan.tune_seeds)
+    except ValueError as error:
+        raise EnvironmentFailure(f"--tune: {error}; train longer") from None
+    for arm, best in chosen.arms.items():
+        interval = "" if best.low is None else f", good from {best.low:.2g} to {best.high:.2g}"
+        why = f" ({best.inconclusive})" if best.inconclusive else ""
+        terminal.note(f"  {arm}: {best.key} {best.value:g}{interval}{why}")
     return chosen
 
 

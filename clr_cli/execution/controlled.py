@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from clr_cli.config.model import differences
 from clr_cli.execution.plan import Plan
 from clr_cli.execution.setup import Setup
 from clr_cli.execution.training_task import resolve_schedule
-from clr_cli.records import RunRecord
+from clr_cli.records import ControlledVariables, RunRecord
 
 
 def controlled_variables(
     plan: Plan, setups: Mapping[str, Setup], records: Sequence[RunRecord]
-) -> dict[str, Any]:
-    """What the report says was compared: sizes, hyperparameters and run metadata.
+) -> ControlledVariables:
+    """Return what the report says was compared: sizes, hyperparameters and run metadata.
 
     setups: by arm.
     """
@@ -38,24 +37,24 @@ def controlled_variables(
     cycled = [arm for arm, schedule in made.items() if schedule.momentum(0) is not None]
     if cycled:
         also.append(f"momentum is cycled in {', '.join(cycled)}")
-    return {
-        "varied": "the arm, see what differs" if own else "the learning-rate schedule",
-        "also_differs": also,
-        "dataset": config.dataset.label,
-        "train_size": setup.train_size,
-        "val_size": setup.val_size,
-        "test_size": setup.test_size,
-        "num_classes": setup.num_classes,
-        "model": config.model.name,
-        "parameters": setup.parameters,
-        "optimizer": config.optimizer.name,
-        "momentum": config.optimizer.used.get("momentum"),
-        "weight_decay": config.optimizer.used.get("weight_decay"),
-        "epochs": epochs,
-        "batch_size": config.training.batch_size if equal else None,
-        "iterations_per_epoch": setup.steps_per_epoch if equal else None,
-        "iterations": setup.steps_per_epoch * epochs if equal else None,
+    return ControlledVariables(
+        varied="the arm, see what differs" if own else "the learning-rate schedule",
+        also_differs=also,
+        dataset=config.dataset.label,
+        train_size=setup.train_size,
+        val_size=setup.val_size,
+        test_size=setup.test_size,
+        num_classes=setup.num_classes,
+        model=config.model.name,
+        parameters=setup.parameters,
+        optimizer=config.optimizer.name,
+        momentum=config.optimizer.used.get("momentum"),
+        weight_decay=config.optimizer.used.get("weight_decay"),
+        epochs=epochs,
+        batch_size=config.training.batch_size if equal else None,
+        iterations_per_epoch=setup.steps_per_epoch if equal else None,
+        iterations=setup.steps_per_epoch * epochs if equal else None,
         **{key: ran[key] for key in ("precision", "device", "threads", "versions")},
-        "determinism": "arms of one seed share initial weights, data order, crops and split",
-        "vary": config.compare.vary,
-    }
+        determinism="arms of one seed share initial weights, data order, crops and split",
+        vary=config.compare.vary,
+    )

@@ -1,4 +1,4 @@
-"""Write and read a range test's summary: CSV, bounds, figure. Needs no torch."""
+"""Write and read the files of a range test: CSV, bounds, figures, without torch."""
 
 from __future__ import annotations
 
@@ -21,10 +21,21 @@ from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
 from clr_cli.format import rounded_lr
 from clr_cli.paths import BOUNDS, CURVES, RESULT
-from clr_cli.records import Metric, RangeTestResult, Sweep, read
+from clr_cli.records import (
+    Answer,
+    Bound,
+    Bounds,
+    Metric,
+    Probed,
+    RangeTestResult,
+    Stopped,
+    Sweep,
+    SweepEnd,
+    read,
+)
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.probes import probes
-from clr_cli.report.figures.save import save_figure
+from clr_cli.report.figures.style import save_figure
 
 COLUMNS = ("sweep", "iteration", "lr", "train_loss", "train_loss_smooth")
 VAL_COLUMNS = ("val_loss", "val_accuracy", "val_accuracy_smooth")
@@ -33,7 +44,7 @@ ESTIMATES = ("base_lr", "max_lr", "steepest", "valley", "minimum")
 
 
 def to_csv(sweeps: Sequence[Sweep]) -> str:
-    """Raw and smoothed curves: a row per sweep and iteration; validation where it was measured."""
+    """Return raw and smoothed curves: a row per sweep and iteration."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*COLUMNS, *VAL_COLUMNS])
@@ -50,8 +61,8 @@ def to_csv(sweeps: Sequence[Sweep]) -> str:
     return buffer.getvalue()
 
 
-def from_csv(text: str, stopped: Mapping[int, Mapping[str, Any] | None]) -> list[Sweep]:
-    """The sweeps of ``to_csv``; why each stopped stands in result.json."""
+def from_csv(text: str, stopped: Mapping[int, Stopped | None]) -> list[Sweep]:
+    """Read the sweeps of ``to_csv``; why each stopped is in result.json."""
     rows: dict[int, list[dict[str, str]]] = {}
     for row in csv.DictReader(io.StringIO(text)):
         rows.setdefault(int(row["sweep"]), []).append(row)
@@ -76,35 +87,39 @@ def from_csv(text: str, stopped: Mapping[int, Mapping[str, Any] | None]) -> list
     return sweeps
 
 
-def figure(sweeps: Sequence[Sweep], bounds: Mapping[str, Any]) -> Figure:
-    """Accuracy and loss against learning rate; ``bounds``: estimates as in result.json."""
-    base, top = bounds.get("base_lr"), bounds.get("max_lr")
+def figure(sweeps: Sequence[Sweep], bounds: Bounds) -> Figure:
+    """Draw accuracy and loss against learning rate, with the sweeps' bounds."""
+    base, top = bounds.base_lr, bounds.max_lr
     return plots.range_test(
         sweeps,
         smooth=[(s.val_lr, smooth_accuracy(s.val_accuracy)) for s in sweeps],
         smooth_loss=[(s.lr[: len(y)], y) for s in sweeps for y in [smooth_loss(s.train_loss)]],
-        base_lr=base and base.value,
-        max_lr=top and top.value,
-        base_range=base and (base.low, base.high),
-        max_range=top and (top.low, top.high),
+        base_lr=None if base is None else base.value,
+        max_lr=None if top is None else top.value,
+        base_range=None if base is None else (base.low, base.high),
+        max_range=None if top is None else (top.low, top.high),
     )
 
 
 def read_figure(directory: Path) -> Figure | None:
-    """The figure again from a range test's files, or None where there is no range test."""
+    """Draw the figure again from a range test's files; None without a range test.
+
+    Where the sweeps' curves are missing, the figure shows the probes alone; None without probes.
+    """
     if not (directory / RESULT).exists():
         return None
-    result = read(RangeTestResult, directory / RESULT, remedy=REMEDY).plain()
-    stopped = {sweep["seed"]: sweep["stopped"] for sweep in result["sweeps"]}
-    path = directory / CURVES
-    try:
-        sweeps = from_csv(path.read_text(encoding="utf-8"), stopped)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise InputError(f"damaged: {reason}; {REMEDY}", source=path) from None
+    result = read(RangeTestResult, directory / RESULT, remedy=REMEDY)
+    path, sweeps = directory / CURVES, []
+    if path.exists():
+        stopped = {sweep.seed: sweep.stopped for sweep in result.sweeps}
+        try:
+            sweeps = from_csv(path.read_text(encoding="utf-8"), stopped)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise InputError(f"damaged: {reason}; {REMEDY}", source=path) from None
     if result.answer is not None:
         return probes(result.answer, sweeps)
-    return figure(sweeps, result["estimates"])
+    return figure(sweeps, result.estimates) if sweeps else None
 
 
 def answer(
@@ -114,11 +129,11 @@ def answer(
     delta: float,
     base_lr: Callable[[float], float] | None = None,
     **about: Any,
-) -> dict[str, Any]:
-    """What a search came to, as result.json holds it; max_lr in two significant digits.
+) -> Answer:
+    """Return the answer of a search; max_lr in two significant digits.
 
     Args:
-        found: its scores are the metric's values, with the sign turned where less is better.
+        found: its scores are the metric's values, with the sign turned where lower is better.
         metric, delta: what was searched for.
         base_lr: of a max_lr; by default max_lr / BASE_SHARE.
         **about: the other keys of ``records.Answer``, such as schedule and iterations.
@@ -129,72 +144,78 @@ def answer(
 
     max_lr = None if found.max_lr is None else rounded_lr(found.max_lr)
     base = (base_lr or (lambda rate: rate / BASE_SHARE))(max_lr) if max_lr else None
-    return {
+    return Answer(
         **about,
-        "metric": metric.plain(),
-        "delta": delta,
-        "low": found.low,
-        "high": found.high,
-        "max_lr": max_lr,
-        "base_lr": None if base is None else rounded_lr(base),
-        "top": value(found.top),
-        "cliff": found.cliff,
-        "sd": found.sd,
-        "bound": found.bound,
-        "probes": sum(len(each.scores) for each in found.tried),
-        "tried": [
-            {"rate": each.rate, "scores": [*map(value, each.scores)], "mean": value(each.mean)}
+        metric=metric,
+        delta=delta,
+        low=found.low,
+        high=found.high,
+        max_lr=max_lr,
+        base_lr=None if base is None else rounded_lr(base),
+        top=value(found.top),
+        cliff=found.cliff,
+        sd=found.sd,
+        bound=found.bound,
+        probes=sum(len(each.scores) for each in found.tried),
+        tried=[
+            Probed(rate=each.rate, scores=[*map(value, each.scores)], mean=value(each.mean))
             for each in found.tried
         ],
-        "doubt": found.doubt,
-        "certified": [],
-    }
+        inconclusive=found.inconclusive,
+    )
 
 
 def write(
     directory: Path,
     sweeps: Sequence[Sweep],
     suggestion: Suggestion,
-    circumstances: dict[str, Any],
-    answer: dict[str, Any] | None,
-) -> tuple[dict[str, Any], list[Path]]:
-    """range_test.csv, the figures, bounds.yaml (only for an answer) and result.json, last.
+    circumstances: Mapping[str, Any],
+    answer: Answer | None,
+) -> tuple[RangeTestResult, list[Path]]:
+    """Write range_test.csv, the figures, bounds.yaml (only for an answer) and result.json, last.
 
-    answer: of the probes (see ``answer``); None where the sweeps alone are to answer.
+    Args:
+        circumstances: the other keys of ``records.RangeTestResult``, such as range and seconds.
+        answer: of the probes (see ``answer``); None where the sweeps alone are to answer.
     """
-    estimates = {name: _estimate(getattr(suggestion, name)) for name in ESTIMATES}
-    result = {
-        "schema": 1,
-        "inconclusive": suggestion.inconclusive if answer is None else answer.inconclusive,
-        "next_range": suggestion.next_range and list(suggestion.next_range),
-        "estimates": estimates,
-        "sweeps": [{"seed": s.seed, "stopped": s.stopped} for s in sweeps],
-        "answer": answer,
+    result = RangeTestResult(
+        inconclusive=suggestion.inconclusive if answer is None else answer.inconclusive,
+        next_range=suggestion.next_range,
+        estimates=Bounds(**{name: _bound(getattr(suggestion, name)) for name in ESTIMATES}),
+        sweeps=[SweepEnd(seed=sweep.seed, stopped=sweep.stopped) for sweep in sweeps],
+        answer=answer,
         **circumstances,
-    }
-    result = RangeTestResult.model_validate(result).plain()
+    )
     write_atomic(directory / CURVES, to_csv(sweeps))
     written = [directory / CURVES]
-    written += save_figure(figure(sweeps, estimates), directory / "range_test")
-    if result.answer is not None:
-        written += save_figure(probes(result.answer, sweeps), directory / "probes")
+    written += save_figure(figure(sweeps, result.estimates), directory / "range_test")
+    if answer is not None:
+        written += save_figure(probes(answer, sweeps), directory / "probes")
     bounds = directory / BOUNDS
     if result.inconclusive:
         bounds.unlink(missing_ok=True)  # an older answer must not pass for this one's
     else:
-        write_atomic(bounds, dump(_bounds(result)))
+        base_lr, max_lr = recommended(result)
+        good = {} if answer is None else {"low": answer.low, "high": answer.high}
+        write_atomic(bounds, dump({"base_lr": base_lr, "max_lr": max_lr, **good}))
         written.append(bounds)
-    write_json(directory / RESULT, result)
+    write_json(directory / RESULT, result.plain())
     return result, [*written, directory / RESULT]
 
 
-def _bounds(result: RangeTestResult) -> dict[str, float]:
-    found = result.answer
-    if found is not None:
-        return {key: found[key] for key in ("base_lr", "max_lr", "low", "high")}
-    estimates = result["estimates"]
-    return {key: rounded_lr(estimates[key].value) for key in ("base_lr", "max_lr")}
+def recommended(result: RangeTestResult) -> tuple[float, float]:
+    """Return base_lr and max_lr of a result that is not inconclusive."""
+    if (answer := result.answer) is not None:
+        base_lr, max_lr = answer.base_lr, answer.max_lr
+    else:
+        bounds = result.estimates.base_lr, result.estimates.max_lr
+        base_lr, max_lr = (None if each is None else rounded_lr(each.value) for each in bounds)
+    if base_lr is None or max_lr is None:
+        raise ValueError("the range test is inconclusive")
+    return base_lr, max_lr
 
 
-def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
-    return None if estimate is None else {**asdict(estimate), "per_sweep": [*estimate.per_sweep]}
+def _bound(estimate: Estimate | None) -> Bound | None:
+    if estimate is None:
+        return None
+    return Bound(**{**asdict(estimate), "per_sweep": [*estimate.per_sweep]})

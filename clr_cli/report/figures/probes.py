@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from clr_cli.analysis.sweeps import smooth_accuracy
 from clr_cli.format import number, percent_tick
-from clr_cli.records.metric import Metric
 from clr_cli.report.figures.style import (
     BAND,
     INK,
@@ -29,24 +28,18 @@ from clr_cli.report.figures.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from clr_cli.records import Sweep
+    from clr_cli.records import Answer, Sweep
 
 SEVERAL = 3.0  # times the best mean, beyond which a metric to be minimised is not drawn
 ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
 
 
-def probes(
-    answer: Answer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.9)
-) -> Figure:
-    """The metric, at the end of each probe, against learning rate (logarithmic).
+def probes(answer: Answer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.9)) -> Figure:
+    """Draw the metric, at the end of each probe, against learning rate (logarithmic).
 
     A dot is a probe, a cross at the bottom one that failed; the line joins the means. The interval
     of good rates is shaded, max_lr circled, the lowest rate at which probes failed marked; the
-    sweeps are faint.
-
-    Args:
-        answer: as in result.json.
-        sweeps: for context; their learning rates beyond the probes' are left out.
+    sweeps are faint, and cut at the outermost probes.
     """
     figure = new_figure(size)
     ax = figure.subplots()
@@ -78,7 +71,7 @@ def probes(
     if best is not None and means:
         ax.plot(best, _between(means, best), "o", mfc="none", mec=RED, ms=17, mew=2.2, zorder=6)
     _labels(ax, answer)
-    dress(ax, xlabel="Learning rate (its highest, where it moves)", ylabel=_label(answer))
+    dress(ax, xlabel="Learning rate (its highest, where it moves)", ylabel=answer.metric.heading)
     ax.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if _narrow(rates) else (1.0,)))
     ax.xaxis.set_major_formatter(FuncFormatter(number))
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -96,14 +89,9 @@ def _plain_tick(value: float, _: object = None) -> str:
 
 
 def _highest(means: Sequence[float]) -> float:
-    """What of a metric to be minimised is drawn: a bad rate must not hide the others."""
+    """Return the highest loss that is drawn: a bad rate must not hide the others."""
     best = min(means)
     return best * SEVERAL if best > 0 else math.inf
-
-
-def _label(answer: Answer) -> str:
-    label = Metric.model_validate(answer.metric).label
-    return label[:1].upper() + label[1:]
 
 
 def _narrow(rates: Sequence[float]) -> bool:
@@ -111,7 +99,7 @@ def _narrow(rates: Sequence[float]) -> bool:
 
 
 def _between(means: Sequence[tuple[float, float]], rate: float) -> float:
-    """The mean score at a rate, between its neighbours by interpolation in log LR."""
+    """Return the mean score at a rate, interpolated in log LR between its neighbors."""
     for (left, a), (right, b) in pairwise(means):
         if left <= rate <= right:
             return a + (b - a) * math.log(rate / left) / math.log(right / left)
@@ -119,8 +107,8 @@ def _between(means: Sequence[tuple[float, float]], rate: float) -> float:
 
 
 def _labels(ax: Axes, answer: Answer) -> None:
-    """What the marks mean, written beside them."""
-    low, high, best, cliff = (answer[key] for key in ("low", "high", "max_lr", "cliff"))
+    """Label the marks."""
+    low, high, best, cliff = answer.low, answer.high, answer.max_lr, answer.cliff
     bottom = {"xycoords": ax.get_xaxis_transform(), "fontsize": 9.5}
     edge = 0.03 if answer.metric.mode == "max" else 0.8  # away from where the best are
     if low is not None and high is not None:

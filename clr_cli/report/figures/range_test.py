@@ -44,7 +44,7 @@ def range_test(
     peak: tuple[float, float] | None = None,
     size: Size = (5.6, 5.0),
 ) -> Figure:
-    """Validation accuracy (top) and training loss (bottom) against learning rate.
+    """Draw validation accuracy (top) and training loss (bottom) against learning rate.
 
     Raw curves are faint, the caller's smoothed ones (one (lrs, values) per sweep) strong. The
     bounds are vertical lines, their ranges over the sweeps shaded. The circle is at `peak`, or on
@@ -74,9 +74,9 @@ def range_test(
             labels.append((shown[-1], f"seed {sweep.seed}", color))
         if len(smooth_loss) > k:
             bottom.plot(*smooth_loss[k], color=color, lw=2, zorder=4)
-        if sweep.stopped and math.isfinite(sweep.stopped["lr"]):
+        if sweep.stopped:
             place = bottom.get_xaxis_transform()
-            bottom.plot(sweep.stopped["lr"], 0.93, "x", color=color, ms=8, mew=2, transform=place)
+            bottom.plot(sweep.stopped.lr, 0.93, "x", color=color, ms=8, mew=2, transform=place)
     _range_axes(sweeps, smooth_loss, top, bottom)
     label_ends(top, labels, panel_height=0.6 * size[1])
     bounds = [("base_lr", base_lr, base_range), ("max_lr", max_lr, max_range)]
@@ -103,7 +103,7 @@ def range_test(
 
 
 def _sides(ax: Axes, base_lr: float | None, max_lr: float | None) -> tuple[str, str]:
-    """How the labels of the two bounds are aligned: away from each other when they are close."""
+    """Return how the labels of the two bounds are aligned: apart when they are close."""
     if base_lr is None or max_lr is None:
         return "center", "center"
     place = ax.transScale + ax.transLimits
@@ -116,7 +116,7 @@ def _sides(ax: Axes, base_lr: float | None, max_lr: float | None) -> tuple[str, 
 def _range_axes(
     sweeps: Sequence[Sweep], smooth_loss: Sequence[Curve], top: Axes, bottom: Axes
 ) -> None:
-    """Scales and limits: a log x axis for an exponential ramp; a loss axis without its blow-up."""
+    """Set a log x axis for an exponential ramp, and a loss axis without its blow-up."""
     lrs = np.array(max((s.lr for s in sweeps), key=len, default=[]), dtype=float)
     if len(lrs) > 2 and lrs[0] > 0:
         middle, ends = lrs[len(lrs) // 2], (lrs[0], lrs[-1])
@@ -140,7 +140,7 @@ def _range_axes(
 
 
 def _thin(x: Sequence[float], y: Sequence[float], bins: int = 400) -> tuple[Array, Array]:
-    """At most 2 * bins points that keep each bin's extremes, so that a long ramp draws small."""
+    """Return at most 2 * bins points that keep each bin's extremes: a long ramp is a small file."""
     xs, ys = np.array(x, dtype=float), np.array(y, dtype=float)
     if len(ys) <= 2 * bins:
         return xs, ys
