@@ -18,7 +18,7 @@ from typing import Literal
 
 from clr_cli.analysis.lattice import Probe
 from clr_cli.analysis.lattice import rate as lattice_rate
-from clr_cli.analysis.rates import Scoring, described
+from clr_cli.analysis.rates import Scoring, describe
 from clr_cli.analysis.study import Study
 from clr_cli.analysis.summary import analyse
 from clr_cli.config.program import DEFAULT_START, ProgramCompare
@@ -101,7 +101,7 @@ class LearningRate:
         return answer.low, answer.high
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:<12}  {text}" for name, text in described(self.answer))
+        return "\n".join(f"{name:<12}  {text}" for name, text in describe(self.answer))
 
     def _repr_html_(self) -> str:
         return rates.fragment(self.answer, rates.figures(self.answer))
@@ -117,7 +117,7 @@ def compare(
     *,
     metric: str,
     mode: Mode | None = None,
-    unit: str = "",
+    unit: str | None = None,
     seeds: int | Sequence[int] | str = 6,
     paired: bool = False,
     baseline: str | None = None,
@@ -134,7 +134,7 @@ def compare(
             value that is not finite is a run that failed to train.
         metric: its name; of rows also the key.
         mode: whether "min" or "max" is better; known for such names as val_loss and test_accuracy.
-        unit: "%" for fractions, which are shown in percent.
+        unit: "%" for fractions, which are shown in percent; None: the name and the values decide.
         seeds: how many, which ones, or "auto" or "auto:CAP": add seeds until it is decided.
         paired: whether runs of one seed share their randomness.
         baseline: the arm to compare with; default: the first.
@@ -200,7 +200,7 @@ def find_lr(
     *,
     metric: str,
     mode: Mode | None = None,
-    unit: str = "",
+    unit: str | None = None,
     start: float = DEFAULT_START,
     delta: float | None = None,
     name: str = "learning rate",

@@ -157,9 +157,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def percent(value: float | None) -> str:
+def percent(value: float) -> str:
     """Return a fraction in percent: 0.9512 -> "95.12 %" (with a no-break space)."""
-    return NONE if value is None else f"{100 * value:.2f}\N{NO-BREAK SPACE}%"
+    return f"{100 * value:.2f}\N{NO-BREAK SPACE}%"
 
 
 def percent_tick(value: float, _: Any = None) -> str:

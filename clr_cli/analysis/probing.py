@@ -78,7 +78,8 @@ def search(
         seeds: most probes of one rate.
 
     Returns:
-        ProbeRequest: run these, add their scores, call again. RatesFound: the answer, or why there is none.
+        ProbeRequest: run these, add their scores, call again.
+        RatesFound: the answer, or why there is none.
 
     >>> curve = lambda k: 0.9 - 0.01 * (k - 1) ** 2 if k < 5 else 0.1
     >>> scores, asked = {}, search({}, 0.05, Scale(0.03, chance=0.1))

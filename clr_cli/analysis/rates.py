@@ -124,7 +124,7 @@ class Scoring:
         }
 
 
-def described(answer: RateAnswer) -> list[tuple[str, str]]:
+def describe(answer: RateAnswer) -> list[tuple[str, str]]:
     """Return an answer in words, a row for each part of it."""
     metric, rows = answer.metric, list[tuple[str, str]]()
     length = (

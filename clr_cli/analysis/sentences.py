@@ -59,7 +59,7 @@ class Wording:
         return f"{text} of {label}" if self.scale.unit == "%" else f"{label} {text}"
 
     def state(self, word: str, arm: str, base: str, difference: float) -> str:
-        """Return "a is better than b by 1.07 points of ..." or "... than b: ... lower by 0.0012"."""
+        """Return "a is better than b by 1.07 points of ..." or "...: ... lower by 0.0012"."""
         label, size = self.measures.metric.label, self.size(difference)
         if self.design == "number":
             side = "above" if difference > 0 else "below"
@@ -209,7 +209,7 @@ def failing_sentence(sides: Sequence[tuple[str, Failing]], among: str) -> str:
 
 
 def scope(controlled: ControlledVariables, tuning: Tuning | None = None) -> str:
-    """Return what the claim covers: data, model and budget; and the rates, where they were tuned."""
+    """Return what the claim covers: data, model and budget; and rates, where they were tuned."""
     if controlled.source:
         return (
             f"From {controlled.source}: the interval covers what differs from run to run there,"

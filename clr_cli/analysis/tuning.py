@@ -62,7 +62,7 @@ def chosen_rate(found: RatesFound, delta: float = DELTA) -> float | None:
 
 
 def _center(means: Mapping[float, float], least: float, best: float) -> float:
-    """Return the center of gravity of places on the lattice, by their mean score above ``least``."""
+    """Return the center of gravity of places, by their mean score above ``least``."""
     if len(means) == 1:
         return best
     places = sorted(means)

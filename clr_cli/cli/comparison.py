@@ -66,7 +66,7 @@ def runs_row(study: Study, only: Sequence[Key], jobs: int, where: str) -> tuple[
 
 
 def print_outlook(study: Study, before: Summary | None) -> None:
-    """Print what so many seeds can show; in the metric's unit if an earlier result has its noise."""
+    """Print what so many seeds can show; an earlier result tells the noise."""
     for line in _outlook(study, before):
         terminal.note(f"{line}\n")
 

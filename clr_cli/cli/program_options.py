@@ -86,7 +86,7 @@ def search(
 def _tree(given: ProgramArguments, allow_code: bool) -> tuple[dict[str, Any], str]:
     """The keys so far, and where they come from."""
     from clr_cli.config.load import find_config, read_tree
-    from clr_cli.records import KNOWN, mode_of
+    from clr_cli.records import Metric
 
     tree: dict[str, Any] = {} if given.config is None else read_tree(given.config, given.sets)
     source = "--cmd" if given.config is None else str(find_config(given.config))
@@ -105,15 +105,14 @@ def _tree(given: ProgramArguments, allow_code: bool) -> tuple[dict[str, Any], st
     tree = _with(tree, "metric", metric)
     if not isinstance(tree.get("metric"), dict):
         raise InputError("give --metric NAME, the number of the program's rows that is compared")
-    known = KNOWN.get(str(tree["metric"].get("name")))
-    if known is not None:
-        tree["metric"] = {**known.plain(), **tree["metric"]}
-    elif "mode" not in tree["metric"]:
-        mode = mode_of(str(tree["metric"].get("name")))
-        if mode is None:
-            raise InputError("give --mode min or --mode max: which of two values is the better one")
-        tree["metric"] = {**tree["metric"], "mode": mode}
-    return tree, source
+    name = str(tree["metric"].get("name"))
+    try:
+        mode = tree["metric"].get("mode") or Metric.resolve(name).mode
+        unit = Metric.resolve(name, "max").unit
+    except InputError as error:
+        error.key = f"--{error.key}"
+        raise
+    return {**tree, "metric": {"mode": mode, "unit": unit, **tree["metric"]}}, source
 
 
 def _with(tree: dict[str, Any], section: str, values: Mapping[str, Any]) -> dict[str, Any]:

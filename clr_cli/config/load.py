@@ -64,7 +64,7 @@ def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    tree = parse_yaml(text, str(path))
+    tree: Any = parse_yaml(text, str(path))
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):

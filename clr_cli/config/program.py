@@ -23,7 +23,7 @@ Value = Annotated[str, Field(max_length=10_000)]
 
 class MetricConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_./-]{0,99}$")]
-    mode: Literal["min", "max"] = Field("min", description="whether less or more is better")
+    mode: Literal["min", "max"] = Field("min", description="whether lower or higher is better")
     unit: Annotated[str, Field(max_length=30)] = Field(
         "", description="% for fractions, which are shown in percent"
     )

@@ -314,6 +314,11 @@ class Summary(Record):
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise ValueError("an arm occurs twice")
+        if self.reference is None and self.baseline not in names:
+            raise ValueError(f"the baseline {self.baseline!r} is not an arm")
+        for comparison in self.comparisons:
+            if comparison.arm not in names or comparison.baseline != self.baseline:
+                raise ValueError("a comparison of an arm that is missing")
         for arm in self.arms:
             if self.metric.name not in arm.metrics:
                 raise ValueError(f"the arm {arm.name!r} has no {self.metric.name}")

@@ -22,14 +22,11 @@ def captions(
     summary: Summary, records: Sequence[RunRecord], schedules: Mapping[str, Curve]
 ) -> dict[str, str]:
     """Return the caption of each figure, by the figure's name."""
-    target = summary.target
+    target, metrics = summary.target, drawn_metrics(summary.metric)
     texts = {
         "range_test": _range_test(summary.arms),
         "lr_schedule": _join(_schedule(arm, *curve) for arm, curve in schedules.items()),
-        **{
-            name: _final(records, drawn, summary)
-            for name, drawn in drawn_metrics(summary.metric).items()
-        },
+        **{name: _final(records, drawn, summary) for name, drawn in metrics.items()},
         "paired_difference": _differences(_paired, summary),
         "difference": _differences(_unpaired, summary),
     }
@@ -201,12 +198,8 @@ def _reached(arm: ArmSummary) -> int:
 
 
 def _times(arm: ArmSummary, summary: Summary) -> str:
-    clock, reached, n, median = (
-        summary.clock,
-        _reached(arm),
-        len(arm.times.values),
-        arm.times.median,
-    )
+    clock, reached, median = summary.clock, _reached(arm), arm.times.median
+    n = len(arm.times.values)
     if not reached:
         return f"{arm.name} never held it ({n} of {n} runs missed)."
     misses = "" if reached == n else f"; {n - reached} of {n} runs missed"

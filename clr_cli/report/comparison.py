@@ -18,7 +18,7 @@ from clr_cli.analysis.headline import headline
 from clr_cli.errors import InputError
 from clr_cli.format import Scale
 from clr_cli.paths import RUNS, SUMMARY
-from clr_cli.records import Comparison, Difference, Metric, RunRecord, Summary, read
+from clr_cli.records import Metric, RunRecord, Summary, read
 from clr_cli.report import page
 from clr_cli.report.captions import captions, drawn_metrics
 from clr_cli.report.controlled import controlled_rows
@@ -57,9 +57,6 @@ def load(folder: Path) -> tuple[Summary, list[RunRecord]]:
     arms = {arm.name for arm in summary.arms}
     if {record.arm for record in records} != arms:
         raise InputError(f"not the runs of {SUMMARY} ({', '.join(arms)})", source=folder / RUNS)
-    for comparison in summary.comparisons:
-        if comparison.arm not in arms or comparison.baseline not in {*arms, summary.baseline}:
-            raise InputError("a comparison of an arm that is missing", source=folder / SUMMARY)
     name = summary.metric.name
     if any(r.status == "finished" and not any(name in row for row in r.epochs) for r in records):
         raise InputError(f"a finished run without {name}; {REMEDY}", source=folder / RUNS)
@@ -137,7 +134,7 @@ def figures(
             )
     if summary.comparisons:
         made["paired_difference" if paired else "difference"] = plots.difference(
-            _drawn_differences(summary),
+            _difference_rows(summary),
             metric,
             scale,
             baseline=baseline,
@@ -180,15 +177,23 @@ def _goal(target: float, scale: Scale) -> str:
     return scale.shown(target) if scale.unit == "%" else scale.brief(target)
 
 
-def _drawn_differences(summary: Summary) -> list[plots.DrawnDifference]:
-    """Return each comparison's row; for unpaired runs, their distance from the baseline's mean."""
-    rows = [
-        plots.DrawnDifference(c.arm, c.difference, c.unpaired_seeds) for c in summary.comparisons
-    ]
-    if summary.design != "unpaired":
-        return rows
-    arms = {arm.name: arm.metrics[summary.metric.name] for arm in summary.arms}
-    center = arms[summary.baseline].mean if summary.baseline in arms else None
+def _difference_rows(summary: Summary) -> list[plots.DifferenceRow]:
+    """Return every arm's row; unpaired runs as distances from the baseline's mean, its own too."""
+    values = {c.arm: c.difference.values for c in summary.comparisons}
+    rows = []
+    if summary.design == "unpaired":
+        spreads = {arm.name: arm.metrics[summary.metric.name] for arm in summary.arms}
+        center = spreads[summary.baseline].mean
+        if center is not None:
+            values = {
+                arm: {run: v - center for run, v in spread.values.items() if v is not None}
+                for arm, spread in spreads.items()
+            }
+            rows = [plots.DifferenceRow(summary.baseline, values[summary.baseline])]
+    for c in summary.comparisons:
+        d = c.difference
+        interval = (d.mean, d.low, d.high)
+        rows.append(plots.DifferenceRow(c.arm, values[c.arm], interval, c.unpaired_seeds))
     return rows
 
 

@@ -79,4 +79,4 @@ def _schedule(schedule: Mapping[str, Any]) -> str:
         for k, v in schedule.items()
         if k != "kind"
     ]
-    return ", ".join([str(schedule.kind), *values]) if schedule else ""
+    return ", ".join([str(schedule["kind"]), *values]) if schedule else ""

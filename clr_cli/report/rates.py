@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from clr_cli.analysis.rates import config_lines, described
+from clr_cli.analysis.rates import config_lines, describe
 from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
 from clr_cli.config.yaml_text import dump
 from clr_cli.errors import InputError
@@ -20,7 +20,7 @@ from clr_cli.paths import BOUNDS, CURVES, PAGE, RESULT
 from clr_cli.records import RateAnswer, Stopped, Sweep, read
 from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.range_test import range_test
-from clr_cli.report.figures.save import save_figure
+from clr_cli.report.figures.style import save_figure
 from clr_cli.report.page import inline_svg, theme_css
 
 PROBES = "probes.csv"
@@ -116,7 +116,7 @@ def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
 def fragment(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
     """Return answer and figures as HTML for a page or a notebook."""
     rows = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in described(answer)
+        f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in describe(answer)
     )
     titles = {
         "rates": f"{answer.metric.label} against the learning rate",

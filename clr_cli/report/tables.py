@@ -185,12 +185,8 @@ def tuning_table(tuning: Tuning) -> Table:
         interval = words.NONE
         if best.low is not None and best.high is not None:
             interval = f"{number(best.low)} to {number(best.high)}"
-        scores = {
-            trial.value: "failed"
-            if trial.val_accuracy is None
-            else words.percent(trial.val_accuracy)
-            for trial in best.trials
-        }
+        means = {trial.value: trial.val_accuracy for trial in best.trials}
+        scores = {k: "failed" if m is None else words.percent(m) for k, m in means.items()}
         row = [f"{arm} ({best.key})", number(best.value), best.inconclusive or interval]
         rows.append(row + [scores.get(rate, words.NONE) for rate in rates])
     return ["Schedule", "Chosen", "Good rates", *(number(rate) for rate in rates)], rows

@@ -1,35 +1,30 @@
-"""Write figures, tables and pages of finished results. Needs neither training nor torch."""
+"""Write figures, tables and pages of finished results, without training or torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
 from clr_cli.paths import MARKDOWN, PAGE, RUNS, SUMMARY, range_test_of
-from clr_cli.records import KNOWN, RunRecord
+from clr_cli.records import KNOWN, RunRecord, Summary
 from clr_cli.report import comparison as report
-from clr_cli.report import rates
+from clr_cli.report import rates as rates_report
 from clr_cli.report.figures import comparison as plots
-from clr_cli.report.figures.save import save_figure
-from clr_cli.report.figures.style import Size
+from clr_cli.report.figures.style import Size, save_figure
 from clr_cli.report.runs import write_runs_csv
 from clr_cli.schedules import Schedule, resolved
-
-if TYPE_CHECKING:
-    pass
 
 FORMATS = ("png", "svg")
 KNOWN_FORMATS = ("png", "svg", "pdf")
 
 
 def describe_schedule(kind: str, schedule: Schedule, per_epoch: int, epochs: int) -> str:
-    """A schedule in a line: its numbers, and its cycles, with a warning if the last is cut off."""
+    """Describe a schedule: its numbers, and its cycles, with a warning if the last is cut off."""
     values = {k: v for k, v in resolved(kind, schedule).items() if k != "kind"}
     shown = ", ".join(
         f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
@@ -61,7 +56,7 @@ def plot_schedules(
 
 
 def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Path]:
-    """One run's tidy CSV and figures: learning rate, losses, accuracy."""
+    """Write one run's tidy CSV and figures: learning rate, losses, accuracy."""
     steps = record.result["iterations_per_epoch"]
     epochs = max(1, len(record.epochs))
     rates, momentum = report.sample(schedule, steps, steps * epochs)
@@ -75,9 +70,9 @@ def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Pa
 
 
 def write_comparison(directory: Path, summary: Summary, records: Sequence[RunRecord]) -> list[Path]:
-    """runs.csv, summary.json, the page, its Markdown and the figures."""
+    """Write runs.csv, summary.json, the page, its Markdown and the figures; return their paths."""
     write_atomic(directory / RUNS, write_runs_csv(records))
-    write_json(directory / SUMMARY, summary)
+    write_json(directory / SUMMARY, summary.plain())
     made = _write_pages(directory, summary, records, None)
     return [directory / RUNS, directory / SUMMARY, *made]
 
@@ -89,11 +84,9 @@ def _write_pages(
     size: Size | None,
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    range_test = rates.read_figure(range_test_of(directory))
+    range_test = rates_report.read_figure(range_test_of(directory))
     figures = report.figures(summary, records, range_test=range_test, size=size)
-    reproduce = summary.get("reproduce", {})
-    page = report.render(summary, records, figures, **reproduce)
-    write_atomic(directory / PAGE, page)
+    write_atomic(directory / PAGE, report.render(summary, records, figures))
     write_atomic(directory / MARKDOWN, report.markdown(summary))
     saved = _save(figures, directory, formats)
     return [directory / PAGE, directory / MARKDOWN, *saved]
@@ -108,8 +101,8 @@ def _save(figures: Mapping[str, Figure], directory: Path, formats: Sequence[str]
 
 def remake(
     directory: Path, formats: Sequence[str], size: Size | None
-) -> tuple[dict[str, Any], list[Path]]:
-    """``clr report``: page and figures again from runs.csv and summary.json alone.
+) -> tuple[Summary, list[Path]]:
+    """Make page and figures again from runs.csv and summary.json alone.
 
     Returns the summary and the files written. Raises InputError.
     """
@@ -118,16 +111,16 @@ def remake(
 
 
 def parse_formats(text: str) -> list[str]:
-    """``png,svg`` as a list. Raises InputError for an unknown format."""
+    """Split ``png,svg`` into a list. Raises InputError for an unknown format."""
     wanted = [part.strip() for part in text.split(",") if part.strip()]
     for part in wanted:
         if part not in KNOWN_FORMATS:
-            raise InputError(f"--formats {part!r}: known: {', '.join(KNOWN_FORMATS)}")
+            raise InputError(f"--formats {part!r}: expected {', '.join(KNOWN_FORMATS)}")
     return wanted
 
 
 def parse_size(text: str | None) -> Size | None:
-    """``6x4`` as (width, height) in inches. Raises InputError."""
+    """Return ``6x4`` as (width, height) in inches. Raises InputError."""
     if text is None:
         return None
     try:

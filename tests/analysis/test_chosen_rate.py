@@ -56,5 +56,7 @@ def test_between_two_stretches_it_is_the_best_rate():
 
 def test_there_is_none_where_nothing_was_learned():
     assert chosen_rate(Found(tried({0: None, 1: None}))) is None
-    assert chosen_rate(Found(tried({0: 0.1, 1: 0.1}), inconclusive="nothing", learned=False)) is None
+    assert (
+        chosen_rate(Found(tried({0: 0.1, 1: 0.1}), inconclusive="nothing", learned=False)) is None
+    )
     assert chosen_rate(Found(tried({0: 0.9}))) == rate(0)

@@ -20,6 +20,7 @@ from intervals import coverage
 
 from clr_cli.analysis import sequential, stats
 from clr_cli.analysis.summary import summarize
+from clr_cli.records import ControlledVariables
 
 EXPONENTIAL = "exponential (skewness 2)"
 
@@ -36,12 +37,17 @@ def test_the_benchmark_judges_as_the_summary_does(draw: str, seed: int) -> None:
             failed = math.isnan(value)
             accuracy = 0.5 if failed else 0.5 + 0.01 * value
             records.append(practice.record(f"arm {arm}", k, accuracy, diverged=failed))
-    common = {"experiment": "", "context": {}, "num_classes": 10, "baseline": "base"}
+    common = {
+        "experiment": "",
+        "context": ControlledVariables(),
+        "num_classes": 10,
+        "baseline": "base",
+    }
     options = {"margin": 0.01 * experiments.NO_MARGIN}
 
     def said(**how: object) -> list[str]:
         summary = summarize(records, **common, **options, **how)
-        return [comparison["verdict"] for comparison in summary["comparisons"]]
+        return [comparison.verdict for comparison in summary.comparisons]
 
     assert said() == experiments.fixed(values, experiments.NO_MARGIN)
     verdicts, n = experiments.added(values, sequential.looks(12), 12, experiments.NO_MARGIN)

@@ -7,6 +7,7 @@ from test_summary import BASE, BETTER, LOSS, arm, compare, measured, run
 
 from clr_cli.analysis.headline import headline
 from clr_cli.analysis.summary import summarize
+from clr_cli.records import ControlledVariables
 
 
 def test_better_and_worse_are_said_by_their_size():
@@ -67,7 +68,7 @@ def test_several_arms_are_named_by_what_holds_of_them():
 
 def test_a_metric_of_another_kind_keeps_its_name_and_direction():
     runs = [*measured("adam", [3.30, 3.31, 3.32]), *measured("muon", [3.20, 3.22, 3.21])]
-    common = {"experiment": "t", "context": {}, "metric": LOSS, "margin": None}
+    common = {"experiment": "t", "context": ControlledVariables(), "metric": LOSS, "margin": None}
     said = headline(summarize(runs, **common, baseline="adam", paired=False))
     assert "muon" in said
     assert "validation loss" in said

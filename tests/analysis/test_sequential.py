@@ -10,6 +10,7 @@ import pytest
 from clr_cli.analysis import sequential
 from clr_cli.analysis.sequential import Decision, decide, looks, rejected, spent
 from clr_cli.analysis.summary import summarize
+from clr_cli.records import ControlledVariables
 
 MARGIN = 0.001
 
@@ -121,14 +122,19 @@ def test_the_summary_says_which_rule_spoke(options):
         *records("constant", base),
         *records("clr", [b + g for b, g in zip(base, gain(0.02, 0.004, 8), strict=True)]),
     ]
-    common = {"experiment": "t", "context": {}, "num_classes": 10, "baseline": "constant"}
+    common = {
+        "experiment": "t",
+        "context": ControlledVariables(),
+        "num_classes": 10,
+        "baseline": "constant",
+    }
     summary = summarize(runs, **common, **options)
-    (comparison,) = summary["comparisons"]
-    assert (summary["rule"], summary["looks"]) == ("sequential", options["looks"])
-    assert (comparison["verdict"], comparison["decided_at"]) == ("better", 8)
-    assert comparison["p"] is comparison["p_holm"] is None
-    assert comparison["difference"]["claim"]["level"] == sequential.guard_level(1)
-    assert "sequential test" in comparison["sentence"]
+    (comparison,) = summary.comparisons
+    assert (summary.rule, summary.looks) == ("sequential", options["looks"])
+    assert (comparison.verdict, comparison.decided_at) == ("better", 8)
+    assert comparison.p is comparison.p_holm is None
+    assert comparison.difference.claim.level == sequential.guard_level(1)
+    assert "sequential test" in comparison.sentence
     fixed = summarize(runs, **common, looks=[8])
-    assert fixed["rule"] == "fixed"
-    assert fixed["comparisons"][0]["p"] is not None
+    assert fixed.rule == "fixed"
+    assert fixed.comparisons[0].p is not None

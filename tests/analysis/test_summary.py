@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 
 from clr_cli.analysis.summary import summarize
-from clr_cli.records import Metric, RunRecord
+from clr_cli.records import (
+    ControlledVariables,
+    Cost,
+    Metric,
+    Reached,
+    RunRecord,
+    Summary,
+    Tuning,
+)
 
-CONTEXT = {"dataset": "svhn", "model": "cnn", "epochs": 4, "device": "cpu"}
+CONTEXT = ControlledVariables(dataset="svhn", model="cnn", epochs=4, device="cpu")
 TRIALS = [{"value": 0.1, "scores": [0.9, 0.9], "val_accuracy": 0.9}]
-TUNED = {"key": "lr", "value": 0.1, "low": 0.05, "high": 0.2, "inconclusive": None, "trials": TRIALS}
-TUNING = {"seeds": 3, "arms": {"constant": TUNED}, "seconds": {"constant": 12.0}}
+TUNED = {"key": "lr", "value": 0.1, "low": 0.05, "high": 0.2, "trials": TRIALS}
+TUNING = Tuning(seeds=3, arms={"constant": TUNED}, seconds={"constant": 12.0})
 
 
 def run(arm, seed, accuracy, *, status="finished", validation=None, seconds=2.0):
@@ -68,129 +76,130 @@ def test_better_in_numbers_and_words():
         for seed, value in enumerate(BASE)
     ]
     summary = compare(slow, quick, target=0.92)
-    (comparison,) = summary["comparisons"]
-    assert comparison["verdict"] == "better"
-    assert comparison["difference"]["mean"] == pytest.approx(np.mean(GAIN))
-    assert comparison["difference"]["low"] < np.mean(GAIN) < comparison["difference"]["high"]
-    assert comparison["difference"]["values"] == pytest.approx(
-        {str(seed): value for seed, value in enumerate(GAIN)}
+    (comparison,) = summary.comparisons
+    assert comparison.verdict == "better"
+    assert comparison.difference.mean == pytest.approx(np.mean(GAIN))
+    assert comparison.difference.low < np.mean(GAIN) < comparison.difference.high
+    assert comparison.difference.values == pytest.approx(
+        {seed: value for seed, value in enumerate(GAIN)}
     )
-    assert (comparison["wins"], comparison["ties"], comparison["losses"]) == (6, 0, 0)
-    assert comparison["p"] == comparison["p_holm"] == pytest.approx(1 / 32)
-    assert comparison["time_to_target"]["clocks"]["iterations"]["ratio"] == 0.5
-    assert comparison["time_to_target"]["clocks"]["seconds"]["ratio"] == 0.5
-    assert summary["verdict"] == comparison["sentence"]
-    assert comparison["sentence"].startswith(
+    assert (comparison.wins, comparison.ties, comparison.losses) == (6, 0, 0)
+    assert comparison.p == comparison.p_holm == pytest.approx(1 / 32)
+    assert comparison.time_to_target.clocks["iterations"].ratio == 0.5
+    assert comparison.time_to_target.clocks["seconds"].ratio == 0.5
+    assert summary.verdict == comparison.sentence
+    assert comparison.sentence.startswith(
         "clr is better than constant by 1.07 points of test accuracy (95 % interval 0.9"
     )
-    assert comparison["sentence"].endswith(
+    assert comparison.sentence.endswith(
         "6 paired seeds, p = 0.031). clr reached 92.0 % validation accuracy in 0.50 times the"
         " iterations (95 % interval 0.50 to 0.50)."
     )
 
 
 def test_worse_is_said_with_positive_sizes():
-    (comparison,) = compare(arm("constant", BETTER), arm("clr", BASE))["comparisons"]
-    assert comparison["verdict"] == "worse"
-    assert comparison["difference"]["mean"] == pytest.approx(-np.mean(GAIN))
-    assert "clr is worse than constant by 1.07 points" in comparison["sentence"]
-    assert "interval -" not in comparison["sentence"]
+    (comparison,) = compare(arm("constant", BETTER), arm("clr", BASE)).comparisons
+    assert comparison.verdict == "worse"
+    assert comparison.difference.mean == pytest.approx(-np.mean(GAIN))
+    assert "clr is worse than constant by 1.07 points" in comparison.sentence
+    assert "interval -" not in comparison.sentence
 
 
 def test_same_schedule_under_two_names():
     summary = compare(arm("constant", BASE), arm("copy", BASE))
-    (comparison,) = summary["comparisons"]
-    assert comparison["verdict"] == "identical"
-    difference = comparison["difference"]
-    assert (difference["mean"], difference["low"], difference["high"]) == (0.0, 0.0, 0.0)
-    assert comparison["p"] == 1.0
-    assert comparison["superiority"]["estimate"] == 0.5
-    assert comparison["time_to_target"]["clocks"]["iterations"]["ratio"] == 1.0
-    assert summary["verdict"] == (
+    (comparison,) = summary.comparisons
+    assert comparison.verdict == "identical"
+    difference = comparison.difference
+    assert (difference.mean, difference.low, difference.high) == (0.0, 0.0, 0.0)
+    assert comparison.p == 1.0
+    assert comparison.superiority.estimate == 0.5
+    assert comparison.time_to_target.clocks["iterations"].ratio == 1.0
+    assert summary.verdict == (
         "copy and constant are identical: every number is the same in all of 6 paired seeds."
     )
 
 
 def test_equivalent_within_the_margin():
     near = [a + b for a, b in zip(BASE, [1e-4, -1e-4, 2e-4, 0, -2e-4, 1e-4], strict=True)]
-    (comparison,) = compare(arm("constant", BASE), arm("clr", near))["comparisons"]
-    assert comparison["verdict"] == "equivalent"
-    assert "equivalent within 0.10 points" in comparison["sentence"]
-    (strict,) = compare(arm("constant", BASE), arm("clr", near), margin=1e-4)["comparisons"]
-    assert strict["verdict"] == "no_difference"
+    (comparison,) = compare(arm("constant", BASE), arm("clr", near)).comparisons
+    assert comparison.verdict == "equivalent"
+    assert "equivalent within 0.10 points" in comparison.sentence
+    (strict,) = compare(arm("constant", BASE), arm("clr", near), margin=1e-4).comparisons
+    assert strict.verdict == "no_difference"
 
 
 def test_no_difference_names_the_seeds_it_would_take():
     mixed = [a + b for a, b in zip(BASE, [0.01, -0.004, 0.006, -0.005, 0.008, 0], strict=True)]
-    (comparison,) = compare(arm("constant", BASE), arm("clr", mixed))["comparisons"]
-    assert comparison["verdict"] == "no_difference"
-    assert comparison["ties"] == 1
-    assert comparison["seeds_needed"] > 6
-    assert comparison["smallest_detectable"] > abs(comparison["difference"]["mean"])
-    assert comparison["sentence"].startswith("No detectable difference between clr and constant")
-    low, high = comparison["difference"]["low"], comparison["difference"]["high"]
+    (comparison,) = compare(arm("constant", BASE), arm("clr", mixed)).comparisons
+    assert comparison.verdict == "no_difference"
+    assert comparison.ties == 1
+    assert comparison.seeds_needed > 6
+    assert comparison.smallest_detectable > abs(comparison.difference.mean)
+    assert comparison.sentence.startswith("No detectable difference between clr and constant")
+    low, high = comparison.difference.low, comparison.difference.high
     most = f"{100 * max(-low, high):.2f}"
-    assert f"the difference is at most {most} points (95 %)" in comparison["sentence"]
-    assert "seeds would show one of 0.10 points" in comparison["sentence"]
+    assert f"the difference is at most {most} points (95 %)" in comparison.sentence
+    assert "seeds would show one of 0.10 points" in comparison.sentence
 
 
 def test_a_near_miss_says_what_a_claim_needs():
     uneven = [a + b for a, b in zip(BASE, [0.001, 0.002, 5e-4, 9e-3, 0.012, 1e-4], strict=True)]
-    (comparison,) = compare(arm("constant", BASE), arm("clr", uneven))["comparisons"]
-    assert comparison["p"] == pytest.approx(1 / 32)
-    assert comparison["difference"]["claim"]["low"] < 0
-    assert comparison["verdict"] == "no_difference"
-    assert "p of at most 0.05 and a 97 % interval without zero" in comparison["sentence"]
+    (comparison,) = compare(arm("constant", BASE), arm("clr", uneven)).comparisons
+    assert comparison.p == pytest.approx(1 / 32)
+    assert comparison.difference.claim.low < 0
+    assert comparison.verdict == "no_difference"
+    assert "p of at most 0.05 and a 97 % interval without zero" in comparison.sentence
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_fewer_than_six_seeds_cannot_decide(n):
-    (comparison,) = compare(arm("constant", BASE[:n]), arm("clr", BETTER[:n]))["comparisons"]
-    assert comparison["verdict"] == "too_few_seeds"
-    assert comparison["difference"]["mean"] == pytest.approx(np.mean(GAIN[:n]))
-    assert (comparison["difference"]["low"] is None) == (n == 1)
-    assert "no two-sided sign-flip test can succeed at 5 %" in comparison["sentence"]
-    assert f"{100 * np.mean(GAIN[:n]):+.2f} points" in comparison["sentence"]
+    (comparison,) = compare(arm("constant", BASE[:n]), arm("clr", BETTER[:n])).comparisons
+    assert comparison.verdict == "too_few_seeds"
+    assert comparison.difference.mean == pytest.approx(np.mean(GAIN[:n]))
+    assert (comparison.difference.low is None) == (n == 1)
+    assert "no two-sided sign-flip test can succeed at 5 %" in comparison.sentence
+    assert f"{100 * np.mean(GAIN[:n]):+.2f} points" in comparison.sentence
 
 
 def test_more_arms_are_corrected_and_need_more_seeds():
     six = compare(arm("constant", BASE), arm("clr", BETTER), arm("cosine", BETTER))
-    assert [c["p_holm"] for c in six["comparisons"]] == pytest.approx([1 / 16, 1 / 16])
-    assert [c["verdict"] for c in six["comparisons"]] == ["too_few_seeds"] * 2
-    assert "for 2 comparisons" in six["verdict"]
-    assert "at least 7 are needed" in six["verdict"]
+    assert [c.p_holm for c in six.comparisons] == pytest.approx([1 / 16, 1 / 16])
+    assert [c.verdict for c in six.comparisons] == ["too_few_seeds"] * 2
+    assert "for 2 comparisons" in six.verdict
+    assert "at least 7 are needed" in six.verdict
     seven = compare(
         arm("constant", [*BASE, 0.9]),
         arm("clr", [*BETTER, 0.91]),
         arm("cosine", [*BETTER[:5], 0.89, 0.89]),
         arm("copy", [*BASE, 0.9]),
     )
-    clr, cosine, copy = seven["comparisons"]
-    assert clr["p"] == pytest.approx(1 / 64)
-    assert clr["p_holm"] == pytest.approx(3 / 64)
-    assert cosine["p_holm"] == pytest.approx(min(1.0, 2 * cosine["p"]))
-    assert [c["verdict"] for c in seven["comparisons"]] == ["better", "no_difference", "identical"]
-    assert "Holm-corrected over 3 arms" in clr["sentence"]
-    assert copy["p_holm"] == 1.0
-    assert seven["verdict"] == " ".join(c["sentence"] for c in seven["comparisons"])
+    clr, cosine, copy = seven.comparisons
+    assert clr.p == pytest.approx(1 / 64)
+    assert clr.p_holm == pytest.approx(3 / 64)
+    assert cosine.p_holm == pytest.approx(min(1.0, 2 * cosine.p))
+    assert [c.verdict for c in seven.comparisons] == ["better", "no_difference", "identical"]
+    assert "Holm-corrected over 3 arms" in clr.sentence
+    assert copy.p_holm == 1.0
+    assert seven.verdict == " ".join(c.sentence for c in seven.comparisons)
 
 
 def test_a_run_that_diverged_is_a_result_of_its_own():
     runs = [*arm("clr", BETTER), run("clr", 6, 0.99, status="diverged")]
     summary = compare(arm("constant", [*BASE, 0.9]), runs, target=0.85)
-    clr = summary["arms"][1]
-    assert (clr["n"], clr["diverged"], clr["diverged_seeds"]) == (7, 1, [6])
-    assert clr["failing"] == {"count": 1, "runs": 7, "high": pytest.approx(0.5207, abs=1e-3)}
-    assert clr["metrics"]["test_accuracy"]["values"]["6"] is None
-    assert clr["metrics"]["test_accuracy"]["mean"] == pytest.approx(np.mean(BETTER))
-    assert clr["time_to_target"]["clocks"]["iterations"]["values"]["6"] is None
-    assert clr["time_to_target"]["reached"] == 6
-    (comparison,) = summary["comparisons"]
-    assert (comparison["n"], comparison["unpaired_seeds"]) == (6, [6])
-    assert comparison["difference"]["mean"] == pytest.approx(np.mean(GAIN))
+    clr = summary.arms[1]
+    assert (clr.n, clr.diverged, clr.diverged_seeds) == (7, 1, [6])
+    assert (clr.failing.count, clr.failing.runs) == (1, 7)
+    assert clr.failing.high == pytest.approx(0.5207, abs=1e-3)
+    assert clr.metrics["test_accuracy"].values[6] is None
+    assert clr.metrics["test_accuracy"].mean == pytest.approx(np.mean(BETTER))
+    assert clr.time_to_target.clocks["iterations"].values[6] is None
+    assert clr.time_to_target.reached == 6
+    (comparison,) = summary.comparisons
+    assert (comparison.n, comparison.unpaired_seeds) == (6, [6])
+    assert comparison.difference.mean == pytest.approx(np.mean(GAIN))
     # Better among those that trained, and never without the failing being said.
-    assert comparison["verdict"] == "better"
-    assert comparison["sentence"].endswith(
+    assert comparison.verdict == "better"
+    assert comparison.sentence.endswith(
         "Failed to train: 1 of 7 runs of clr (the true share may be up to 52 %), 0 of 7 runs of"
         " constant (the true share may be up to 35 %); the difference is among pairs that both"
         " trained."
@@ -199,55 +208,55 @@ def test_a_run_that_diverged_is_a_result_of_its_own():
 
 def test_arms_that_all_diverged_have_no_difference_and_are_not_identical():
     never = [run("clr", seed, 0.1, status="diverged") for seed in range(6)]
-    (comparison,) = compare(arm("constant", BASE), never, target=0.85)["comparisons"]
-    assert comparison["verdict"] == "too_few_seeds"
-    assert "6 of 6 runs of clr" in comparison["sentence"]
+    (comparison,) = compare(arm("constant", BASE), never, target=0.85).comparisons
+    assert comparison.verdict == "too_few_seeds"
+    assert "6 of 6 runs of clr" in comparison.sentence
 
 
 def test_the_interval_of_a_claim_is_corrected_for_the_arms_that_are_open():
     arms = [arm(name, [*BETTER, 0.91]) for name in ("a", "b", "c")]
-    found = compare(arm("constant", [*BASE, 0.9]), *arms)["comparisons"]
-    assert {c["verdict"] for c in found} == {"better"}
-    levels = sorted(c["difference"]["claim"]["level"] for c in found)
+    found = compare(arm("constant", [*BASE, 0.9]), *arms).comparisons
+    assert {c.verdict for c in found} == {"better"}
+    levels = sorted(c.difference.claim.level for c in found)
     assert levels == pytest.approx([0.97, 0.985, 0.99])  # 1 - .03 / open arms
 
 
 def test_a_failed_run_is_listed_and_leaves_its_pair():
     runs = [*arm("clr", BETTER), run("clr", 6, 0.0, status="failed")]
     summary = compare(arm("constant", [*BASE, 0.9]), runs)
-    (comparison,) = summary["comparisons"]
-    assert summary["arms"][1]["failed_seeds"] == [6]
-    assert (comparison["n"], comparison["unpaired_seeds"]) == (6, [6])
-    assert comparison["verdict"] == "better"
+    (comparison,) = summary.comparisons
+    assert summary.arms[1].failed_seeds == [6]
+    assert (comparison.n, comparison.unpaired_seeds) == (6, [6])
+    assert comparison.verdict == "better"
 
 
 def test_no_common_seed():
-    (comparison,) = compare(arm("constant", BASE), [run("clr", 99, 0.9)])["comparisons"]
-    assert (comparison["n"], comparison["p"]) == (0, None)
-    assert comparison["verdict"] == "too_few_seeds"
-    assert comparison["sentence"] == "No seed has a run that trained in both clr and constant."
+    (comparison,) = compare(arm("constant", BASE), [run("clr", 99, 0.9)]).comparisons
+    assert (comparison.n, comparison.p) == (0, None)
+    assert comparison.verdict == "too_few_seeds"
+    assert comparison.sentence == "No seed has a run that trained in both clr and constant."
 
 
 def test_automatic_target_does_not_move_when_seeds_are_added():
-    before = compare(arm("constant", BASE), arm("clr", BETTER))["target"]
-    after = compare(arm("clr", BETTER), arm("constant", [*BASE, 0.99, 0.99, 0.99, 0.99]))["target"]
+    before = compare(arm("constant", BASE), arm("clr", BETTER)).target
+    after = compare(arm("clr", BETTER), arm("constant", [*BASE, 0.99, 0.99, 0.99, 0.99])).target
     assert before == after
-    assert before["value"] == pytest.approx(0.901)
-    assert "seeds 0, 1, 2, 3, 4, 5" in before["source"]
-    assert before["source"].endswith("90.1 %")
+    assert before.value == pytest.approx(0.901)
+    assert "seeds 0, 1, 2, 3, 4, 5" in before.source
+    assert before.source.endswith("90.1 %")
 
 
 def test_missed_targets_are_counted_in_words():
     never = [run("constant", seed, value) for seed, value in enumerate(BASE)]
     summary = compare(never, arm("clr", BETTER), target=0.907)
-    (comparison,) = summary["comparisons"]
-    assert comparison["time_to_target"]["clocks"]["iterations"]["ratio"] == 0
-    assert comparison["time_to_target"]["reached"] == {"arm": 6, "baseline": 0}
-    assert "held in 6 of 6 runs, the baseline's in 0" in comparison["sentence"]
-    assert summary["arms"][0]["time_to_target"]["clocks"]["iterations"]["median"] is None
-    both = compare(never, arm("clr", BETTER), target=0.99)["comparisons"][0]
-    assert both["time_to_target"]["clocks"]["iterations"]["ratio"] is None
-    assert "held in 0 of 6 runs, the baseline's in 0" in both["sentence"]
+    (comparison,) = summary.comparisons
+    assert comparison.time_to_target.clocks["iterations"].ratio == 0
+    assert comparison.time_to_target.reached == Reached(arm=6, baseline=0)
+    assert "held in 6 of 6 runs, the baseline's in 0" in comparison.sentence
+    assert summary.arms[0].time_to_target.clocks["iterations"].median is None
+    both = compare(never, arm("clr", BETTER), target=0.99).comparisons[0]
+    assert both.time_to_target.clocks["iterations"].ratio is None
+    assert "held in 0 of 6 runs, the baseline's in 0" in both.sentence
 
 
 def test_a_ratio_made_of_misses_is_not_a_time():
@@ -261,12 +270,12 @@ def test_a_ratio_made_of_misses_is_not_a_time():
             for seed, value in enumerate(accuracies)
         ]
 
-    few = compare(group("constant", 3), group("clr", 2), target=0.9)["comparisons"][0]
-    assert few["time_to_target"]["clocks"]["iterations"]["ratio"] == 1
-    assert "times the iterations" not in few["sentence"]
-    assert "was held in 2 of 6 runs, the baseline's in 3." in few["sentence"]
-    most = compare(group("constant", 6), group("clr", 5), target=0.9)["comparisons"][0]
-    assert most["sentence"].endswith(
+    few = compare(group("constant", 3), group("clr", 2), target=0.9).comparisons[0]
+    assert few.time_to_target.clocks["iterations"].ratio == 1
+    assert "times the iterations" not in few.sentence
+    assert "was held in 2 of 6 runs, the baseline's in 3." in few.sentence
+    most = compare(group("constant", 6), group("clr", 5), target=0.9).comparisons[0]
+    assert most.sentence.endswith(
         "is undecided: 1.00 times the iterations (95 % interval 1.00 to infinity, held in 5 of 6"
         " runs, the baseline's in 6)."
     )
@@ -279,36 +288,31 @@ def test_costs_and_context_are_reported():
         costs={"clr": {"range_test_seconds": 30.0}},
         tuning=TUNING,
     )
-    assert summary["arms"][0]["cost"] == {
-        "train_seconds": 48.0,
-        "tuning_seconds": 0.0,
-        "range_test_seconds": 0.0,
-        "runs": 6,
-    }
-    assert summary["arms"][1]["cost"]["range_test_seconds"] == 30.0
-    assert summary["arms"][1]["schedule"] == {"kind": "clr"}
-    assert summary["contract"].items() >= CONTEXT.items()
-    assert summary["tuning"] == TUNING
-    assert "svhn" in summary["scope"]
-    assert "4 epochs" in summary["scope"]
+    assert summary.arms[0].cost == Cost(
+        train_seconds=48.0, tuning_seconds=0.0, range_test_seconds=0.0, runs=6
+    )
+    assert summary.arms[1].cost.range_test_seconds == 30.0
+    assert summary.arms[1].schedule == {"kind": "clr"}
+    assert summary.controlled == CONTEXT
+    assert summary.tuning == TUNING
+    assert "svhn" in summary.scope
+    assert "4 epochs" in summary.scope
 
 
 def test_summary_is_strict_json_and_deterministic():
     runs = [*arm("clr", BETTER[:2]), run("clr", 2, 0.5, status="diverged")]
-    one = compare(arm("constant", BASE), runs, [run("cosine", 0, 0.9)])
-    text = json.dumps(one, allow_nan=False)
-    assert json.loads(text) == one
-    assert text == json.dumps(
-        compare(arm("constant", BASE), runs, [run("cosine", 0, 0.9)]), allow_nan=False
-    )
+    one, two = (compare(arm("constant", BASE), runs, [run("cosine", 0, 0.9)]) for _ in range(2))
+    text = json.dumps(one.plain(), allow_nan=False)
+    assert Summary.model_validate(json.loads(text)) == one
+    assert text == json.dumps(two.plain(), allow_nan=False)
 
 
 def test_a_run_whose_loss_is_infinite_is_summarized():
     runs = arm("clr", BETTER)
     runs[0].result["final"]["test_loss"] = math.inf
     summary = compare(arm("constant", BASE), runs)
-    assert summary["arms"][1]["metrics"]["test_loss"]["values"]["0"] is None
-    assert summary["comparisons"][0]["verdict"] == "better"
+    assert summary.arms[1].metrics["test_loss"].values[0] is None
+    assert summary.comparisons[0].verdict == "better"
 
 
 def test_refuses_a_seed_given_twice_and_a_missing_baseline():
@@ -320,30 +324,30 @@ def test_refuses_a_seed_given_twice_and_a_missing_baseline():
 
 def test_only_the_baseline():
     summary = compare(arm("constant", BASE))
-    assert summary["comparisons"] == []
-    assert "nothing to compare" in summary["verdict"]
+    assert summary.comparisons == []
+    assert "nothing to compare" in summary.verdict
 
 
 def test_the_seeds_needed_are_for_the_difference_that_was_named():
     noisy = [a + b for a, b in zip(BASE, [0.01, -0.01, 0.012, -0.008, 0.006, -0.009], strict=True)]
-    (margin,) = compare(arm("constant", BASE), arm("clr", noisy))["comparisons"]
-    (named,) = compare(arm("constant", BASE), arm("clr", noisy), detect=0.02)["comparisons"]
-    assert named["seeds_needed"] < margin["seeds_needed"]
-    assert f"about {named['seeds_needed']} seeds would show one of 2.00 points" in named["sentence"]
+    (margin,) = compare(arm("constant", BASE), arm("clr", noisy)).comparisons
+    (named,) = compare(arm("constant", BASE), arm("clr", noisy), detect=0.02).comparisons
+    assert named.seeds_needed < margin.seeds_needed
+    assert f"about {named.seeds_needed} seeds would show one of 2.00 points" in named.sentence
 
 
 def test_the_scope_names_the_rates_and_what_was_varied():
     varied = summarize(
         arm("constant", BASE),
         experiment="test",
-        context={**CONTEXT, "vary": ["seed", "split"]},
+        context=CONTEXT.model_copy(update={"vary": ["seed", "split"]}),
         num_classes=10,
         baseline="constant",
         tuning=TUNING,
     )
-    assert "the interval covers the seeds and validation splits, not other data" in varied["scope"]
+    assert "the interval covers the seeds and validation splits, not other data" in varied.scope
     rates = "It holds at these rates: constant lr 0.1; they were searched for on validation"
-    assert rates in varied["scope"]
+    assert rates in varied.scope
 
 
 LOSS = Metric(name="val_loss", mode="min")
@@ -369,7 +373,9 @@ def measured(name, losses, curves=None):
 def of_loss(*groups, **options):
     options = {"margin": None, "metric": LOSS, "baseline": "adam", **options}
     records = [record for group in groups for record in group]
-    return summarize(records, experiment="t", context={"source": "a.csv"}, **options)
+    return summarize(
+        records, experiment="t", context=ControlledVariables(source="a.csv"), **options
+    )
 
 
 LOSSES = [3.2801, 3.2790, 3.2812, 3.2795, 3.2803, 3.2788, 3.2809]
@@ -378,30 +384,30 @@ LOSSES = [3.2801, 3.2790, 3.2812, 3.2795, 3.2803, 3.2788, 3.2809]
 def test_any_metric_lower_is_better():
     lower = [loss - gain for loss, gain in zip(LOSSES, [0.012, 0.011] * 4, strict=False)]
     summary = of_loss(measured("adam", LOSSES, [9, 4]), measured("muon", lower, [9, 3.2]))
-    (comparison,) = summary["comparisons"]
-    assert comparison["verdict"] == "better"
-    assert comparison["difference"]["mean"] == pytest.approx(-0.0116, abs=1e-4)
-    assert (comparison["wins"], comparison["losses"]) == (7, 0)
-    assert comparison["sentence"].startswith(
+    (comparison,) = summary.comparisons
+    assert comparison.verdict == "better"
+    assert comparison.difference.mean == pytest.approx(-0.0116, abs=1e-4)
+    assert (comparison.wins, comparison.losses) == (7, 0)
+    assert comparison.sentence.startswith(
         "muon is better than adam: validation loss lower by 0.01157 (95 % interval 0.011"
     )
     assert (
         "target validation loss 3.2798 was held in 7 of 7 runs, the baseline's in 3"
-        in summary["verdict"]
+        in summary.verdict
     )
-    assert summary["arms"][1]["cost"] is None
-    assert set(summary["arms"][1]["metrics"]) == {"val_loss"}
-    assert list(summary["arms"][1]["time_to_target"]["clocks"]) == ["iterations"]
-    assert comparison["seeds_needed"] is comparison["best_epoch"] is None
+    assert summary.arms[1].cost is None
+    assert set(summary.arms[1].metrics) == {"val_loss"}
+    assert list(summary.arms[1].time_to_target.clocks) == ["iterations"]
+    assert comparison.seeds_needed is comparison.best_epoch is None
     turned = of_loss(measured("adam", lower), measured("muon", LOSSES))
-    assert turned["comparisons"][0]["verdict"] == "worse"
-    assert "validation loss higher by 0.0" in turned["verdict"]
+    assert turned.comparisons[0].verdict == "worse"
+    assert "validation loss higher by 0.0" in turned.verdict
     near = of_loss(
         measured("adam", LOSSES),
         measured("muon", [loss + 1e-5 * (-1) ** k for k, loss in enumerate(LOSSES)]),
         margin=0.001,
     )
-    assert "equivalent within 0.00100 of validation loss: difference 0.0" in near["verdict"]
+    assert "equivalent within 0.00100 of validation loss: difference 0.0" in near.verdict
 
 
 def test_finals_alone_have_no_target_and_need_no_rows():
@@ -411,13 +417,13 @@ def test_finals_alone_have_no_target_and_need_no_rows():
         for seed, loss in enumerate(LOSSES)
     ]
     summary = of_loss(finals)
-    assert summary["target"] is None
-    assert summary["comparisons"][0]["time_to_target"] is None
-    assert summary["arms"][0]["time_to_target"] is None
+    assert summary.target is None
+    assert summary.comparisons[0].time_to_target is None
+    assert summary.arms[0].time_to_target is None
 
 
 def test_a_baseline_that_mostly_diverged_sets_no_target():
     lost = [RunRecord("adam", seed, "diverged", [], {}) for seed in range(6)]
     summary = of_loss(lost, measured("muon", LOSSES))
-    assert summary["target"] is None
-    assert "6 of 6 runs of adam" in summary["verdict"]
+    assert summary.target is None
+    assert "6 of 6 runs of adam" in summary.verdict

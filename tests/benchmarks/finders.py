@@ -159,7 +159,9 @@ def measure(
         return None if lr is None else best_test - here.worth(lr)
 
     inside = [k for k in grid if low <= k <= high]
-    found = [each for each in (first, *again) if each.max_lr is not None and each.inconclusive is None]
+    found = [
+        each for each in (first, *again) if each.max_lr is not None and each.inconclusive is None
+    ]
     result |= {
         "best": rate(best),
         "truth": {f"{rate(k):.4g}": here.mean(k, "test") for k in grid},

@@ -31,7 +31,7 @@ from clr_cli.analysis.lattice import DELTA, Ask, Found, Probe, Scale, place
 from clr_cli.analysis.summary import summarize
 from clr_cli.analysis.tuning import chosen_rate
 from clr_cli.paths import METRICS, RESULT
-from clr_cli.records import RunRecord
+from clr_cli.records import ControlledVariables, RunRecord
 
 POINT = 0.01
 POOL = 48
@@ -79,10 +79,15 @@ def ended(pairs: list[tuple[RunRecord, RunRecord]], seeds: str) -> tuple[dict[st
         if decision.seeds is not None:
             break
     summary = summarize(
-        records, experiment="", context={}, num_classes=10, baseline=baseline, **so_far
+        records,
+        experiment="",
+        context=ControlledVariables(),
+        num_classes=10,
+        baseline=baseline,
+        **so_far,
     )
-    (found,) = summary["comparisons"]
-    return dict(found), n
+    (found,) = summary.plain()["comparisons"]
+    return found, n
 
 
 def failures(rng: Rng, share: float, seeds: str) -> Result:

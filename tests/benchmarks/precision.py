@@ -20,7 +20,7 @@ from clr_cli.execution import engines
 from clr_cli.execution.plan import RunOptions, plan
 from clr_cli.execution.records import read_record
 from clr_cli.paths import Experiment
-from clr_cli.records import RunRecord
+from clr_cli.records import ControlledVariables, RunRecord
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -51,12 +51,12 @@ def main() -> None:
     summary = compare.summarize(
         found,
         experiment=f"precision-{settings.name}",
-        context={
-            "varied": "the precision",
-            "dataset": settings.dataset.name,
-            "model": settings.model.name,
-            "epochs": settings.training.epochs,
-        },
+        context=ControlledVariables(
+            varied="the precision",
+            dataset=settings.dataset.name,
+            model=settings.model.name,
+            epochs=settings.training.epochs,
+        ),
         num_classes=found[0].result["num_classes"],
         baseline="fp32",
         margin=options.margin,
@@ -68,7 +68,7 @@ def main() -> None:
     pairs = zip(speed["bf16"], speed["fp32"], strict=True)
     ratios = sorted(fast / slow for fast, slow in pairs)
     print(f"bf16 trains {ratios[len(ratios) // 2]:.2f} times the images per second of fp32")
-    (options.output / "precision.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (options.output / "precision.json").write_text(json.dumps(summary.plain(), indent=2) + "\n")
 
 
 if __name__ == "__main__":

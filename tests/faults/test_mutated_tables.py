@@ -15,7 +15,7 @@ import pytest
 from clr_cli.analysis.summary import summarize
 from clr_cli.errors import InputError
 from clr_cli.execution.elsewhere import Table
-from clr_cli.records import Metric
+from clr_cli.records import ControlledVariables, Metric
 from clr_cli.report import comparison as report
 
 MUTATIONS = int(os.environ.get("CLR_TEST_FUZZ", "100"))
@@ -100,7 +100,7 @@ def test_a_mutated_table_gives_a_page_or_a_line(first, tmp_path):
         summary = summarize(
             records,
             experiment="fuzz",
-            context={"source": "fuzz"},
+            context=ControlledVariables(source="fuzz"),
             baseline=2.5 if len(arms) < 2 or first_arm is None else first_arm,
             paired=random_.random() < 0.3,
             metric=Metric(name=name, mode=random_.choice(["min", "max"])),

@@ -10,11 +10,11 @@ import pytest
 from clr_cli.analysis.headline import headline
 from clr_cli.analysis.summary import summarize
 from clr_cli.format import Scale, decimals
-from clr_cli.records import Metric, RunRecord
+from clr_cli.records import ControlledVariables, Metric, RunRecord
 from clr_cli.report import comparison as report
 from clr_cli.report import tables
 from clr_cli.report.captions import captions
-from clr_cli.report.controlled import contract_rows
+from clr_cli.report.controlled import controlled_rows
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.epochs import axis_of, curves
 
@@ -38,7 +38,10 @@ ENDS = [3.30, 3.31, 3.29, 3.305, 3.295, 3.302]
 def summary_of(*records, **options):
     options = {"baseline": "adam", "paired": False, "margin": None, "metric": LOSS, **options}
     return summarize(
-        [r for each in records for r in each], experiment="t", context={"source": "a"}, **options
+        [r for each in records for r in each],
+        experiment="t",
+        context=ControlledVariables(source="a"),
+        **options,
     )
 
 
@@ -154,7 +157,7 @@ class TestTables:
         assert tables.further_table(summary) is None
         assert tables.costs_table(summary) is None
         assert tables.seeds_table(summary)[0] == ["Run", "adam", "arm1"]
-        labels = [label for label, _ in contract_rows(summary)]
+        labels = [label for label, _ in controlled_rows(summary)]
         assert labels == ["Results", "Metric", "Design"]
 
     def test_a_unit_and_a_margin(self):
@@ -164,7 +167,7 @@ class TestTables:
         assert "Difference (bpb) [95 %]" in header
         assert rows[1][2].endswith("\N{NO-BREAK SPACE}bpb")
         assert "Runs to show 0.2\N{NO-BREAK SPACE}bpb" in tables.certainty_table(summary)[0]
-        assert ("Margin", "±0.1\N{NO-BREAK SPACE}bpb count as equal") in contract_rows(summary)
+        assert ("Margin", "±0.1\N{NO-BREAK SPACE}bpb count as equal") in controlled_rows(summary)
 
 
 class TestHeadline:

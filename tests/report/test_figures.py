@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex
 
 from clr_cli import schedules
 from clr_cli.format import Scale
-from clr_cli.records import KNOWN, TEST_ACCURACY, RunRecord
+from clr_cli.records import KNOWN, TEST_ACCURACY, RunRecord, Stopped
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.style import NEUTRAL, THEME, arm_looks, spread_apart
 
@@ -90,7 +90,7 @@ class Sweep:
     val_lr: list[float]
     val_accuracy: list[float]
     val_loss: list[float] = field(default_factory=list)
-    stopped: dict[str, Any] | None = None
+    stopped: Stopped | None = None
 
 
 def make_sweep(seed: int, lrs: np.ndarray, *, diverges: bool = False) -> Sweep:
@@ -100,7 +100,7 @@ def make_sweep(seed: int, lrs: np.ndarray, *, diverges: bool = False) -> Sweep:
     stopped = None
     if diverges:
         loss[-3:] = [50.0, 1e6, math.nan]
-        stopped = {"reason": "non-finite", "iteration": len(lrs), "lr": float(lrs[-1])}
+        stopped = Stopped(reason="non-finite", iteration=len(lrs), lr=float(lrs[-1]))
     points = slice(None, None, 10)
     return Sweep(
         seed,
@@ -127,11 +127,7 @@ def final_label(figure: Any, arm: str) -> str:
 
 
 POINTS = Scale("%", 2)
-DIFFERENCE = {
-    "arm": "clr",
-    "baseline": "constant",
-    "difference": {"mean": 0.02, "low": 0.01, "high": 0.03, "values": {"0": 0.02, "1": None}},
-}
+DIFFERENCE = plots.DifferenceRow("clr", {0: 0.02, 1: None}, (0.02, 0.01, 0.03))
 
 
 class TestColours:
@@ -243,7 +239,9 @@ class TestOtherFigures:
         assert to_hex(figure.axes[1].lines[0].get_color()) == colors["clr"]
 
     def test_paired_difference_is_in_points(self) -> None:
-        figure = plots.difference([DIFFERENCE], TEST_ACCURACY, POINTS, margin=0.001)
+        figure = plots.difference(
+            [DIFFERENCE], TEST_ACCURACY, POINTS, baseline="constant", margin=0.001
+        )
         assert "constant" in labels(figure)[0][0]
         assert labels(figure)[0][1] == "Arm"
         assert "+2.00 [+1.00, +3.00]" in texts(figure)
@@ -251,15 +249,15 @@ class TestOtherFigures:
         assert "seed 1" not in texts(figure)
 
     def test_paired_difference_without_an_interval(self) -> None:
-        thin = DIFFERENCE | {"difference": {"mean": 0.02, "low": None, "values": {"0": 0.02}}}
-        none = DIFFERENCE | {"difference": {"mean": None, "values": {}}}
+        thin = plots.DifferenceRow("clr", {0: 0.02}, (0.02, None, None))
+        none = plots.DifferenceRow("cosine", {})
         figure = plots.difference(
-            [thin, none | {"arm": "cosine"}], TEST_ACCURACY, POINTS, margin=0.001
+            [thin, none], TEST_ACCURACY, POINTS, baseline="constant", margin=0.001
         )
         assert ">+2.00<" in texts(figure)
 
     def test_time_to_target_sets_misses_apart(self) -> None:
-        times = {"constant": {"0": 500, "1": None}, "clr": {"0": 300, "1": 200}}
+        times = {"constant": {0: 500, 1: None}, "clr": {0: 300, 1: 200}}
         figure = plots.time_to_target(times, goal="it is 90 %", limit=600)
         assert "not reached" in texts(figure)
         assert "median 250" in texts(figure)

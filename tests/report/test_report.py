@@ -18,7 +18,15 @@ from clr_cli import format
 from clr_cli.analysis.headline import headline
 from clr_cli.analysis.summary import summarize
 from clr_cli.errors import InputError
-from clr_cli.records import RunRecord
+from clr_cli.records import (
+    ControlledVariables,
+    Reproduce,
+    RunRecord,
+    Summary,
+    Trial,
+    TunedArm,
+    Tuning,
+)
 from clr_cli.report import captions
 from clr_cli.report import comparison as report
 from clr_cli.report.figures import comparison as plots
@@ -29,29 +37,29 @@ NO_RUNS = write_runs_csv([])
 EVIL = "<script>alert('&\"x\"')</script>"
 
 
-def make_summary(records: list[RunRecord], epochs: int = 12, **options: Any) -> dict[str, Any]:
-    context = {
-        "varied": "the learning-rate schedule",
-        "also_differs": [],
-        "dataset": "synthetic_digits",
-        "train_size": 16_000,
-        "val_size": 4_000,
-        "test_size": 5_000,
-        "num_classes": 10,
-        "model": "cnn",
-        "parameters": 123_456,
-        "optimizer": "sgd",
-        "momentum": 0.9,
-        "weight_decay": 5e-4,
-        "epochs": epochs,
-        "batch_size": 128,
-        "iterations": epochs * PER_EPOCH,
-        "precision": "fp32",
-        "device": "cpu",
-        "threads": 2,
-        "versions": {"clr": "0.1.0", "torch": "2.9.0", "python": "3.11.2"},
-        "determinism": "bit-identical on the same machine",
-    }
+def make_summary(records: list[RunRecord], epochs: int = 12, **options: Any) -> Summary:
+    context = ControlledVariables(
+        varied="the learning-rate schedule",
+        also_differs=[],
+        dataset="synthetic_digits",
+        train_size=16_000,
+        val_size=4_000,
+        test_size=5_000,
+        num_classes=10,
+        model="cnn",
+        parameters=123_456,
+        optimizer="sgd",
+        momentum=0.9,
+        weight_decay=5e-4,
+        epochs=epochs,
+        batch_size=128,
+        iterations=epochs * PER_EPOCH,
+        precision="fp32",
+        device="cpu",
+        threads=2,
+        versions={"clr": "0.1.0", "torch": "2.9.0", "python": "3.11.2"},
+        determinism="bit-identical on the same machine",
+    )
     options = {"experiment": "digits", "baseline": "constant"} | options
     return summarize(records, context=context, num_classes=10, **options)
 
@@ -116,7 +124,7 @@ class TestPage:
         records = make_records()
         words = Reader(make_page(records)).words.replace("\N{NO-BREAK SPACE}", " ")
         summary = make_summary(records)
-        first, sentence = headline(summary), summary["comparisons"][0]["sentence"]
+        first, sentence = headline(summary), summary.comparisons[0].sentence
         order = [first, "Result", "Paired difference", "In detail", sentence, "How sure", "Figures"]
         places = [words.index(text) for text in order]
         assert places == sorted(places)
@@ -145,23 +153,23 @@ class TestPage:
 
     def test_escapes_every_string(self) -> None:
         records = make_records(("constant", EVIL), seeds=2)
-        summary = make_summary(records, experiment=EVIL)
-        summary["contract"] |= {"dataset": EVIL, "device": EVIL, "also_differs": [EVIL]}
-        summary["contract"]["versions"]["clr"] = EVIL
-        summary["scope"] = summary["target"]["source"] = EVIL
-        made = report.figures(summary, records)
-        text = report.render(summary, records, made, config=EVIL, command=EVIL)
+        evil = {"dataset": EVIL, "device": EVIL, "also_differs": [EVIL], "versions": {"clr": EVIL}}
+        reproduce = Reproduce(command=EVIL, config=EVIL)
+        tree = make_summary(records, experiment=EVIL, reproduce=reproduce).plain()
+        tree["contract"] |= evil
+        tree["scope"] = tree["target"]["source"] = EVIL
+        summary = Summary.model_validate(tree)
+        text = report.render(summary, records, report.figures(summary, records))
         assert "script" not in {tag for tag, _ in Reader(text).tags}
         assert Reader(text).words.count(EVIL) >= 8
 
     def test_tells_how_to_reproduce(self) -> None:
         records = make_records(seeds=1)
-        summary = make_summary(records)
-        made = report.figures(summary, records)
-        text = report.render(summary, records, made, config="a: 1 & 2", command="clr compare")
+        reproduce = Reproduce(config="a: 1 & 2", command="clr compare")
+        text = make_page(records, reproduce=reproduce)
         assert "a: 1 &amp; 2" in text
         assert "clr compare" in text
-        assert "How to reproduce" not in report.render(summary, records, made)
+        assert "How to reproduce" not in make_page(records)
 
     @pytest.mark.parametrize(
         "records",
@@ -193,14 +201,15 @@ class TestMarkdown:
     def test_holds_the_numbers_of_the_summary(self) -> None:
         summary = make_summary(make_records(FOUR))
         text = report.markdown(summary).replace("\\", "").replace("\N{NO-BREAK SPACE}", " ")
-        for arm in summary["arms"]:
-            mean, sd = (arm["metrics"]["test_accuracy"][key] for key in ("mean", "sd"))
-            assert f"| {arm['name']} | 6 | {100 * mean:.2f} ± {100 * sd:.2f} % |" in text
-        for c in summary["comparisons"]:
-            d = c["difference"]
-            ends = f"[{100 * d['low']:+.2f}, {100 * d['high']:+.2f}]".replace("-", "−")
-            assert f"{100 * d['mean']:+.2f}".replace("-", "−") + f" {ends}" in text
-            assert c["sentence"] in text
+        for arm in summary.arms:
+            spread = arm.metrics["test_accuracy"]
+            shown = f"{100 * spread.mean:.2f} ± {100 * spread.sd:.2f} %"
+            assert f"| {arm.name} | 6 | {shown} |" in text
+        for c in summary.comparisons:
+            d = c.difference
+            ends = f"[{100 * d.low:+.2f}, {100 * d.high:+.2f}]".replace("-", "−")
+            assert f"{100 * d.mean:+.2f}".replace("-", "−") + f" {ends}" in text
+            assert c.sentence in text
 
     def test_every_table_is_rectangular(self) -> None:
         text = report.markdown(make_summary(make_records(("constant", "a|b"), seeds=2)))
@@ -214,6 +223,9 @@ class TestMarkdown:
         text = report.markdown(make_summary(records))
         assert "<b>" not in text
         assert r"&lt;b&gt;\*x\*&lt;/b&gt;" in text
+
+
+WHOLE = json.dumps(make_summary(make_records()).plain())
 
 
 class TestFiles:
@@ -236,7 +248,9 @@ class TestFiles:
     def test_a_page_from_the_files_is_the_page_from_memory(self, tmp_path: Path) -> None:
         records = make_records(diverged=(("clr", 2),))
         summary = make_summary(records)
-        (tmp_path / "summary.json").write_text(json.dumps(summary, allow_nan=False), "utf-8")
+        (tmp_path / "summary.json").write_text(
+            json.dumps(summary.plain(), allow_nan=False), "utf-8"
+        )
         (tmp_path / "runs.csv").write_text(write_runs_csv(records), "utf-8")
         loaded, rows = report.load(tmp_path)
         assert report.render(loaded, rows, report.figures(loaded, rows)) == make_page(records)
@@ -244,15 +258,15 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("summary", "runs", "message"),
         [
-            (None, "", "no summary.json"),
-            ("{}", None, "no runs.csv"),
+            (None, "", "summary.json not found"),
+            ("{}", None, "runs.csv not found"),
             ("{", "", "damaged"),
             ("{}", NO_RUNS, "experiment: missing; run the same clr compare again"),
-            ('{"schema": 1}', NO_RUNS, "schema: 1: the file of another version of clr"),
+            ('{"schema": 1}', NO_RUNS, "schema: 1: this file is from another version of clr"),
             ("[]", NO_RUNS, "does not fit"),
-            (json.dumps(make_summary(make_records())), "a,b\n1,2\n", "has no column"),
-            (json.dumps(make_summary(make_records())), "", "has no column"),
-            (json.dumps(make_summary(make_records())), NO_RUNS, "not the runs of summary.json"),
+            (WHOLE, "a,b\n1,2\n", "has no column"),
+            (WHOLE, "", "has no column"),
+            (WHOLE, NO_RUNS, "not the runs of summary.json"),
         ],
     )
     def test_wrong_files_are_refused_in_a_line(
@@ -283,7 +297,7 @@ class TestFigures:
     def test_a_cycled_momentum_gets_its_panel(self) -> None:
         records = make_records()
         summary = make_summary(records)
-        summary["arms"][1]["schedule"] |= {"base_momentum": 0.85, "max_momentum": 0.95}
+        summary.arms[1].schedule.update(base_momentum=0.85, max_momentum=0.95)
         figure = report.figures(summary, records)["lr_schedule"]
         assert [ax.get_ylabel() for ax in figure.axes] == ["Learning rate", "Momentum"]
 
@@ -314,7 +328,9 @@ class TestFigures:
     def test_the_interval_is_placed(self, low: Any, high: Any, words: str) -> None:
         records = make_records()
         summary = make_summary(records)
-        summary["comparisons"][0]["difference"] |= {"low": low, "high": high}
+        tree = summary.plain()
+        tree["comparisons"][0]["difference"] |= {"low": low, "high": high}
+        summary = Summary.model_validate(tree)
         text = captions.captions(summary, records, {})["paired_difference"]
         assert words in text
 
@@ -323,31 +339,39 @@ class TestFigures:
     ("function", "raw", "text"),
     [
         (format.loss, None, "–"),
-        (format.loss, "inf", "∞"),
-        (format.loss, math.nan, "–"),
+        (format.loss, math.inf, "∞"),
         (format.count, 12345.0, "12,345"),
         (format.p_value, 0.0004, "< 0.001"),
         (format.duration, 0, "0 s"),
         (format.duration, 59.96, "1 min 00 s"),
         (format.duration, 3700, "1 h 01 min"),
-        (format.ratio, {"ratio": 0.5, "low": 0.25, "high": None}, "0.5 [0.25, ∞]"),
-        (format.ratio, {"ratio": 0.5, "low": None, "high": None}, "0.5"),
-        (format.ratio, {"ratio": 0.0, "low": 0.0, "high": 1.0}, "baseline missed"),
-        (format.ratio, None, "–"),
     ],
 )
 def test_numbers_in_words(function: Any, raw: Any, text: str) -> None:
     assert function(raw) == text
 
 
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((0.5, 0.25, None), "0.5 [0.25, ∞]"),
+        ((0.5, None, None), "0.5"),
+        ((0.0, 0.0, 1.0), "baseline missed"),
+        ((None, None, None), "–"),
+    ],
+)
+def test_ratios_in_words(numbers: Any, text: str) -> None:
+    assert format.ratio(*numbers) == text
+
+
 def test_tuning_has_its_table_on_the_page_and_in_markdown() -> None:
     arms = {}
     for k, arm in enumerate(("constant", "clr")):
-        trials = [{"value": lr, "val_accuracy": 0.8 + lr + k / 100} for lr in (0.025, 0.05, 0.1)]
-        found = {"low": 0.05, "high": 0.125} if k else {"low": None, "high": None, "inconclusive": "noise"}
-        arms[arm] = {"key": "lr", "value": 0.08, **found, "trials": trials[k:]}
+        trials = [Trial(value=lr, val_accuracy=0.8 + lr + k / 100) for lr in (0.025, 0.05, 0.1)]
+        good = {"low": 0.05, "high": 0.125} if k else {"inconclusive": "noise"}
+        arms[arm] = TunedArm(key="lr", value=0.08, trials=trials[k:], **good)
     records = make_records(("constant", "clr"))
-    tuning = {"arms": arms, "seconds": {}}
+    tuning = Tuning(arms=arms, seconds={})
     summary = make_summary(records, tuning=tuning)
     words = Reader(report.render(summary, records, {})).words.replace("\N{NO-BREAK SPACE}", " ")
     assert "constant (lr)0.08noise82.50 %85.00 %90.00 %" in words

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def lr_schedule(
     baseline: str | None = None,
     size: Size | None = None,
 ) -> Figure:
-    """Learning rate against epoch, one line per arm: arm -> (epochs, learning rates).
+    """Draw learning rate against epoch, one line per arm: arm -> (epochs, learning rates).
 
     `momentum` (arm -> (epochs, momenta)) adds a lower panel.
     """
@@ -92,34 +92,45 @@ def lr_schedule(
     return figure
 
 
+class DifferenceRow(NamedTuple):
+    """One arm of the figure of differences.
+
+    values: by seed. interval: mean, low and high. unpaired_seeds: those that failed in one arm.
+    """
+
+    arm: str
+    values: Mapping[int, float | None]
+    interval: tuple[float | None, float | None, float | None] = (None, None, None)
+    unpaired_seeds: Sequence[int] = ()
+
+
 def difference(
-    comparisons: Sequence[Mapping[str, Any]],
+    arms: Sequence[DifferenceRow],
     metric: Metric,
     scale: Scale,
     *,
+    baseline: str,
     margin: float | None = None,
     rows_are: str = "Arm",
     design: Design = "paired",
     size: Size | None = None,
 ) -> Figure:
-    """The metric at the end minus the baseline's, run by run, with mean, interval and margin.
+    """Draw the metric at the end minus the baseline's, run by run, with mean, interval and margin.
 
-    `comparisons`: those of summary.json; one row per arm. Fractions are drawn in points. In an
-    unpaired `design` the values are differences from the baseline's mean, or from a number.
+    Fractions are drawn in points. In an unpaired `design` the values are differences from the
+    baseline's mean, or from a number.
     """
-    rows, factor = len(comparisons), scale.factor
+    rows, factor = len(arms), scale.factor
     figure = new_figure(size or (SIZE[0], max(2.8, 1.5 + (0.8 if rows <= 5 else 0.66) * rows)))
     ax = figure.subplots()
-    baseline = comparisons[0].baseline if comparisons else ""
     one = "seed" if design == "paired" else "run"
-    looks = arm_looks([c.arm for c in comparisons] + [baseline], baseline)
+    looks = arm_looks([*(row.arm for row in arms), baseline], baseline)
     if margin is not None:
         ax.axvspan(-factor * margin, factor * margin, color=BAND, lw=0, zorder=0)
     ax.axvline(0, color=MUTED, lw=1.1, zorder=1)
-    for row, comparison in enumerate(comparisons):
-        color, marker = looks[comparison.arm]
-        found = comparison.difference
-        seeds = {s: v for s, v in found.values.items() if v is not None}
+    for row, (arm, values, (mean, low, high), unpaired_seeds) in enumerate(arms):
+        color, marker = looks[arm]
+        seeds = {s: v for s, v in values.items() if v is not None}
         x = [factor * value for value in seeds.values()]
         heights = [row - 0.38 + 0.46 * (k + 0.5) / len(seeds) for k in range(len(seeds))]
         ax.plot(x, heights, marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
@@ -127,9 +138,8 @@ def difference(
             for seed, *here in zip(seeds, x, heights, strict=True):
                 place = (here[0], here[1])
                 offset_text(ax, f"{one} {seed}", place, (7, 0), color=MUTED, fontsize=8)
-        for k, seed in enumerate(comparison.get("unpaired_seeds") or ()):
+        for k, seed in enumerate(unpaired_seeds):
             _failed_pair(ax, row, k, seed)
-        mean, low, high = (found.get(k) for k in ("mean", "low", "high"))
         if mean is None:
             continue
         y = row + 0.26
@@ -139,25 +149,24 @@ def difference(
                 ends = ends.clip(-100, 100)
             ax.plot(ends, [y, y], color=color, lw=2.4, marker="|", ms=9, mew=2, zorder=3)
         ax.plot([factor * mean], [y], marker, color=color, ms=8, mec=PAPER, mew=1, zorder=4)
-        text = scale.difference(found)
+        text = scale.difference(mean, low, high)
         behind = {"fc": PAPER, "ec": "none", "alpha": 0.75, "pad": 0.5}
         style: dict[str, Any] = {"color": color, "weight": "bold", "bbox": behind, "zorder": 2}
         offset_text(ax, text, (factor * mean, y), (0, -14), **style)
     gap = 4 * "\N{NO-BREAK SPACE}"
     unit = f" ({scale.points.strip()})" if scale.points else ""
-    name = metric.label[:1].upper() + metric.label[1:]
     whose = {"paired": "’s", "unpaired": "’s mean", "number": ""}[design]
-    label = f"{name} minus {short(baseline)}{whose}{unit}"
+    label = f"{metric.heading} minus {short(baseline)}{whose}{unit}"
     left, right = ("worse", "better") if metric.mode == "max" else ("better", "worse")
     sides = f"{label}\n← {left}{8 * gap}{right} →"
-    if len(label) + max(len(short(c.arm)) for c in comparisons) <= 50:  # beside those names
+    if len(label) + max(len(short(row.arm)) for row in arms) <= 50:  # beside those names
         sides = f"← {left}{gap}{label}{gap}{right} →"
     dress(ax, xlabel=sides, ylabel=rows_are)
-    arm_rows(ax, [c.arm for c in comparisons], looks, bottom=0.72)
+    arm_rows(ax, [row.arm for row in arms], looks, bottom=0.72)
     ax.margins(x=0.12)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
     grey = "" if margin is None else f"grey: ±{factor * margin:.2g}{scale.points}"
-    if any(comparison.get("unpaired_seeds") for comparison in comparisons):
+    if any(row.unpaired_seeds for row in arms):
         note_above(ax, ["small: a seed; large: mean, 95 % interval", grey, "×: a run failed"])
     else:
         note_above(ax, [f"small: one {one}; large: mean and 95 % interval", grey])
@@ -165,7 +174,7 @@ def difference(
 
 
 def _failed_pair(ax: Axes, row: int, place: int, seed: int) -> None:
-    """A seed without a difference: a cross at the left edge of its arm's row."""
+    """Draw a cross at the left edge of an arm's row, for a seed without a difference."""
     x, y = 0.02 + 0.022 * (place % 40), row - 0.15
     mark = ax.get_yaxis_transform()
     ax.plot([x], [y], "x", transform=mark, color=RED, ms=5.5, mew=1.6, clip_on=False, zorder=5)

@@ -75,15 +75,15 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.
     if best is not None and means:
         ax.plot(best, _between(means, best), "o", mfc="none", mec=RED, ms=17, mew=2.2, zorder=6)
     _labels(ax, answer)
-    dress(ax, xlabel="Learning rate (its highest, where it moves)", ylabel=_label(answer))
+    dress(ax, xlabel="Learning rate (its highest, where it moves)", ylabel=answer.metric.heading)
     ax.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if _narrow(rates) else (1.0,)))
     ax.xaxis.set_major_formatter(FuncFormatter(number))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else _plain_tick))
     if answer.metric.mode == "min" and means:
         ax.set_ylim(top=min(ax.get_ylim()[1], _highest([mean for _, mean in means])))
-    length = "" if answer.epochs is None else f" of {answer['epochs']:.3g} epochs"
-    parts = [f"{answer['probes']} probes{length}, line: means"]
+    length = "" if answer.epochs is None else f" of {answer.epochs:.3g} epochs"
+    parts = [f"{answer.probes} probes{length}, line: means"]
     note_above(ax, [*parts, "grey: the sweep" if sweeps else ""])
     return figure
 
@@ -96,10 +96,6 @@ def _highest(means: Sequence[float]) -> float:
     """What of a metric to be minimised is drawn: a bad rate must not hide the others."""
     best = min(means)
     return best * SEVERAL if best > 0 else math.inf
-
-
-def _label(answer: RateAnswer) -> str:
-    return answer.metric.label[:1].upper() + answer.metric.label[1:]
 
 
 def _narrow(rates: Sequence[float]) -> bool:

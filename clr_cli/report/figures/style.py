@@ -1,6 +1,6 @@
-"""How every figure looks: colours, markers, axes, labels, and the figure as SVG or PNG.
+"""The look of every figure: colors, markers, axes, labels, and the figure as SVG or PNG.
 
-Every arm has one colour and one marker in all figures. All colours are keys of `THEME`, so that
+Every arm has one color and one marker in all figures. All colors are keys of `THEME`, so that
 a page can swap them for its dark counterparts.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
+
+from clr_cli.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +30,7 @@ Array = NDArray[np.float64]
 SIZE: Size = (5.6, 3.5)  # inches; the text is 10 pt, so that half of this size is still readable
 PAPER, INK, MUTED, GRID, BAND = "#ffffff", "#24292f", "#636c76", "#e4e7eb", "#eef1f4"
 RED, NEUTRAL = "#cc2a1e", "#4a4f57"
-# Okabe & Ito's colour-blind-safe set without its yellow (too faint for lines on white); then
+# Okabe & Ito's color-blind-safe set without its yellow (too faint for lines on white); then
 # three of Tol's muted set, which most comparisons do not need.
 PALETTE = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
@@ -35,7 +38,7 @@ PALETTE = (
 )
 MARKERS = ("s", "^", "D", "v", "P", "X", "p")
 BASELINE_MARKER = "o"
-# Names that everyone uses keep their colour across experiments, whatever stands beside them.
+# Names that everyone uses keep their color across experiments, whatever stands beside them.
 PREFERRED = {
     "clr": 0,
     "triangular": 0,
@@ -47,7 +50,7 @@ PREFERRED = {
 }
 # What a curve can be drawn against, and what its axis is called.
 PROGRESS = {"epoch": "Epoch", "iteration": "Iteration", "seconds": "Seconds"}
-# light -> dark counterpart of every colour used here
+# light -> dark counterpart of every color used here
 THEME = {
     PAPER: "#161a1f",
     INK: "#e6eaef",
@@ -72,15 +75,17 @@ _DRAWN: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()  # figure -> its SV
 
 
 class Look(NamedTuple):
+    """The look of an arm: a hex color and a marker of matplotlib."""
+
     color: str
     marker: str
 
 
 def arm_looks(arms: Sequence[str], baseline: str | None = None) -> dict[str, Look]:
-    """Colour and marker per arm; they do not depend on the order in which `arms` come.
+    """Return color and marker per arm; they do not depend on the order of `arms`.
 
-    The baseline (without one: an arm named "constant") is neutral. After the nine colours, they
-    come again with other markers: 9 colours and 7 markers give 63 different looks.
+    The baseline (without one: an arm named "constant") is neutral. After the nine colors, they
+    come again with other markers: 9 colors and 7 markers give 63 different looks.
     """
     neutral = baseline if baseline is not None else "constant"
     names = sorted(set(arms) - {neutral})
@@ -100,12 +105,12 @@ def arm_looks(arms: Sequence[str], baseline: str | None = None) -> dict[str, Loo
 
 
 def arm_colors(arms: Sequence[str], baseline: str | None = None) -> dict[str, str]:
-    """The colours of `arm_looks`, as hex strings."""
+    """Return the colors of `arm_looks`, as hex strings."""
     return {arm: look.color for arm, look in arm_looks(arms, baseline).items()}
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG text; the same figure gives the same bytes, and is drawn once.
+    """Return the figure as SVG text; the same figure gives the same bytes, and is drawn once.
 
     Letters stay letters: they can be searched, edited and read aloud, and every viewer has a
     sans-serif font. The layout is measured in DejaVu Sans, wider than nearly all others.
@@ -120,18 +125,32 @@ def to_svg(figure: Figure) -> str:
 
 
 def to_png(figure: Figure, dpi: int = 200) -> bytes:
-    """The figure as PNG bytes, `dpi` pixels per inch."""
+    """Return the figure as PNG bytes, `dpi` pixels per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
+def save_figure(
+    figure: Figure, stem: Path, formats: tuple[str, ...] = ("png", "svg")
+) -> list[Path]:
+    """Write a figure as ``stem``.png, .svg, ... and return the paths."""
+    written = []
+    for suffix in formats:
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        content = to_svg(figure) if suffix == "svg" else to_png(figure)
+        write_atomic(path, content)
+        written.append(path)
+    return written
+
+
 def new_figure(size: Size) -> Figure:
+    """Return an empty figure of this size in inches."""
     return Figure(figsize=size, layout="constrained", facecolor=PAPER)
 
 
 def dress(ax: Axes, *, xlabel: str = "", ylabel: str = "") -> None:
-    """Explicit, not through rcParams: ticks are made at drawing time, when a context is over."""
+    """Style the axes: not through rcParams, because ticks are made later, at drawing time."""
     ax.set_facecolor("none")
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(MUTED)
@@ -145,7 +164,7 @@ def dress(ax: Axes, *, xlabel: str = "", ylabel: str = "") -> None:
 
 
 def progress_axis(ax: Axes, axis: str = "epoch") -> None:
-    """Epochs and iterations are whole numbers; long counts get separators."""
+    """Label an axis of epochs, iterations or seconds."""
     ax.set_xlabel(PROGRESS[axis], fontsize=10, color=INK)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=9 if axis == "epoch" else 6, integer=True))
     if axis != "epoch":
@@ -153,7 +172,7 @@ def progress_axis(ax: Axes, axis: str = "epoch") -> None:
 
 
 def arm_rows(ax: Axes, arms: Sequence[str], looks: Mapping[str, Look], bottom: float) -> None:
-    """Arms as rows, the first on top, their names in their colours."""
+    """Make a row of each arm, the first on top, their names in their colors."""
     names = [short(arm) for arm in arms]
     ax.set_yticks(range(len(names)), names, parse_math=False, fontsize=10)
     ax.set_ylim(len(names) - 1 + bottom, -0.6)
@@ -164,6 +183,7 @@ def arm_rows(ax: Axes, arms: Sequence[str], looks: Mapping[str, Look], bottom: f
 
 
 def note_above(ax: Axes, parts: Sequence[str]) -> None:
+    """Write a small note above the axes; empty parts are left out."""
     text = "; ".join(part for part in parts if part)
     ax.set_title(text, loc="left", fontsize=9, color=MUTED, parse_math=False)
 
@@ -171,12 +191,13 @@ def note_above(ax: Axes, parts: Sequence[str]) -> None:
 def offset_text(
     ax: Axes, text: str, xy: tuple[float, float], offset: tuple[float, float], **style: Any
 ) -> None:
+    """Write a text beside a point, `offset` in typographic points."""
     style = {"ha": "left" if offset[0] else "center", "va": "center", "fontsize": 10} | style
     ax.annotate(text, xy, offset, textcoords="offset points", parse_math=False, **style)
 
 
 def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]], *, panel_height: float) -> None:
-    """(value, text, colour) at the right edge, moved apart where they would overlap."""
+    """Write (value, text, color) at the right edge, moved apart where they would overlap."""
     if not labels:
         return
     to_axes = ax.transScale + ax.transLimits
@@ -209,7 +230,7 @@ def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]], *, panel_heig
 
 
 def spread_apart(heights: Sequence[float], gap: float) -> list[float]:
-    """Sorted heights moved as little as possible (least squares) to lie `gap` apart.
+    """Move sorted heights as little as possible (least squares) to lie `gap` apart.
 
     Pool-adjacent-violators on height - k * gap, then shifted to end within the axes.
     """
@@ -224,6 +245,6 @@ def spread_apart(heights: Sequence[float], gap: float) -> list[float]:
 
 
 def short(name: str, most: int = 18) -> str:
-    """Long names keep both ends: names of a family often differ in the tail."""
+    """Shorten a long name, keeping both ends: names of a family often differ in the tail."""
     half = (most - 1) // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

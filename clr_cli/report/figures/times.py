@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from clr_cli.analysis.further import LEAST_DISTANCE
+from clr_cli.analysis.robustness import LEAST_DISTANCE
 from clr_cli.format import Scale, moment
 from clr_cli.report.figures.style import (
     BAND,
@@ -31,13 +31,13 @@ from clr_cli.report.figures.style import (
 )
 
 if TYPE_CHECKING:
-    from clr_cli.records import Metric
+    from clr_cli.records import Metric, RatioAt
 
 LARGEST_RATIO = 8.0  # drawn, and its inverse; a ratio beyond lies on the edge
 
 
 def time_to_target(
-    times: Mapping[str, Mapping[Any, float | None]],
+    times: Mapping[str, Mapping[int, float | None]],
     *,
     goal: str,
     baseline: str | None = None,
@@ -47,7 +47,7 @@ def time_to_target(
     of: str = "seed",
     size: Size | None = None,
 ) -> Figure:
-    """Time until the target is held, per arm and seed; None is a miss, drawn at right.
+    """Draw the time until the target is held, per arm and seed; None is a miss, drawn at right.
 
     `times`: arm -> {seed: time or None}; `goal`: the target in words, such as "validation accuracy
     holds 90 %"; `limit`: where training ended, in the same `unit`.
@@ -110,7 +110,7 @@ def time_to_target(
 
 
 def time_ratio(
-    curves: Mapping[str, Sequence[Mapping[str, float | None]]],
+    curves: Mapping[str, Sequence[RatioAt]],
     metric: Metric,
     scale: Scale,
     *,
@@ -120,12 +120,11 @@ def time_ratio(
     paired: bool = True,
     size: Size | None = None,
 ) -> Figure:
-    """Ratio of the times to a target, against the target, with its 95 % band.
+    """Draw the ratio of the times to a target, against the target, with its 95 % band.
 
-    `curves`: arm -> points of target, ratio, low and high, as in summary.json. Both axes are
-    logarithmic: the lower one in the error that the target leaves, or, where the metric is no
-    fraction that should be 1, in the distance from the last target. A line ends where most
-    of the baseline's runs no longer arrive: from there on the ratio says who arrives, not when.
+    Both axes are logarithmic: the lower one in the error that the target leaves, or, where the
+    metric is not a fraction that should be 1, in the distance from the last target. A line ends
+    where most of the baseline's runs miss: beyond, the ratio says who arrives, not when.
     """
     height = size or SIZE
     figure = new_figure(height)
@@ -137,12 +136,12 @@ def time_ratio(
     }
     curves = {arm: points for arm, points in arrives.items() if points} or curves
     drawn = [point.ratio for points in curves.values() for point in points]
-    ends = [p[k] for points in curves.values() for p in points for k in ("low", "high")]
+    ends = [end for points in curves.values() for p in points for end in (p.low, p.high)]
     spread = [abs(math.log(r)) for r in [*drawn, *ends] if r] + [math.log(2)]
     edge = min(LARGEST_RATIO, math.exp(1.05 * max(spread)))
     ax.set_yscale("log")
     ax.set_ylim(1 / edge, edge)
-    targets = [_or(p.target, 0.0) for points in curves.values() for p in points]
+    targets = [p.target for points in curves.values() for p in points]
     left = _Left.of(targets, metric)
     errors = [left(t) for t in targets]
     ax.set_xscale("log")
@@ -154,7 +153,7 @@ def time_ratio(
     faint = 0.16 if len(curves) <= 4 else 0.08  # many bands must not hide the lines
     for arm, points in curves.items():
         color = looks[arm].color
-        x = [left(_or(point.target, 0.0)) for point in points]
+        x = [left(point.target) for point in points]
         ratio = np.clip([_or(point.ratio, math.inf) for point in points], 1 / edge, edge)
         if any(point.low is not None for point in points):
             low = np.clip([_or(point.low, 1 / edge) for point in points], 1 / edge, edge)
@@ -163,8 +162,7 @@ def time_ratio(
         ax.plot(x, ratio, color=color, lw=1.8, zorder=3)
         labels.append((float(ratio[-1]), short(arm), color))
     rival = short(baseline) if baseline else "the baseline"
-    name = metric.label[:1].upper() + metric.label[1:]
-    dress(ax, xlabel=f"{name} to be held", ylabel=f"{unit}, × {rival}’s")
+    dress(ax, xlabel=f"{metric.heading} to be held", ylabel=f"{unit}, × {rival}’s")
     chosen = left.ticks(min(errors), max(errors))
     texts = [f"{100 * t:.4g} %" if scale.unit == "%" else f"{t:,.6g}" for t in chosen]
     ax.set_xticks([left(t) for t in chosen], texts)
@@ -191,6 +189,7 @@ class _Left:
 
     @staticmethod
     def of(targets: Sequence[float], metric: Metric) -> _Left:
+        """Return the axis of these targets."""
         if metric.unit == "%" and metric.mode == "max":
             return _Left(1.0, 1)
         last, first = max(targets), min(targets)
@@ -203,7 +202,7 @@ class _Left:
         return max(self.sign * (self.end - target), 1e-12)
 
     def ticks(self, least: float, most: float) -> list[float]:
-        """At most seven round targets, evenly over the axis."""
+        """Return at most seven round targets, evenly over the axis."""
         count = max(4, min(7, round(math.log2(most / least)) + 1))
         chosen: list[float] = []
         for error in np.geomspace(most, least, count).tolist():
