@@ -13,7 +13,7 @@ import pytest
 
 import clr_cli as clr
 from clr_cli import api, format
-from clr_cli.analysis import scoring
+from clr_cli.analysis import rates as scoring
 
 
 def noisy(mean: float, sd: float = 0.1):

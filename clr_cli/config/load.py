@@ -64,9 +64,8 @@ def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    tree: Any = parse_yaml(text, str(path))
-    if tree is None:
-        tree = {}
+    parsed = parse_yaml(text, str(path))
+    tree: dict[str, Any] = {} if parsed is None else parsed
     if not isinstance(tree, dict):
         raise InputError(f"{path}: a config is a mapping of keys, not a {type(tree).__name__}")
     if tree.get("name") is None:

@@ -17,9 +17,9 @@ import practice
 from draws import DISTRIBUTIONS, SYMMETRIC
 from experiments import Cell
 from intervals import coverage
+from support.summaries import summarize
 
 from clr_cli.analysis import sequential, stats
-from clr_cli.analysis.summary import summarize
 from clr_cli.records import ControlledVariables
 
 EXPONENTIAL = "exponential (skewness 2)"

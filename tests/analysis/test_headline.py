@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from support.summaries import summarize
 from test_summary import BASE, BETTER, LOSS, arm, compare, measured, run
 
 from clr_cli.analysis.headline import headline
-from clr_cli.analysis.summary import summarize
 from clr_cli.records import ControlledVariables
 
 

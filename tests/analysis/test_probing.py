@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clr_cli.analysis import lattice
-from clr_cli.analysis.lattice import Ask, Found, Scale
+from clr_cli.analysis.lattice import ProbeRequest, RatesFound, Scale
 from clr_cli.analysis.probing import search
 
 SCALE = Scale(delta=0.03, chance=0.1, images=1000)
@@ -30,9 +30,9 @@ def run(score, start=0.1, scale=SCALE, seeds=3):
     scores = {}
     for _ in range(100):
         asked = search(scores, start, scale, seeds)
-        if isinstance(asked, Found):
+        if isinstance(asked, RatesFound):
             return asked, scores
-        assert isinstance(asked, Ask)
+        assert isinstance(asked, ProbeRequest)
         assert asked.probes
         assert not set(asked.probes) & set(scores), "asked for what is there"
         scores |= {probe: score(*probe) for probe in asked.probes}

@@ -6,10 +6,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from support.summaries import summarize
 
 from clr_cli.analysis import sequential
 from clr_cli.analysis.sequential import Decision, decide, looks, rejected, spent
-from clr_cli.analysis.summary import summarize
 from clr_cli.records import ControlledVariables
 
 MARGIN = 0.001

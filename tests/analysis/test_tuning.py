@@ -6,7 +6,7 @@ import pytest
 
 from clr_cli import schedules
 from clr_cli.analysis import tuning
-from clr_cli.analysis.lattice import Found, Tried
+from clr_cli.analysis.lattice import RatesFound, Tried
 from clr_cli.config.model import Config
 
 CONFIG = Config.model_validate({})
@@ -39,7 +39,7 @@ def test_all_rates_of_an_arm_are_scaled_together():
 
 def test_without_an_interval_the_best_rate_tried_is_used_and_the_reason_kept():
     tried = (Tried(0.1, (0.8,), 0.8), Tried(0.2, (0.9,), 0.9), Tried(0.4, (None,), None))
-    found = {"clr": Found(tried, inconclusive="two separate stretches")}
+    found = {"clr": RatesFound(tried, inconclusive="two separate stretches")}
     kept = tuning.record(found, {"clr": "max_lr"}, {"clr": 5.0}, 3).arms["clr"]
     assert (kept.value, kept.low, kept.inconclusive) == (0.2, None, "two separate stretches")
-    assert tuning.chosen_rate(Found(tried, inconclusive="nothing", learned=False)) is None
+    assert tuning.chosen_rate(RatesFound(tried, inconclusive="nothing", learned=False)) is None

@@ -23,11 +23,12 @@ from typing import Any
 import ray
 
 from clr_cli.config import load as configs
-from clr_cli.execution import plan as plans
 from clr_cli.execution.cluster import RayCluster
 from clr_cli.execution.engines import Engine, Local
+from clr_cli.execution.task import TaskOptions
 from clr_cli.execution.training_task import Run
 from clr_cli.paths import Experiment
+from clr_cli.study.training import TrainingSource
 
 SMALL = (
     "dataset.train_size=200",
@@ -41,9 +42,10 @@ SMALL = (
 
 def plan(runs: int, output: Path, root: str) -> list[Run]:
     config = configs.load("quickstart.yaml", [*SMALL, f"dataset.root={root}"])
-    options = plans.RunOptions(Experiment(output, config.name), device="cpu")
+    options = TaskOptions(Experiment(output, config.name), device="cpu")
     arms = {"constant": config.schedule("constant")}
-    return plans.plan(config, options, arms, range(runs)).runs(threads=1)
+    source = TrainingSource(config=config, options=options, arms=arms, threads=1)
+    return [source.task("constant", seed) for seed in range(runs)]
 
 
 def measure(engine: Engine, jobs: int, runs: Sequence[Run]) -> dict[str, Any]:

@@ -37,10 +37,10 @@ from typing import Any
 import torch
 from finder_work import CYCLE, EPOCHS, FIRST_SEED, PEERS, Cell, Kept
 
-from clr_cli.analysis.lattice import DELTA, Ask, Found, Scale, place, rate
+from clr_cli.analysis.lattice import DELTA, ProbeRequest, RatesFound, Scale, place, rate
 from clr_cli.analysis.probing import search
-from clr_cli.analysis.suggest import Suggestion, first_guess, suggest
-from clr_cli.records import Sweep
+from clr_cli.analysis.sweeps import peak
+from clr_cli.records import Peak, Sweep
 from clr_cli.training import sweep as ramps
 
 CELLS = {
@@ -78,24 +78,24 @@ class Measured:
         score: float | None = self.kept.get(f"probe {self.cell.name} {k} {seed}", work)["val"]
         return score
 
-    def searched(self, start: float, replicate: int = 0) -> Found:
+    def searched(self, start: float, replicate: int = 0) -> RatesFound:
         """The search with this replicate's seeds."""
         scores: dict[tuple[int, int], float | None] = {}
-        while isinstance(asked := search(scores, start, self.scale, SEEDS_EACH), Ask):
+        while isinstance(asked := search(scores, start, self.scale, SEEDS_EACH), ProbeRequest):
             for k, seed in asked.probes:
                 scores[k, seed] = self.probe(k, SEEDS_EACH * replicate + seed)
         return asked
 
-    def swept(self, end: float, length: int, seeds: Sequence[int]) -> tuple[Suggestion, float]:
-        """What sweeps suggest, and where probing would start after them."""
+    def swept(self, end: float, length: int, seeds: Sequence[int]) -> tuple[Peak | None, float]:
+        """Return the sweeps' peak, and where probing starts after them."""
         cell = self.cell
         curves = []
         for seed in seeds:
             work = partial(cell.sweep, end, length * CYCLE, seed)
             found = self.kept.get(f"sweep {cell.name} {end:g} {length} {seed}", work)
             curves.append(Sweep(**found))
-        suggestion = suggest(curves, num_classes=cell.images.num_classes, chance=self.scale.chance)
-        return suggestion, first_guess(suggestion, curves)
+        highest = peak(curves, self.scale.chance)
+        return highest, highest.lr if highest else math.sqrt(curves[0].lr[0] * end)
 
     def truth(self, k: int) -> list[dict[str, float | None]]:
         """Whole runs at a place of the lattice."""
@@ -189,12 +189,14 @@ def measure(
     return result
 
 
-def _controls(here: Measured, ends: Sequence[float], found: Found) -> dict[str, list[float | None]]:
+def _controls(
+    here: Measured, ends: Sequence[float], found: RatesFound
+) -> dict[str, list[float | None]]:
     """Today's rule without probes, the best single probe, and a log grid over the range asked."""
     sweeps: list[float | None] = []
     for end in ends:
-        suggestion, _ = here.swept(end, 1, range(SWEEPS))
-        sweeps.append(suggestion.max_lr.value if suggestion.max_lr is not None else None)
+        highest, _ = here.swept(end, 1, range(SWEEPS))
+        sweeps.append(None if highest is None else highest.lr)
     best = max(found.tried, key=lambda each: max(s for s in (*each.scores, 0.0) if s is not None))
     number = sum(len(each.scores) for each in found.tried)
     grid = [_log_grid(here, 0.001 * here.cell.lower, end, number) for end in ends]
@@ -212,7 +214,7 @@ def _log_grid(here: Measured, low: float, end: float, number: int) -> float:
     return rate(max(places, key=lambda k: statistics.fmean(scores[k])))
 
 
-def _short(found: Found) -> dict[str, Any]:
+def _short(found: RatesFound) -> dict[str, Any]:
     kept = ("low", "high", "max_lr", "cliff", "bound", "inconclusive")
     probes = sum(len(each.scores) for each in found.tried)
     return {**{key: getattr(found, key) for key in kept}, "probes": probes}

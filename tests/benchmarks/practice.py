@@ -27,11 +27,12 @@ from experiments import REPS, Result, fixed, with_error
 
 from clr_cli.analysis import probing, sequential
 from clr_cli.analysis.comparisons import decide
-from clr_cli.analysis.lattice import DELTA, Ask, Found, Probe, Scale, place
-from clr_cli.analysis.summary import summarize
+from clr_cli.analysis.lattice import DELTA, Probe, ProbeRequest, RatesFound, Scale, place
+from clr_cli.analysis.study import Facts, Runs, Study
+from clr_cli.analysis.summary import analyse
 from clr_cli.analysis.tuning import chosen_rate
 from clr_cli.paths import METRICS, RESULT
-from clr_cli.records import ControlledVariables, RunRecord
+from clr_cli.records import VAL_ACCURACY, ControlledVariables, RunRecord
 
 POINT = 0.01
 POOL = 48
@@ -74,19 +75,21 @@ def ended(pairs: list[tuple[RunRecord, RunRecord]], seeds: str) -> tuple[dict[st
     baseline = pairs[0][0].arm
     for k, n in enumerate(looks, 1):
         records = [run for pair in pairs[:n] for run in pair]
-        so_far = {"looks": looks[:k], "cap": cap}
-        (decision,) = decide(records, baseline=baseline, margin=0.001, **so_far).values()
+        arms = tuple(run.arm for run in pairs[0])
+        study = Study(
+            name="",
+            arms=arms,
+            baseline=baseline,
+            seeds=tuple(range(n)),
+            cap=cap,
+            margin=0.001,
+            target_metric=VAL_ACCURACY,
+        )
+        (decision,) = decide(study, records, looks[:k]).values()
         if decision.seeds is not None:
             break
-    summary = summarize(
-        records,
-        experiment="",
-        context=ControlledVariables(),
-        num_classes=10,
-        baseline=baseline,
-        **so_far,
-    )
-    (found,) = summary.plain()["comparisons"]
+    facts = Facts(ControlledVariables(), num_classes=10)
+    (found,) = analyse(study, Runs(records, facts, looks[:k])).plain()["comparisons"]
     return found, n
 
 
@@ -115,11 +118,11 @@ def reached(curve: str, noise: float, centre: bool) -> Array:
     def accuracy(k: float) -> float:
         return float(np.interp(k, places, percent))
 
-    def found() -> Found:
+    def found() -> RatesFound:
         scores: dict[Probe, float | None] = {}
         while True:
             answer = probing.search(scores, 0.05, Scale(DELTA, 0.1, images=2_000))
-            if not isinstance(answer, Ask):
+            if not isinstance(answer, ProbeRequest):
                 return answer
             for probe in answer.probes:
                 scores[probe] = POINT * (accuracy(probe[0]) + noise * rng.normal())

@@ -13,27 +13,29 @@ import argparse
 import json
 from pathlib import Path
 
-from clr_cli.analysis import summary as compare
+from clr_cli.analysis.study import Facts, Runs, Study
+from clr_cli.analysis.summary import analyse
 from clr_cli.cli.results import print_summary
 from clr_cli.config import load as config
 from clr_cli.execution import engines
-from clr_cli.execution.plan import RunOptions, plan
-from clr_cli.execution.records import read_record
+from clr_cli.execution.task import TaskOptions
 from clr_cli.paths import Experiment
-from clr_cli.records import ControlledVariables, RunRecord
+from clr_cli.records import VAL_ACCURACY, ControlledVariables, RunRecord
+from clr_cli.study.training import TrainingSource
 
 PRECISIONS = ("fp32", "bf16")
 
 
 def records(precision: str, options: argparse.Namespace) -> list[RunRecord]:
     settings = config.load(options.config, [*options.set, f"training.precision={precision}"])
-    where = RunOptions(Experiment(options.output / precision, settings.name))
+    where = TaskOptions(Experiment(options.output / precision, settings.name))
     arms = {precision: settings.schedule(options.schedule)}
-    runs = plan(settings, where, arms, range(options.seeds)).runs(threads=1)
+    source = TrainingSource(config=settings, options=where, arms=arms, threads=1)
+    runs = [source.task(precision, seed) for seed in range(options.seeds)]
     for event in engines.local(runs, options.jobs):
         if event.kind == "end":
             print(f"{precision}, seed {runs[event.index].seed}: {event.value}", flush=True)
-    return [read_record(run) for run in runs]
+    return [run.record() for run in runs]
 
 
 def main() -> None:
@@ -48,19 +50,22 @@ def main() -> None:
     options = parser.parse_args()
     settings = config.load(options.config, options.set)
     found = [record for name in PRECISIONS for record in records(name, options)]
-    summary = compare.summarize(
-        found,
-        experiment=f"precision-{settings.name}",
-        context=ControlledVariables(
-            varied="the precision",
-            dataset=settings.dataset.name,
-            model=settings.model.name,
-            epochs=settings.training.epochs,
-        ),
-        num_classes=found[0].result["num_classes"],
+    study = Study(
+        name=f"precision-{settings.name}",
+        arms=PRECISIONS,
         baseline="fp32",
+        seeds=tuple(range(options.seeds)),
+        target_metric=VAL_ACCURACY,
         margin=options.margin,
     )
+    shared = ControlledVariables(
+        varied="the precision",
+        dataset=settings.dataset.name,
+        model=settings.model.name,
+        epochs=settings.training.epochs,
+    )
+    facts = Facts(shared, num_classes=found[0].result["num_classes"])
+    summary = analyse(study, Runs(found, facts))
     print_summary(summary)
     speed = {
         name: [r.result["images_per_second"] for r in found if r.arm == name] for name in PRECISIONS

@@ -33,8 +33,9 @@ from clr_cli.config import load as configs
 from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import sources as data
 from clr_cli.execution import engines
-from clr_cli.execution.plan import RunOptions, plan
+from clr_cli.execution.task import TaskOptions
 from clr_cli.paths import Experiment
+from clr_cli.study.training import TrainingSource
 from clr_cli.training.device import resolve_device, resolve_precision
 
 SVHN_TRAIN, SVHN_TEST = 73_257, 26_032
@@ -125,9 +126,10 @@ def _rate(options: argparse.Namespace, output: Path, jobs: int, threads: int) ->
     """Images per second of four runs, from when every worker has done its first epoch."""
     given = [f"dataset.root={options.root}", "dataset.train_size=3000", "training.epochs=3"]
     config = configs.load("quickstart.yaml", [*given, f"model.width={options.width}"])
-    where = RunOptions(Experiment(output, config.name), device="cpu")
+    where = TaskOptions(Experiment(output, config.name), device="cpu")
     arms = {arm: config.schedule(arm) for arm in ("constant", "clr")}
-    runs = plan(config, where, arms, (0, 1)).runs(threads)
+    source = TrainingSource(config=config, options=where, arms=arms, threads=threads)
+    runs = [source.task(arm, seed) for seed in (0, 1) for arm in arms]
     ends = [time.perf_counter() for event in engines.local(runs, jobs) if event.kind == "row"]
     images = config.training.batch_size * runs[0].images()[0].steps_per_epoch(
         config.training.batch_size

@@ -12,7 +12,7 @@ def answer(clr, config, *more, code=0):
     given = ["range-test", "--config", config, "--device", "cpu", "--json"]
     done = clr(*given, *more, check=False)
     assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)["answer"], done.stderr
+    return json.loads(done.stdout), done.stderr
 
 
 def folders(tmp_path):
@@ -53,7 +53,7 @@ def test_more_workers_another_range_or_a_later_search_give_the_same_answer(clr, 
 def test_any_arm_has_an_interval_of_its_own_and_auto_uses_it(clr, easy, tmp_path):
     found, _ = answer(clr, easy, "--schedule", "constant")
     assert found["schedule"] == "constant"
-    assert (tmp_path / "outputs/easy/range-test/constant/probes.png").exists()
+    assert (tmp_path / "outputs/easy/range-test/constant/rates.png").exists()
     automatic = ["--set", "schedules.constant.lr=auto", "--schedule", "constant", "--json"]
     run = json.loads(clr("train", "--config", easy, "--device", "cpu", *automatic).stdout)
     assert run["schedule"]["lr"] == found["max_lr"]
@@ -61,15 +61,19 @@ def test_any_arm_has_an_interval_of_its_own_and_auto_uses_it(clr, easy, tmp_path
 
 @pytest.mark.slow
 def test_the_answer_is_certified_by_whole_runs_of_its_half_and_double(clr, easy, tmp_path):
-    found, told = answer(clr, easy, "--certify", 2)
-    assert "3 rates x 2 seeds" in told
+    refused = clr("range-test", "--config", easy, "--certify", 6, check=False)
+    assert refused.returncode == 2
+    assert "--certify 6: too few seeds" in refused.stderr
+    assert "give 7 or more" in refused.stderr
+    found, told = answer(clr, easy, "--certify", 7)
+    assert "3 rates x 7 seeds" in told
     rates = {each["rate"] for each in found["certified"]}
     assert rates == {found["max_lr"] / 2, 2 * found["max_lr"]}
-    assert all(each["verdict"] == "too_few_seeds" for each in found["certified"])
+    assert all(each["verdict"] != "too_few_seeds" for each in found["certified"])
     assert (tmp_path / "outputs/easy/range-test/certify/report.html").exists()
 
 
-def test_without_probes_the_sweeps_answer_and_it_is_said_what_that_is_worth(clr, tiny):
+def test_without_probes_the_sweep_is_read_and_it_is_said_what_that_is_worth(clr, tiny):
     done = clr("range-test", "--config", tiny, "--device", "cpu", "--probes", "off", check=False)
     assert "depends on the range (0.001 to 0.5)" in done.stdout
     assert "bracket" not in done.stderr

@@ -56,7 +56,7 @@ def test_a_program_that_fails_at_once_is_no_reason_to_search_on(clr, tmp_path):
 
 
 def test_an_arm_gives_the_other_values():
-    given = program_options.Given(
+    given = program_options.ProgramArguments(
         *(None, (), None, "train {lr} {wd} {seed} {out}", ("base:lr=1,wd=0.1",), ()),
         metric={"name": "val_loss"},
     )
@@ -77,7 +77,9 @@ def test_an_arm_gives_the_other_values():
     ],
 )
 def test_what_cannot_be_searched_is_refused_in_a_line(command, arms, options, message):
-    given = program_options.Given(*(None, (), None, command, arms, ()), metric={"name": "val_loss"})
+    given = program_options.ProgramArguments(
+        *(None, (), None, command, arms, ()), metric={"name": "val_loss"}
+    )
     with pytest.raises(InputError) as caught:
         program_options.search(given, **{"start": None, "delta": None, **options}, allow_code=False)
     assert message in str(caught.value)
@@ -123,7 +125,7 @@ def test_a_mutated_config_of_a_program_is_valid_or_refused_in_a_line(tmp_path, s
         tree = tree or {"command": "x"}
     config = tmp_path / "mine.yaml"
     config.write_text(yaml.safe_dump(tree))
-    given = program_options.Given(*(str(config), (), None, None, ("a",), ()), metric={})
+    given = program_options.ProgramArguments(*(str(config), (), None, None, ("a",), ()), metric={})
     for make in (
         lambda: program_options.search(given, start=None, delta=None, allow_code=True),
         lambda: program_options.comparison(replace(given, arms=()), allow_code=True),

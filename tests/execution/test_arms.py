@@ -7,19 +7,27 @@ from pathlib import Path
 
 from clr_cli.config.load import load
 from clr_cli.config.model import Config
-from clr_cli.execution.plan import RunOptions, plan
+from clr_cli.execution.task import TaskOptions
 from clr_cli.paths import Experiment
+from clr_cli.records import Trial, TunedArm, Tuning
+from clr_cli.study.training import TrainingSource
+
+
+def source_of(config, folder):
+    options = TaskOptions(Experiment(folder, config.name))
+    return TrainingSource(config=config, options=options, arms=config.arms(folder))
 
 
 def test_a_run_has_its_arms_own_config(tiny, tmp_path):
     config = load(str(tiny), ["schedules.clr.set={optimizer.weight_decay: 0.01}"])
-    options = RunOptions(Experiment(tmp_path, config.name))
-    made = plan(config, options, config.arms(tmp_path), [0], tune=True)
-    decays = {run.arm: run.tree()["optimizer"]["weight_decay"] for run in made.runs(1)}
+    made = source_of(config, tmp_path)
+    decays = {arm: made.task(arm, 0).tree()["optimizer"]["weight_decay"] for arm in made.arms}
     assert decays == {"constant": 5e-4, "clr": 0.01}
-    trials = {arm: made.trial(arm, (0, 0), 1).config.optimizer for arm in made.tuned_arms}
-    assert {arm: given.weight_decay for arm, given in trials.items()} == decays
-    tuned = made.at({"clr": 0.02})
+    trials = {arm: made.trial(arm, (0, 0)).config.optimizer for arm in made.arms}
+    assert {arm: each.weight_decay for arm, each in trials.items()} == decays
+    best = TunedArm(key="max_lr", value=0.02, trials=[Trial(value=0.02, val_accuracy=0.9)])
+    tuned = made.at(Tuning(arms={"clr": best}, seconds={"clr": 1.0}))
+    assert tuned.task("clr", 0).path != made.task("clr", 0).path
     assert tuned.as_run()["schedules"]["clr"]["set"] == {"optimizer.weight_decay": 0.01}
 
 
@@ -43,20 +51,17 @@ def test_the_split_varies_with_the_seed_and_not_with_the_arm():
     config = Config.model_validate(
         {"name": "x", "compare": {"seeds": 3, "vary": ["seed", "split"]}}
     )
-    made = plan(
-        config, RunOptions(Experiment(Path("outputs"), "x")), config.arms(Path("outputs")), range(3)
-    )
-    splits = {(run.arm, run.seed): run.tree()["dataset"].get("split", 0) for run in made.runs(None)}
+    made = source_of(config, Path("outputs"))
+    runs = [made.task(arm, seed) for arm in made.arms for seed in range(3)]
+    splits = {(run.arm, run.seed): run.tree()["dataset"]["split"] for run in runs}
     assert splits == {(arm, seed): seed for arm in ("constant", "clr") for seed in range(3)}
 
 
 def test_trials_have_folders_and_seeds_of_their_own():
     config = Config.model_validate({"name": "x"})
-    options = RunOptions(Experiment(Path("outputs"), "x"))
-    arms = config.arms(Path("outputs"))
-    made = plan(config, options, arms, range(6), tune=True)
+    made = source_of(config, Path("outputs"))
     probes = [(k, seed) for k in (-2, 0, 1) for seed in range(3)]
-    trials = [made.trial(arm, probe, None) for arm in made.tuned_arms for probe in probes]
+    trials = [made.trial(arm, probe) for arm in made.arms for probe in probes]
     assert len({run.path for run in trials}) == 3 * 3 * 2
     assert {run.seed for run in trials}.isdisjoint(range(6))
     assert {run.schedule.rate for run in trials} == {0.025, 0.1, 0.2}

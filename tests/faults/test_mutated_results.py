@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from clr_cli.errors import InputError
-from clr_cli.records import RangeTestResult, RunResult, read
+from clr_cli.records import RateAnswer, RunResult, read
 from clr_cli.report import comparison as report
-from clr_cli.report import range_test, write
+from clr_cli.report import rates, write
 from clr_cli.report.runs import write_runs_csv
 
 REFERENCE = Path(__file__).parents[2] / "outputs" / "reference" / "svhn-9.6k"
@@ -97,9 +97,9 @@ def test_a_mutated_range_test_gives_a_figure_or_a_line(tmp_path):
         path.write_text(json.dumps(mutated(tree, random.Random(seed))))
         try:
             if seed % 10:
-                read(RangeTestResult, path, remedy=range_test.REMEDY)
+                read(RateAnswer, path, remedy=rates.REMEDY)
             else:
-                range_test.read_figure(tmp_path)
+                rates.read_figure(tmp_path)
             figures += 1
         except InputError as error:
             one_line(error, path)

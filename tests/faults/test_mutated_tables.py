@@ -11,8 +11,8 @@ import random
 from pathlib import Path
 
 import pytest
+from support.summaries import summarize
 
-from clr_cli.analysis.summary import summarize
 from clr_cli.errors import InputError
 from clr_cli.execution.elsewhere import Table
 from clr_cli.records import ControlledVariables, Metric

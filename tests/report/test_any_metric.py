@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from support.summaries import summarize
 
 from clr_cli.analysis.headline import headline
-from clr_cli.analysis.summary import summarize
 from clr_cli.format import Scale, decimals
 from clr_cli.records import ControlledVariables, Metric, RunRecord
 from clr_cli.report import comparison as report

@@ -15,8 +15,9 @@ from matplotlib.colors import to_hex
 
 from clr_cli import schedules
 from clr_cli.format import Scale
-from clr_cli.records import KNOWN, TEST_ACCURACY, RunRecord, Stopped
+from clr_cli.records import KNOWN, TEST_ACCURACY, Peak, RunRecord, Stopped
 from clr_cli.report.figures import comparison as plots
+from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.style import NEUTRAL, THEME, arm_looks, spread_apart
 
 PER_EPOCH = 50
@@ -277,33 +278,31 @@ class TestRangeTest:
     )
     def test_the_ramp_gives_the_axis(self, lrs: np.ndarray, scale: str) -> None:
         sweeps = [make_sweep(k, lrs) for k in range(3)]
-        figure = plots.range_test(sweeps, base_lr=0.01, max_lr=0.14)
+        figure = range_test(sweeps, peak=Peak(lr=0.14, accuracy=0.9))
         assert figure.axes[0].get_xscale() == scale
         assert labels(figure) == [("", "Validation accuracy"), ("Learning rate", "Training loss")]
-        assert "base_lr 0.01" in texts(figure)
-        assert "max_lr 0.14" in texts(figure)
+        assert "highest at 0.14" in texts(figure)
 
-    def test_the_peak_is_circled_on_the_smoothed_curve(self) -> None:
+    def test_the_peak_is_circled(self) -> None:
         sweep = make_sweep(0, np.geomspace(1e-3, 1, 300))
-        smooth = [([0.1, 0.2], [0.8, 0.6])]
-        figure = plots.range_test([sweep], smooth=smooth, max_lr=0.15)
+        figure = range_test([sweep], peak=Peak(lr=0.15, accuracy=0.7))
         circles = [line for line in figure.axes[0].lines if line.get_markersize() > 15]
-        assert [float(c.get_ydata()[0]) for c in circles] == [pytest.approx(0.7)]
+        assert [(c.get_xdata()[0], c.get_ydata()[0]) for c in circles] == [(0.15, 0.7)]
 
     def test_a_blow_up_does_not_crush_the_loss(self) -> None:
         sweep = make_sweep(0, np.linspace(0.001, 0.5, 2000), diverges=True)
         smooth_loss = [(sweep.lr[:-1], sweep.train_loss[:-1])]
-        figure = plots.range_test([sweep], smooth_loss=smooth_loss)
+        figure = range_test([sweep], smooth_loss=smooth_loss)
         assert figure.axes[1].get_ylim()[1] < 5
         assert "1 of 1 stopped" in texts(figure)
 
     def test_an_inconclusive_test_still_draws(self) -> None:
         nothing = Sweep(0, [0.1], [math.nan], [], [])
-        assert "Learning rate" in texts(plots.range_test([nothing]))
+        assert "Learning rate" in texts(range_test([nothing]))
 
     def test_long_ramps_stay_small(self) -> None:
         sweep = make_sweep(0, np.geomspace(1e-4, 1, 100_000))
-        assert len(texts(plots.range_test([sweep]))) < 400_000
+        assert len(texts(range_test([sweep]))) < 400_000
 
 
 class TestFiles:

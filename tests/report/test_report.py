@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.summaries import summarize
 from test_figures import PER_EPOCH, make_records
 
 from clr_cli import format
 from clr_cli.analysis.headline import headline
-from clr_cli.analysis.summary import summarize
 from clr_cli.errors import InputError
 from clr_cli.records import (
     ControlledVariables,
@@ -29,7 +29,7 @@ from clr_cli.records import (
 )
 from clr_cli.report import captions
 from clr_cli.report import comparison as report
-from clr_cli.report.figures import comparison as plots
+from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.runs import read_runs_csv, write_runs_csv
 
 FOUR = ("constant", "clr", "one_cycle", "cosine")
@@ -137,7 +137,7 @@ class TestPage:
     def test_the_range_test_comes_first_when_there_is_one(self) -> None:
         records = make_records(seeds=2)
         summary = make_summary(records)
-        figure = plots.range_test([])
+        figure = range_test([])
         made = report.figures(summary, records, range_test=figure)
         assert next(iter(made)) == "range_test"
         assert len(made) == 8
