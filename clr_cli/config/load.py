@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from clr_cli.config.arms import SCHEDULE_MODELS
 from clr_cli.config.hints import did_you_mean, explain, printable
 from clr_cli.config.model import Config
-from clr_cli.config.trees import overridden
+from clr_cli.config.trees import assigned
 from clr_cli.config.yaml_text import parse_yaml
 from clr_cli.errors import InputError
 
@@ -80,7 +80,7 @@ def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
     if not equals or not all(key.split(".")):
         raise InputError(f"--set {text!r}: write it as section.key=value")
     try:
-        return overridden(tree, {key: parse_yaml(value, f"--set {text}")})
+        return assigned(tree, key, parse_yaml(value, f"--set {text}"))
     except ValueError as error:
         raise InputError(f"--set {text!r}: {error}") from None
 

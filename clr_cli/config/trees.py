@@ -8,24 +8,37 @@ from typing import Any
 Tree = Mapping[str, Any]
 
 
+def assigned(tree: Tree, key: str, value: Any) -> dict[str, Any]:
+    """Return a tree with this value at a dotted key.
+
+    Raises ValueError "key: what is wrong".
+
+    >>> assigned({"a": {"b": 1, "c": 2}}, "a.b", {"d": 3})
+    {'a': {'b': {'d': 3}, 'c': 2}}
+    """
+    first, _, rest = key.partition(".")
+    if not rest:
+        return {**tree, first: value}
+    below = tree.get(first)
+    if below is not None and not isinstance(below, Mapping):
+        raise ValueError(f"{key}: {first!r} has no keys of its own")
+    return {**tree, first: assigned(below or {}, rest, value)}
+
+
 def overridden(tree: Tree, values: Tree) -> dict[str, Any]:
     """Return a tree with other values at dotted keys; a mapping changes only the keys it has.
 
-    Raises ValueError "key: what is wrong".
+    Raises ValueError as `assigned` does.
 
     >>> overridden({"a": {"b": 1, "c": 2}}, {"a.b": 3, "a": {"d": 4}})
     {'a': {'b': 3, 'c': 2, 'd': 4}}
     """
     changed = dict(tree)
     for key, value in values.items():
-        first, _, rest = key.partition(".")
-        if not rest and not isinstance(value, Mapping):
-            changed[first] = value
-            continue
-        below = changed.get(first)
-        if below is not None and not isinstance(below, Mapping):
-            raise ValueError(f"{key}: {first!r} has no keys of its own")
-        changed[first] = overridden(below or {}, {rest: value} if rest else value)
+        if isinstance(value, Mapping):
+            changed = overridden(changed, {f"{key}.{inner}": v for inner, v in value.items()})
+        else:
+            changed = assigned(changed, key, value)
     return changed
 
 

@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from clr_cli.config.model import Config
-from clr_cli.config.yaml_text import dump
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.execution.run_directory import Locked, RunDirectory, differences
+from clr_cli.execution.run_directory import Locked, RunDirectory
 from clr_cli.files import read_json, write_atomic, write_json
 
 
@@ -138,22 +136,6 @@ def test_another_config_is_refused_with_the_difference_and_two_ways_out(director
     directory.prepare(changed, overwrite=True)
     assert not (directory.path / "metrics.jsonl").exists()
     directory.prepare(changed)
-
-
-def test_a_key_that_an_earlier_version_did_not_know_has_its_default_there(directory):
-    now = Config().for_sweep()
-    there = {**now, "training": {"epochs": 80, "batch_size": 128}}
-    del there["training"]["epochs"]
-    (directory.path / "config.yaml").write_text(dump(there))
-    directory.prepare(now)
-    other = {**now, "training": {**now["training"], "label_smoothing": 0.1}}
-    with pytest.raises(InputError, match=r"training.label_smoothing: 0.0 there, 0.1 now"):
-        directory.prepare(other)
-
-
-def test_differences_name_each_leaf():
-    there, now = {"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 4}
-    assert differences(there, now) == ["a.c: 2 there, 3 now", "d: None there, 4 now"]
 
 
 def test_metrics_after_the_checkpoint_are_dropped(directory):
