@@ -234,10 +234,16 @@ def find_lr(
         for probe in asked.probes:
             rows = _rows(train(lattice_rate(probe[0]), probe[1]), wanted)
             scores[probe] = scoring.score(_final(rows, wanted, "train"))
-    seconds = time.perf_counter() - begun
-    return LearningRate(
-        scoring.answer(asked, start, experiment=name, seconds=seconds, versions=_versions())
+    answer = scoring.answer(
+        RateSearch,
+        asked,
+        experiment=name,
+        within=scoring.within,
+        start=start,
+        seconds=time.perf_counter() - begun,
+        versions=_versions(),
     )
+    return LearningRate(answer)
 
 
 def _metric(

@@ -58,11 +58,15 @@ def decide(
     See `sequential.decide`.
 
     Args:
+        baseline: an arm.
+        metric: what is compared.
+        cap: the most seeds, if there is a limit.
         records: the runs; seeds count in rising order.
         looks: the numbers of seeds at which the comparison was looked at; those with more seeds
             than there are do not count yet.
         margin: the difference that does not matter; None: no arms are called equivalent.
         paired: whether runs of one seed share their randomness.
+
     """
     finals: dict[str, dict[int, float]] = {}
     seeds: set[int] = set()
@@ -102,7 +106,11 @@ def comparisons(
 
     Args:
         arms: all but the baseline.
+        base: the baseline.
+        measures: what the runs were measured by.
+        wording: what the sentences have in common.
         decisions: by arm, where seeds were added after looking; else None.
+
     """
     contrasts = {arm.name: _contrast(arm, base, measures.metric, wording) for arm in arms}
     p = {name: contrast.p() for name, contrast in contrasts.items()}

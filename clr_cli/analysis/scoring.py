@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from clr_cli.analysis.lattice import DELTA, DISTANCE, Found, Scale
 from clr_cli.format import rounded_lr
-from clr_cli.records import Answer, Metric, Probed, RateSearch
+from clr_cli.records import Answer, Metric, Probed
+
+A = TypeVar("A", bound=Answer)
 
 
 @dataclass(frozen=True)
@@ -74,31 +77,37 @@ class Scoring:
         size = self.delta or DELTA
         return f"{100 * size:g} points" if self.metric.unit == "%" else f"{size:g}"
 
-    def answer(self, found: Found, start: float, **about: Any) -> RateSearch:
-        """Return the answer of a search from ``start``, with values of the metric for scores.
-
-        max_lr is the center of the good rates, or less where a cliff is near, in two digits.
+    def answer(
+        self,
+        model: type[A],
+        found: Found,
+        base_lr: Callable[[float], float] | None = None,
+        **about: Any,
+    ) -> A:
+        """Return the answer of a search, with values of the metric for scores.
 
         Args:
-            **about: the other keys of ``records.RateSearch``, such as experiment and seconds.
+            model: Answer or RateSearch.
+            found: max_lr is rounded to two digits.
+            base_lr: gives that of a max_lr; None: there is none.
+            **about: the other keys of the model, such as schedule or experiment.
+
         """
 
         def value(score: float | None) -> float | None:
             return None if score is None else self.value(score)
 
-        bound = found.bound
-        return RateSearch(
+        bound, max_lr = found.bound, None if found.max_lr is None else rounded_lr(found.max_lr)
+        return model(
             **about,
             metric=self.metric,
-            within=self.within,
             relative=self.relative,
-            start=start,
             low=found.low,
             high=found.high,
             delta=self.delta or DELTA,
-            max_lr=None if found.max_lr is None else rounded_lr(found.max_lr),
-            base_lr=None,
-            sd=None,
+            max_lr=max_lr,
+            base_lr=rounded_lr(base_lr(max_lr)) if base_lr and max_lr else None,
+            sd=None if self.relative else found.sd,
             top=value(found.top),
             cliff=found.cliff,
             bound=math.expm1(bound) if bound is not None and self.relative else bound,

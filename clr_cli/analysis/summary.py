@@ -76,6 +76,7 @@ def summarize(
 
     Raises:
         ValueError: the baseline has no run, or a seed occurs twice in one arm.
+
     """
     records = list(records)
     reference = None if isinstance(baseline, str) else float(baseline)

@@ -154,11 +154,12 @@ def command(
 def _range_test(asked: Asked, named: str | None, certify: int) -> int:
     """Sweeps, probes, files, and what is printed. Returns the exit code: 3 without an answer."""
     from clr_cli.analysis.lattice import DELTA
+    from clr_cli.analysis.scoring import Scoring
     from clr_cli.analysis.suggest import first_guess
     from clr_cli.cli import results
     from clr_cli.execution import plan
     from clr_cli.execution.setup import measure
-    from clr_cli.records.metric import VAL_ACCURACY
+    from clr_cli.records import VAL_ACCURACY, Answer
     from clr_cli.report import range_test as report
 
     config, options, engine = asked.config, asked.options, asked.options.engine
@@ -175,10 +176,9 @@ def _range_test(asked: Asked, named: str | None, certify: int) -> int:
             start = first_guess(suggestion, curves)
             found, length, seconds = probe(asked, engine, jobs, threads, sizes, start)
             circumstances["seconds"] += seconds
-            answer = report.answer(
+            answer = Scoring(VAL_ACCURACY, DELTA).answer(
+                Answer,
                 found,
-                metric=VAL_ACCURACY,
-                delta=DELTA,
                 base_lr=asked.arm.base_at,
                 schedule=asked.name,
                 kind=asked.arm.kind,

@@ -33,7 +33,7 @@ def search(config: ProgramSearch, options: Options, command: str) -> int:
     from clr_cli.analysis.probing import SEEDS
     from clr_cli.analysis.scoring import Scoring, describe, shown
     from clr_cli.execution.program_plan import ProgramProbes
-    from clr_cli.records import Metric
+    from clr_cli.records import Metric, RateSearch
     from clr_cli.report import rates
 
     metric = Metric(**config.metric.model_dump())
@@ -60,9 +60,11 @@ def search(config: ProgramSearch, options: Options, command: str) -> int:
         )
         found, tasks = search_all({"": quest}, partial(_execute, metric.name, engine))
     answer = scoring.answer(
+        RateSearch,
         found[""],
-        config.start,
         experiment=config.name,
+        within=scoring.within,
+        start=config.start,
         seconds=sum(_seconds(task) for task in tasks[""]),
         command=command,
         versions={"clr": __version__, "python": sys.version.split()[0]},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from clr_cli.analysis.finders import Estimate
-from clr_cli.analysis.lattice import Found
 from clr_cli.analysis.suggest import Suggestion
 from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
-from clr_cli.config.arms import BASE_SHARE
 from clr_cli.config.yaml_text import dump
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
@@ -25,8 +23,6 @@ from clr_cli.records import (
     Answer,
     Bound,
     Bounds,
-    Metric,
-    Probed,
     RangeTestResult,
     Stopped,
     Sweep,
@@ -122,49 +118,6 @@ def read_figure(directory: Path) -> Figure | None:
     return figure(sweeps, result.estimates) if sweeps else None
 
 
-def answer(
-    found: Found,
-    *,
-    metric: Metric,
-    delta: float,
-    base_lr: Callable[[float], float] | None = None,
-    **about: Any,
-) -> Answer:
-    """Return the answer of a search; max_lr in two significant digits.
-
-    Args:
-        found: its scores are the metric's values, with the sign turned where lower is better.
-        metric, delta: what was searched for.
-        base_lr: of a max_lr; by default max_lr / BASE_SHARE.
-        **about: the other keys of ``records.Answer``, such as schedule and iterations.
-    """
-
-    def value(score: float | None) -> float | None:
-        return None if score is None else metric.sign * score
-
-    max_lr = None if found.max_lr is None else rounded_lr(found.max_lr)
-    base = (base_lr or (lambda rate: rate / BASE_SHARE))(max_lr) if max_lr else None
-    return Answer(
-        **about,
-        metric=metric,
-        delta=delta,
-        low=found.low,
-        high=found.high,
-        max_lr=max_lr,
-        base_lr=None if base is None else rounded_lr(base),
-        top=value(found.top),
-        cliff=found.cliff,
-        sd=found.sd,
-        bound=found.bound,
-        probes=sum(len(each.scores) for each in found.tried),
-        tried=[
-            Probed(rate=each.rate, scores=[*map(value, each.scores)], mean=value(each.mean))
-            for each in found.tried
-        ],
-        inconclusive=found.inconclusive,
-    )
-
-
 def write(
     directory: Path,
     sweeps: Sequence[Sweep],
@@ -175,8 +128,12 @@ def write(
     """Write range_test.csv, the figures, bounds.yaml (only for an answer) and result.json, last.
 
     Args:
+        directory: of the files.
+        sweeps: their curves.
+        suggestion: what the sweeps suggest.
         circumstances: the other keys of ``records.RangeTestResult``, such as range and seconds.
-        answer: of the probes (see ``answer``); None where the sweeps alone are to answer.
+        answer: of the probes; None where the sweeps alone are to answer.
+
     """
     result = RangeTestResult(
         inconclusive=suggestion.inconclusive if answer is None else answer.inconclusive,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clr_cli.analysis.suggest import Suggestion, suggest
 from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
-from clr_cli.records import Sweep
+from clr_cli.records import Stopped, Sweep
 from clr_cli.training.sweep import Divergence, ramp
 
 POINTS = 100
@@ -219,7 +219,7 @@ def test_disagreeing_sweeps_are_inconclusive_and_say_by_how_much() -> None:
 def cut(sweep: Sweep, point: int) -> Sweep:
     """The sweep as it is when its loss becomes NaN at this validation point."""
     n = 10 * point
-    stop = {"reason": "non-finite", "iteration": n, "lr": sweep.lr[n]}
+    stop = Stopped(reason="non-finite", iteration=n, lr=sweep.lr[n])
     losses = [*sweep.train_loss[:n], math.nan]
     measured = (sweep.val_lr[:point], sweep.val_accuracy[:point], sweep.val_loss[:point])
     return Sweep(sweep.seed, sweep.lr[: n + 1], losses, *measured, stop)

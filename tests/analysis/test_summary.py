@@ -80,9 +80,7 @@ def test_better_in_numbers_and_words():
     assert comparison.verdict == "better"
     assert comparison.difference.mean == pytest.approx(np.mean(GAIN))
     assert comparison.difference.low < np.mean(GAIN) < comparison.difference.high
-    assert comparison.difference.values == pytest.approx(
-        {seed: value for seed, value in enumerate(GAIN)}
-    )
+    assert comparison.difference.values == pytest.approx(dict(enumerate(GAIN)))
     assert (comparison.wins, comparison.ties, comparison.losses) == (6, 0, 0)
     assert comparison.p == comparison.p_holm == pytest.approx(1 / 32)
     assert comparison.time_to_target.clocks["iterations"].ratio == 0.5
