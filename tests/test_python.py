@@ -24,12 +24,12 @@ def test_functions_are_compared(tmp_path):
     arms = {"old": noisy(2.0), "new": noisy(1.0)}
     result = clr.compare(arms, metric="val_loss", seeds=8)
     values = {arm: [train(seed) for seed in range(8)] for arm, train in arms.items()}
-    (found,) = result.summary["comparisons"]
-    assert found["difference"]["mean"] == pytest.approx(
+    (found,) = result.summary.comparisons
+    assert found.difference.mean == pytest.approx(
         statistics.fmean(values["new"]) - statistics.fmean(values["old"])
     )
     assert result.verdicts == {"new": "better"}
-    assert result.summary["design"] == "unpaired"
+    assert result.summary.design == "unpaired"
     assert "new is better than old" in str(result)
     assert "<svg" in result._repr_html_()
     page = result.save(tmp_path / "page")
@@ -46,11 +46,11 @@ def test_seeds_are_added_until_it_is_decided():
 
     far = clr.compare({"a": train, "b": noisy(2.0)}, metric="val_loss", seeds="auto")
     assert asked == list(range(8)), "the difference is plain at the first look"
-    assert far.summary["rule"] == "sequential"
+    assert far.summary.rule == "sequential"
     assert far.verdicts == {"b": "worse"}
     same = clr.compare({"a": noisy(1.0), "b": noisy(1.0001)}, metric="val_loss", seeds="auto:12")
     assert same.verdicts == {"b": "no_difference"}
-    assert same.summary["looks"][0] == 8
+    assert same.summary.looks[0] == 8
 
 
 def test_rows_give_curves_and_failed_runs_are_counted():
@@ -67,14 +67,14 @@ def test_rows_give_curves_and_failed_runs_are_counted():
     result = clr.compare(
         {"slow": train(0.2), "fast": train(0.6), "fails": fails}, metric="val_loss", mode="min"
     )
-    fast = result.summary["comparisons"][0]
-    assert fast["arm"] == "fast"
-    failing = {arm["name"]: arm["diverged_seeds"] for arm in result.summary["arms"]}
+    fast = result.summary.comparisons[0]
+    assert fast.arm == "fast"
+    failing = {arm.name: arm.diverged_seeds for arm in result.summary.arms}
     assert failing == {"slow": [], "fast": [], "fails": [2]}
     assert "Failed to train: 1 of 6 runs of fails" in str(result)
     only = clr.compare({"slow": train(0.2), "fast": train(0.6)}, metric="val_loss", target=0.3)
-    (found,) = only.summary["comparisons"]
-    assert found["time_to_target"]["clocks"]["iterations"]["ratio"] == pytest.approx(3 / 7, abs=0.1)
+    (found,) = only.summary.comparisons
+    assert found.time_to_target.clocks["iterations"].ratio == pytest.approx(3 / 7, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_rows_give_curves_and_failed_runs_are_counted():
     [
         ({"a": noisy(1)}, {}, "arms: give two or more"),
         ({"a": noisy(1), "b": noisy(1)}, {"baseline": "c"}, "baseline: 'c' is not an arm"),
-        ({"a": noisy(1), "b": noisy(1)}, {"metric": "bleu"}, "say whether more or less of bleu"),
+        ({"a": noisy(1), "b": noisy(1)}, {"metric": "bleu"}, "mode: say which bleu is better"),
         (
             {"a": lambda seed: {"los": 1.0}, "b": noisy(1)},
             {},
@@ -132,7 +132,7 @@ def test_a_metric_to_be_maximised_and_a_delta_of_ones_own(tmp_path):
         lambda lr, seed: -bowl(lr, seed), metric="score", mode="max", delta=0.045, start=0.01
     )
     assert found.lr == pytest.approx(0.004, rel=0.25)
-    assert found.answer["top"] == pytest.approx(-1.5, abs=0.05)
+    assert found.answer.top == pytest.approx(-1.5, abs=0.05)
     page = found.save(tmp_path)
     assert "good rates" in page.read_text()
     assert "<svg" in found._repr_html_()
@@ -144,8 +144,8 @@ def test_a_cliff_is_part_of_the_answer():
         return math.nan if lr > 0.02 else 1 + 0.001 / lr
 
     found = clr.find_lr(steep, metric="val_loss", delta=1.0)
-    assert found.answer["cliff"] == pytest.approx(0.025)
-    assert found.lr <= found.answer["cliff"] / 2
+    assert found.answer.cliff == pytest.approx(0.025)
+    assert found.lr <= found.answer.cliff / 2
     assert "from 0.025 on, runs fail" in str(found)
 
 

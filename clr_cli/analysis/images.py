@@ -1,7 +1,7 @@
-"""Test images are drawn too: the interval of a difference over seeds and over test images.
+"""The interval of a difference over seeds and test images: both are random samples.
 
-Every run answers the same test images, so the answers of paired runs form a table of seeds by
-images. Its mean is uncertain because other seeds, and other images, would have given another one.
+All runs classify the same test images, so paired runs form a table of seeds by images. Its mean is
+uncertain because other seeds, and other images, would have given another mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from clr_cli.analysis.stats import LEVEL
 
 @dataclass(frozen=True)
 class Crossed:
-    """Mean difference, its interval, and the standard error that each source contributes."""
+    """A mean difference, its interval, and the standard error of each source."""
 
     mean: float
     low: float
@@ -28,7 +28,7 @@ class Crossed:
 
 
 def crossed(differences: npt.ArrayLike, level: float = LEVEL) -> Crossed:
-    """The interval of a mean over seeds and test images, both drawn at random.
+    """Return the interval of a mean over seeds and test images, both drawn at random.
 
     The variance of the mean is estimated by the analysis of variance of a crossed table with one
     value in a cell, and its degrees of freedom by Satterthwaite's rule (Satterthwaite 1946, "An
@@ -46,6 +46,7 @@ def crossed(differences: npt.ArrayLike, level: float = LEVEL) -> Crossed:
 
     >>> crossed([[1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]).seeds_error
     0.0
+
     """
     table = np.asarray(differences, np.float64)
     seeds, images = table.shape

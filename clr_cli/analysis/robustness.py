@@ -58,7 +58,10 @@ def check_robustness(
     """Return the robustness of one arm's difference from the baseline.
 
     Args:
-        arm, base: the runs by seed; base is empty where arms are compared with a number.
+        arm: its runs by seed.
+        base: the baseline's; empty where arms are compared with a number.
+        measures: what the runs were measured by.
+        paired: whether runs of one seed belong together.
         interval: low and high of the headline, over seeds alone. The interval over seeds and test
             images is never the narrower one: it covers more.
 
@@ -67,6 +70,7 @@ def check_robustness(
         that is the metric itself. images: the interval over seeds and test images; None where runs
         did not keep their answers. Both are None for fewer than 2 pairs, and for unpaired runs.
         ratios: see `ratio_curve`.
+
     """
     if not paired:
         runs, others = (
@@ -144,10 +148,14 @@ def ratio_curve(
     miss.
 
     Args:
-        arm, base: the runs, in the same order of seeds where they are paired.
+        arm: its runs.
+        base: the baseline's, in the same order of seeds where they are paired.
+        measures: what the runs were measured by.
+        paired: whether runs of one seed belong together.
 
     Returns:
         a ratio and its interval (see `times.median_ratio`, `times.unpaired_ratio`) per target.
+
     """
     metric = measures.target_metric
     sides = [[_Curve.of(run, measures) for run in side] for side in (arm, base)]
@@ -229,7 +237,11 @@ def ratios(
     An infinite end of an interval is None in the file, so "reached" tells who missed.
 
     Args:
-        arm, base: the runs, in the same order of seeds where they are paired.
+        arm: its runs.
+        base: the baseline's, in the same order of seeds where they are paired.
+        clocks: the first is the main one.
+        paired: whether runs of one seed belong together.
+
     """
     if not clocks:
         return None

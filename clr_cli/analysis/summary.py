@@ -27,6 +27,7 @@ def analyse(study: Study, runs: Runs) -> Summary:
 
     Raises:
         ValueError: the baseline has no run, or a seed occurs twice in one arm.
+
     """
     records, reference, facts = runs.records, study.reference, runs.facts
     sequential = len(runs.looks) > 1 or study.cap is not None

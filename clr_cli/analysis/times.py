@@ -41,7 +41,7 @@ MEDIAN_LEVEL = 0.89
 
 
 def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
-    """The median over pairs of numerator / denominator, misses being infinite.
+    """Return the median over pairs of numerator / denominator; misses are infinite.
 
     A pair in which both missed is a tie (1). When that is more than half of the pairs there is no
     ratio. Of two middle ratios it is the mean; where one of those is 0 or infinite, the value
@@ -66,14 +66,14 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ra
 
 
 def _quotient(a: float, b: float) -> float:
-    """a / b of two times: 1 for equal ones, also for two misses or two that are 0."""
+    """Return a / b of two times: 1 for equal ones, also for two misses or two zeros."""
     return 1.0 if a == b else a / b if b else math.inf
 
 
 def unpaired_ratio(
     numerator: Sequence[float], denominator: Sequence[float], resamples: int = RESAMPLES
 ) -> Ratio:
-    """The ratio of two arms' times where their runs share nothing, misses being infinite.
+    """Return the ratio of two arms' times where their runs share nothing; misses are infinite.
 
     Where every run arrived it is the ratio of geometric means, with the interval of
     `unpaired.mean_intervals` on logarithms. Otherwise it is the ratio of medians, with the ratios
@@ -106,7 +106,7 @@ def unpaired_ratio(
 
 
 def _median_ends(ordered: Sequence[float]) -> tuple[float, float] | None:
-    """The narrowest pair of order statistics that holds the median in MEDIAN_LEVEL and more."""
+    """Return the narrowest order statistics that contain the median at MEDIAN_LEVEL or more."""
     n = len(ordered)
     outside = [2 * float(stats.binom.cdf(k, n, 0.5)) for k in range(n // 2)]
     kept = [k for k, share in enumerate(outside) if share <= 1 - MEDIAN_LEVEL]
@@ -114,7 +114,7 @@ def _median_ends(ordered: Sequence[float]) -> tuple[float, float] | None:
 
 
 def moments(rows: Sequence[Mapping[str, Any]], clock: Clock) -> list[float] | None:
-    """When each row was measured, since the start; None where a row does not tell.
+    """Return when each row was measured, since the start; None where a row does not tell.
 
     >>> moments([{"train_seconds": 2.0}, {"train_seconds": 1.5}], "seconds")
     [2.0, 3.5]
@@ -130,16 +130,16 @@ def moments(rows: Sequence[Mapping[str, Any]], clock: Clock) -> list[float] | No
 def time_to_target(
     rows: Sequence[Mapping[str, Any]], target: float, metric: Metric = VAL_ACCURACY
 ) -> int | None:
-    """The index of the row (of our own training: the epoch) that reaches the target and holds it.
+    """Return the index of the row (in our own training: the epoch) that reaches and holds a target.
 
     It is the first row e whose metric is at the target or better and for which either
     - the next two rows hold it as well, so that one lucky measurement does not count; or
     - e is a cycle's end and the next cycle's end holds it as well, so that the dip that a rising
       learning rate causes in mid-cycle does not count against a cyclic schedule.
-    Rows and cycles that the run no longer has are not asked for: the last row is the result
-    declared in advance, so reaching the target there is reaching it. A cycle's end is a row at
-    which the learning rate has fallen and after which it rises, or the last row of such a run;
-    rows without ``lr`` have none. None when the target is never held.
+    Only existing rows and cycles are required: the last row is the result declared in advance, so
+    it may reach the target alone. A cycle ends at a row at which the learning rate has fallen and
+    after which it rises, or at the last row of such a run; rows without ``lr`` have no cycles. None
+    when the target is never held.
 
     >>> rows = [{'val_accuracy': a, 'lr': 0.1} for a in (0.5, 0.9, 0.8, 0.9, 0.9, 0.9)]
     >>> time_to_target(rows, 0.9)
@@ -159,7 +159,7 @@ def time_to_target(
 
 
 def cycle_ends(rates: Sequence[float]) -> list[int]:
-    """The epochs at which cycles end, from the learning rate at each epoch's end.
+    """Return the epochs at which cycles end, from the learning rate at each epoch's end.
 
     >>> cycle_ends([0.1, 0.2, 0.1, 0.2, 0.1])
     [2, 4]

@@ -49,6 +49,7 @@ def chosen_rate(found: RatesFound, delta: float = DELTA) -> float | None:
     >>> tried = [Tried(0.1 * 2**k, (), s) for k, s in enumerate([0.8, 0.9, 0.9, 0.9, 0.8])]
     >>> chosen_rate(RatesFound(tuple(tried)))
     0.4
+
     """
     means = {place(each.rate): each.mean for each in found.tried if each.mean is not None}
     if not means or not found.learned:
@@ -89,6 +90,7 @@ def record(
 
     Raises:
         ValueError: nothing was learned at any rate of an arm; the message tells which and why.
+
     """
     arms = {}
     for arm, search in found.items():

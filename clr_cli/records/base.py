@@ -51,6 +51,7 @@ def read(model: type[R], path: Path, *, remedy: str) -> R:
 
     Raises:
         InputError: the file is missing or damaged; ``remedy`` says what to do.
+
     """
     tree = read_json(path)
     try:

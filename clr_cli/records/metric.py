@@ -54,6 +54,7 @@ class Metric(Record):
         '%'
         >>> Metric.resolve("test_accuracy", values=[90.0, 93.0]).unit
         ''
+
         """
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
             raise InputError(
@@ -72,8 +73,7 @@ class Metric(Record):
             unit = known.unit if known and outside is None else ""
         if unit == "%" and outside is not None:
             raise InputError(
-                f"%: the values must be fractions from 0 to 1, but one is {outside:g}; leave the"
-                " unit out",
+                f"expected fractions from 0 to 1 for %, but one value is {outside:g}; leave it out",
                 key="unit",
             )
         if len(unit) > LONGEST_UNIT or not unit.isprintable():

@@ -24,7 +24,7 @@ LARGEST = 1e30  # beyond, a figure cannot be drawn
 
 
 def write_runs_csv(records: Iterable[RunRecord]) -> str:
-    """All runs as tidy CSV: a row per arm, seed and epoch, after the columns arm, seed, status.
+    """Return all runs as tidy CSV: a row per arm, seed and epoch, after arm, seed and status.
 
     The columns are those that any run knows. A run without any row keeps one with empty metrics.
     Numbers are written in full, so `read_runs_csv` gives the same records back, without their
@@ -45,7 +45,7 @@ def write_runs_csv(records: Iterable[RunRecord]) -> str:
 
 
 def read_runs_csv(text: str) -> list[RunRecord]:
-    """The records of `write_runs_csv`; ValueError or KeyError for another text."""
+    """Read the records of `write_runs_csv`. Raises ValueError or KeyError for another text."""
     runs: dict[tuple[str, int, str], list[dict[str, float]]] = {}
     reader = csv.DictReader(io.StringIO(text))
     columns = list(reader.fieldnames or ())

@@ -129,7 +129,7 @@ def given(**changes) -> program.Given:
         ({"arms": ("base:lr",)}, "--arm 'base:lr': write it as name:key=value"),
         ({"arms": ("../x:lr=1", "new:lr=2")}, "arms.../x: '../x' may hold only letters"),
         ({"metric": {}}, "give --metric NAME"),
-        ({"metric": {"name": "bleu"}}, "give --mode min or --mode max"),
+        ({"metric": {"name": "bleu"}}, "--mode: say which bleu is better"),
         (
             {"metric": {"name": "bleu", "mode": "high"}},
             "metric.mode: 'high' must be 'min' or 'max'",

@@ -78,7 +78,7 @@ def test_a_mutated_summary_gives_a_page_or_a_line(summary, first, tmp_path):
             loaded, records = report.load(tmp_path)
             # Drawing is slow: every tenth page has its figures.
             drawn = report.figures(loaded, records) if pages % 10 == 0 else {}
-            page = report.render(loaded, records, drawn, **loaded["reproduce"])
+            page = report.render(loaded, records, drawn)
             assert "<script" not in page
             assert report.markdown(loaded)
             pages += 1

@@ -154,7 +154,7 @@ class TestTables:
         assert tables.certainty_table(summary)[0] == [
             "Arm", "Failed to train", "Smallest detectable",
         ]  # fmt: skip
-        assert tables.further_table(summary) is None
+        assert tables.robustness_table(summary) is None
         assert tables.costs_table(summary) is None
         assert tables.seeds_table(summary)[0] == ["Run", "adam", "arm1"]
         labels = [label for label, _ in controlled_rows(summary)]

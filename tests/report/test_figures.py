@@ -75,6 +75,7 @@ def make_records(
                 "final": rows[-1],
                 "train_seconds": sum(row["train_seconds"] for row in rows),
                 "schedule": schedules.resolved(kind, schedule),
+                "iterations_per_epoch": PER_EPOCH,
             }
             status = "diverged" if (arm, seed) in diverged else "finished"
             records.append(RunRecord(arm, seed, status, rows, result))

@@ -47,7 +47,7 @@ class Curves(NamedTuple):
 
 
 def axis_of(records: Sequence[RunRecord], key: str) -> str | None:
-    """What the values of `key` can be drawn against: "epoch", "iteration", "seconds" or nothing."""
+    """Return the axis of `key`: "epoch", "iteration", "seconds", or None."""
     rows = [row for record in records for row in record.epochs if key in row]
     if not rows:
         return "epoch" if not any(record.epochs for record in records) else None
@@ -55,7 +55,7 @@ def axis_of(records: Sequence[RunRecord], key: str) -> str | None:
 
 
 def curves(records: Sequence[RunRecord], key: str, axis: str = "epoch") -> dict[str, Curves]:
-    """Per arm the values of `key` along `axis`. Epochs are the same for all arms.
+    """Return per arm the values of `key` along `axis`. Epochs are the same for all arms.
 
     Runs of an arm that were measured at different places are interpolated, each within its own
     range. A row whose training loss is not finite has no value: it is that of broken weights.
@@ -89,14 +89,14 @@ def _grid(places: Sequence[Array]) -> Array:
 
 
 def _on(grid: Array, x: Array, values: Array) -> Array:
-    """A run's values on the grid: linear between its own places, NaN outside of them."""
+    """Interpolate a run's values to the grid; NaN outside of its own range."""
     if not len(x):
         return np.full(len(grid), np.nan)
     return np.asarray(np.interp(grid, x, values, left=np.nan, right=np.nan))
 
 
 def mean_interval(values: Array, level: float = 0.95) -> tuple[Array, Array, Array]:
-    """Mean over axis 0 and its Student-t interval (low, high), NaN left out.
+    """Return the mean over axis 0 and its Student-t interval (low, high); NaN is left out.
 
     The interval is NaN where fewer than 3 values are left: two say next to nothing of a spread.
     """
@@ -120,7 +120,7 @@ def epoch_curves(
     of: str = "seed",
     size: Size = SIZE,
 ) -> Figure:
-    """A metric against progress: mean over runs, its 95 % interval, faint single runs.
+    """Draw a metric against progress: mean over runs, its 95 % interval, faint single runs.
 
     The interval (Student's t) needs 3 runs. A diverged run leaves the mean, with a cross at the
     axis' bad end; the arm's label then says how many runs the last mean holds. `axis`: epoch,
@@ -134,7 +134,7 @@ def epoch_curves(
     low, high, log, note = _view(data, {arm: m[0] for arm, m in means.items()}, metric, scale)
     figure = new_figure(size)
     ax = figure.subplots()
-    dress(ax, ylabel=metric.label[:1].upper() + metric.label[1:])
+    dress(ax, ylabel=metric.heading)
     if log:
         ax.set_yscale("log")
         subs = (1.0, 2.0, 5.0) if high / low > 30 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
@@ -214,7 +214,7 @@ def _seeds_note(data: Mapping[str, Curves], of: str) -> str:
 def _view(
     data: Mapping[str, Curves], means: Mapping[str, Array], metric: Metric, scale: Scale
 ) -> tuple[float, float, bool, str]:
-    """(low, high, log?, note) of a y axis that shows the end of training, not its accidents.
+    """Return (low, high, log?, note) of a y axis that shows the end of training, not its accidents.
 
     The first tenth of training and what single runs do may be cut off, and so may rare dips of a
     mean that would take two thirds of the axis; final values never are. Losses that span a
