@@ -29,19 +29,19 @@ def readme(folder: str) -> str:
 
 def test_the_quickstart_table_is_as_the_tool_prints_it(capsys):
     summary, records = report.load(REFERENCE / "quickstart")
-    assert len(records) == sum(arm["n"] for arm in summary["arms"])
+    assert len(records) == sum(arm.n for arm in summary.arms)
     print_summary(summary)
     table = capsys.readouterr().out.strip().split("\n\n")[0]
-    assert len(table.splitlines()) == 2 + len(summary["arms"])
+    assert len(table.splitlines()) == 2 + len(summary.arms)
     assert table in readme("")
     assert headline(summary) in readme("")
-    assert any(comparison["sentence"] in readme("") for comparison in summary["comparisons"])
+    assert any(comparison.sentence in readme("") for comparison in summary.comparisons)
 
 
 def test_the_quickstart_with_a_tuned_baseline_is_quoted_as_the_tool_says_it():
     summary, _ = report.load(REFERENCE / "quickstart-tuned")
     assert f"> {headline(summary)}\n" in readme("")
-    rate = summary["tuning"]["arms"]["constant"]["value"]
+    rate = summary.tuning.arms["constant"].value
     assert f"finds {rate:g} ".replace("0.", ".") in readme("")
 
 
@@ -58,13 +58,14 @@ def test_the_80_epochs_are_told_as_the_tool_prints_them(capsys):
     print_summary(summary)
     table = capsys.readouterr().out.strip().split("\n\n")[0]
     assert f"{table}\n```\n\n{headline(summary)}\n" in readme("outputs/reference")
-    (comparison,) = summary["comparisons"]
-    assert comparison["sentence"].partition("). ")[2] in readme("outputs/reference")
+    (comparison,) = summary.comparisons
+    assert comparison.sentence.partition("). ")[2] in readme("outputs/reference")
     found = json.loads((REFERENCE / "post" / "range-test" / "result.json").read_text())["answer"]
     assert f"max_lr {found['max_lr']}\n".replace("0.", ".") in readme("outputs/reference")
-    (rate,) = (arm["schedule"]["lr"] for arm in summary["arms"] if arm["name"] == "constant")
+    (rate,) = (arm.schedule["lr"] for arm in summary.arms if arm.name == "constant")
     assert rate == found["max_lr"]
-    mean, low, high = (100 * comparison["best_epoch"][key] for key in ("mean", "low", "high"))
+    best = comparison.best_epoch
+    mean, low, high = 100 * best.mean, 100 * best.low, 100 * best.high
     assert f"the lead is {mean:.2f} points ({low:.2f} to {high:.2f})" in readme("outputs/reference")
 
 
@@ -83,7 +84,7 @@ def test_the_cycle_beside_one_rise_and_fall_is_quoted_as_printed(clr, data):
 
 def test_the_annealing_controls_are_quoted_as_printed():
     summary, _ = report.load(REFERENCE / "svhn-9.6k" / "compare")
-    sentence = next(c["sentence"] for c in summary["comparisons"] if c["arm"] == "clr")
+    sentence = next(c.sentence for c in summary.comparisons if c.arm == "clr")
     quoted = sentence.partition(", 8 paired seeds")[0]
     assert f'"{quoted})"' in readme("outputs/reference")
 
@@ -102,8 +103,8 @@ def test_the_post_is_compared_as_the_program_prints_it(monkeypatch, capsys):
 def validation(folder):
     """Mean and standard deviation of each arm's validation accuracy, in percent."""
     summary, _ = report.load(REFERENCE / folder / "compare")
-    found = {arm["name"]: arm["metrics"]["val_accuracy"] for arm in summary["arms"]}
-    return {name: (100 * each["mean"], 100 * each["sd"]) for name, each in found.items()}
+    found = {arm.name: arm.metrics["val_accuracy"] for arm in summary.arms}
+    return {name: (100 * each.mean, 100 * each.sd) for name, each in found.items()}
 
 
 def test_crops_width_and_pools_are_chosen_on_validation_as_measured():
@@ -137,7 +138,7 @@ def test_all_verdicts_are_as_the_benchmark_prints_them(monkeypatch):
     import across
 
     folders = [REFERENCE / "three" / data / "compare-tuned" for data in (*THREE, ADAMW)]
-    summaries = [report.load(folder)[0] for folder in folders]
+    summaries = [report.load(folder)[0].plain() for folder in folders]
     page = readme("outputs/reference")
     assert "\n".join(across.verdicts(summaries)) in page
     assert "\n".join(across.verdicts(summaries)) in readme("")
@@ -154,7 +155,7 @@ def test_the_board_is_judged_as_the_tool_and_the_benchmark_print_it(monkeypatch,
         if folder == "against-3.28":
             assert headline(summary) in page
         else:
-            said = (c["sentence"].partition(" Whether")[0] for c in summary["comparisons"])
+            said = (c.sentence.partition(" Whether")[0] for c in summary.comparisons)
             assert all(f"- {sentence}" in page for sentence in said)
     summary, _ = report.load(ROOT / BOARD / "steps")
     for row in certainty_table(summary)[1]:

@@ -103,7 +103,7 @@ def _ratio(time: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    summaries = [load(Path(folder))[0] for folder in sys.argv[1:]]
+    summaries = [load(Path(folder))[0].plain() for folder in sys.argv[1:]]
     print(*verdicts(summaries), sep="\n")
     for summary in summaries:
         print("", summary["experiment"], "", *details(summary), sep="\n")
