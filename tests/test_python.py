@@ -86,9 +86,13 @@ def test_rows_give_curves_and_failed_runs_are_counted():
         (
             {"a": lambda seed: {"los": 1.0}, "b": noisy(1)},
             {},
-            "no row holds val_loss; there is los",
+            "no row contains val_loss; there is los",
         ),
-        ({"a": lambda seed: [1.0], "b": noisy(1)}, {}, "a row is a mapping of numbers by name"),
+        (
+            {"a": lambda seed: [1.0], "b": noisy(1)},
+            {},
+            "a row must be a mapping of numbers by name",
+        ),
         ({"a": noisy(1), "b": noisy(1)}, {"seeds": "auto:3"}, "the cap must be at least 8"),
         ({"a": noisy(1), "b": noisy(1)}, {"seeds": 0}, "seeds"),
     ],

@@ -93,6 +93,11 @@ def peak(sweeps: Sequence[Sweep], chance: float) -> Peak | None:
 
     Returns:
         None if less than a tenth of the way from chance to 100 % was learned.
+
+    >>> rates = [0.01 * k for k in range(1, 101)]
+    >>> sweep = Sweep(0, [], [], rates, [0.9 - (lr - 0.4) ** 2 for lr in rates], [])
+    >>> round(peak([sweep], chance=0.1).lr, 2)
+    0.4
     """
     longest = max(sweeps, key=lambda sweep: len(sweep.val_lr))
     curves = np.full((len(sweeps), len(longest.val_lr)), chance)

@@ -59,6 +59,6 @@ def differences(trees: Mapping[str, Tree]) -> dict[str, dict[str, Any]]:
 def _leaves(tree: Tree, prefix: str = "") -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
-        inner = isinstance(value, Mapping) and value
+        inner = isinstance(value, Mapping)
         leaves |= _leaves(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return leaves

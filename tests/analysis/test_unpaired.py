@@ -11,6 +11,7 @@ from scipy import stats as oracle
 from test_summary import LOSS, LOSSES, measured, of_loss
 
 from clr_cli.analysis import times, unpaired
+from clr_cli.errors import InputError
 from clr_cli.records import Metric, RunRecord
 
 
@@ -123,18 +124,18 @@ def test_unpaired_runs_in_numbers_and_words():
     summary = of_loss(
         measured("adam", LOSSES, [9, 4]), measured("muon", LOWER[:5], [9, 3.2]), paired=False
     )
-    assert summary["design"] == "unpaired"
-    (comparison,) = summary["comparisons"]
-    assert (comparison["n"], comparison["n_baseline"]) == (5, 7)
-    assert comparison["verdict"] == "better"
-    assert comparison["wins"] is comparison["superiority"] is None
-    assert comparison["difference"]["values"] == {}
-    assert comparison["p"] == pytest.approx(1 / math.comb(12, 5))
-    assert comparison["difference"]["claim"]["level"] == 0.985
-    assert comparison["unpaired_seeds"] == []
-    assert comparison["sentence"].startswith("muon is better than adam: validation loss lower by")
-    assert "5 against 7 runs, p = 0.0013)" in comparison["sentence"]
-    assert "held in 5 of 5 runs, the baseline's in 3 of 7" in comparison["sentence"]
+    assert summary.design == "unpaired"
+    (comparison,) = summary.comparisons
+    assert (comparison.n, comparison.n_baseline) == (5, 7)
+    assert comparison.verdict == "better"
+    assert comparison.wins is comparison.superiority is None
+    assert comparison.difference.values == {}
+    assert comparison.p == pytest.approx(1 / math.comb(12, 5))
+    assert comparison.difference.claim.level == 0.985
+    assert comparison.unpaired_seeds == []
+    assert comparison.sentence.startswith("muon is better than adam: validation loss lower by")
+    assert "5 against 7 runs, p = 0.0013)" in comparison.sentence
+    assert "held in 5 of 5 runs, the baseline's in 3 of 7" in comparison.sentence
 
 
 def test_seeds_of_unpaired_runs_mean_nothing():
@@ -144,48 +145,48 @@ def test_seeds_of_unpaired_runs_mean_nothing():
     ]
     one = of_loss(measured("adam", LOSSES), measured("muon", LOWER), paired=False)
     two = of_loss(measured("adam", LOSSES), other, paired=False)
-    assert one["verdict"] == two["verdict"]
+    assert one.verdict == two.verdict
 
 
 def test_few_or_failed_unpaired_runs():
     few = of_loss(measured("adam", LOSSES), measured("muon", LOWER[:4]), paired=False)
-    assert "Too few runs to tell muon from adam: with 4 against 7 runs no claim" in few["verdict"]
-    assert "at least 5 of each are needed; so far validation loss -0.012" in few["verdict"]
+    assert "Too few runs to tell muon from adam: with 4 against 7 runs no claim" in few.verdict
+    assert "at least 5 of each are needed; so far validation loss -0.012" in few.verdict
     lost = [RunRecord("muon", k, "diverged", [], {}) for k in range(3)]
     none = of_loss(measured("adam", LOSSES), lost, paired=False)
-    assert none["comparisons"][0]["verdict"] == "too_few_seeds"
-    assert "No run of muon or none of adam trained" in none["verdict"]
+    assert none.comparisons[0].verdict == "too_few_seeds"
+    assert "No run of muon or none of adam trained" in none.verdict
     some = of_loss(measured("adam", LOSSES), [*measured("muon", LOWER), *[
         RunRecord("muon", 50, "diverged", [], {})]], paired=False)  # fmt: skip
-    assert some["comparisons"][0]["verdict"] == "better"
-    assert "1 of 8 runs of muon" in some["verdict"]
-    assert some["verdict"].endswith("the difference is among runs that trained.")
+    assert some.comparisons[0].verdict == "better"
+    assert "1 of 8 runs of muon" in some.verdict
+    assert some.verdict.endswith("the difference is among runs that trained.")
 
 
 def test_arms_against_a_number():
     summary = of_loss(
         measured("adam", LOSSES), measured("muon", LOWER), baseline=3.28, paired=False
     )
-    assert (summary["design"], summary["reference"], summary["baseline"]) == (
+    assert (summary.design, summary.reference, summary.baseline) == (
         "number",
         3.28,
         "3.28",
     )
-    adam, muon = summary["comparisons"]
-    assert (adam["verdict"], muon["verdict"]) == ("no_difference", "better")
-    assert adam["sentence"].startswith(
+    adam, muon = summary.comparisons
+    assert (adam.verdict, muon.verdict) == ("no_difference", "better")
+    assert adam.sentence.startswith(
         "No detectable difference between adam's mean validation loss and 3.28: difference -0.00003"
     )
-    assert muon["sentence"].startswith("muon's mean validation loss is below 3.28 by 0.0120")
-    assert (muon["wins"], muon["losses"], muon["time_to_target"]) == (7, 0, None)
+    assert muon.sentence.startswith("muon's mean validation loss is below 3.28 by 0.0120")
+    assert (muon.wins, muon.losses, muon.time_to_target) == (7, 0, None)
     values = [loss - 3.28 for loss in LOWER]
-    assert muon["difference"]["mean"] == pytest.approx(np.mean(values))
-    assert summary["target"]["value"] == 3.28
-    assert summary["arms"][1]["time_to_target"]["reached"] == 7
+    assert muon.difference.mean == pytest.approx(np.mean(values))
+    assert summary.target.value == 3.28
+    assert summary.arms[1].time_to_target.reached == 7
 
 
 def test_seeds_are_added_after_looking_only_where_arms_are_compared():
-    with pytest.raises(ValueError, match="only where arms are compared"):
+    with pytest.raises(InputError, match="only where arms are compared"):
         of_loss(measured("b", LOWER), baseline=3.28, looks=[8], cap=10)
 
 
@@ -198,5 +199,5 @@ def test_a_unit_stands_behind_the_values():
     summary = of_loss(
         runs, metric=Metric(name="took", mode="min", unit="s"), baseline="old", paired=False
     )
-    assert "new is better than old: took lower by 5.00\N{NO-BREAK SPACE}s (" in summary["verdict"]
+    assert "new is better than old: took lower by 5.00\N{NO-BREAK SPACE}s (" in summary.verdict
     assert LOSS.label == "validation loss"

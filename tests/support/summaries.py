@@ -12,6 +12,7 @@ from clr_cli.records import (
     VAL_ACCURACY,
     ControlledVariables,
     Metric,
+    Reproduce,
     RunRecord,
     Summary,
     Tuning,
@@ -22,7 +23,7 @@ def summarize(
     records: Iterable[RunRecord],
     *,
     experiment: str = "test",
-    context: Mapping[str, Any] | None = None,
+    context: ControlledVariables | Mapping[str, Any] | None = None,
     baseline: str | float,
     num_classes: int | None = None,
     looks: Sequence[int] = (),
@@ -30,6 +31,7 @@ def summarize(
     tuning: Mapping[str, Any] | None = None,
     metric: Metric = TEST_ACCURACY,
     margin: float | None = 0.001,
+    reproduce: Reproduce | None = None,
     **options: Any,
 ) -> Summary:
     """Analyse records as the study of their arms; ``options``: the study's other attributes."""
@@ -54,4 +56,5 @@ def summarize(
         costs=costs or {},
         tuning=None if tuning is None else Tuning.model_validate(tuning),
     )
-    return analyse(study, Runs(records, facts, looks))
+    summary = analyse(study, Runs(records, facts, looks))
+    return summary if reproduce is None else summary.model_copy(update={"reproduce": reproduce})
