@@ -20,6 +20,7 @@ from clr_cli.cli.options import (
     Bounds,
     Command,
     Device,
+    DryRun,
     ExperimentName,
     Jobs,
     MetricMode,
@@ -36,6 +37,7 @@ from clr_cli.cli.options import (
     RunEngine,
     Sets,
     Tensorboard,
+    TimeLimit,
     command_line,
     errors_in,
     listed,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
 # Options of runs that are not clr's own training, and of clr's own training alone.
 ELSEWHERE = {"source", "cmd", "arm", "read", "metric", "mode", "unit", "paired"}
+ELSEWHERE |= {"time_limit", "dry_run"}
 OWN = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
 
 
@@ -70,6 +73,8 @@ def command(
     mode: MetricMode = None,
     unit: MetricUnit = None,
     paired: Paired = False,
+    time_limit: TimeLimit = None,
+    dry_run: DryRun = False,
     schedules: Annotated[
         str | None, typer.Option(help="The arms, e.g. constant,clr,one_cycle,cosine.")
     ] = None,
@@ -150,8 +155,12 @@ def command(
                 "detect": detect,
                 "paired": paired or None,
             },
+            time_limit=time_limit,
         )
         own = program_options.comparison(given, allow_code=allow_code)
+        if dry_run:
+            compare_program.dry_run(own, options.check(own))
+            return
         compare_program.compare(own, options.check(own), only or (), command_line())
         return
     refuse(context, "applies only with --from or --cmd", ELSEWHERE.__contains__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from clr_cli.errors import EnvironmentFailure
 if TYPE_CHECKING:
     from clr_cli.config.program import ProgramConfig
     from clr_cli.execution.engines import Engine
+    from clr_cli.execution.program import FirstRuns
     from clr_cli.execution.program_plan import ProgramPlan
     from clr_cli.execution.task import Task
     from clr_cli.records import RunRecord
@@ -28,6 +30,7 @@ def compare(config: ProgramConfig, options: Options, only: Sequence[str], comman
 
     Raises InputError, EnvironmentFailure.
     """
+    from clr_cli.execution.program import FirstRuns
     from clr_cli.execution.program_plan import plan_program
     from clr_cli.execution.records import check_finished
 
@@ -38,7 +41,7 @@ def compare(config: ProgramConfig, options: Options, only: Sequence[str], comman
 
         def execute(batch: ProgramPlan, done: int) -> None:
             new = batch.runs(threads, alone=jobs == 1)[done:]
-            follow(new, config.metric.name, engine)
+            follow(new, config.metric.name, engine, FirstRuns(new))
 
         plan, looks = until_decided(plan, looks_of(plan), execute, _records, _rule(plan))
     if plan.only:
@@ -48,11 +51,30 @@ def compare(config: ProgramConfig, options: Options, only: Sequence[str], comman
     _conclude(plan, options, looks, command)
 
 
-def follow(runs: Sequence[Task], metric: str, engine: Engine) -> None:
-    """Execute runs of a program and show their progress, until all end."""
-    with RunsProgress([run.name for run in runs], metric) as progress:
-        for event in engine.execute(runs):
+def dry_run(config: ProgramConfig, options: Options) -> None:
+    """Show the plan, the first command line and one trial run of it. Raises as `compare`."""
+    from clr_cli.cli.dry_run import try_first
+    from clr_cli.execution.program_plan import plan_program
+
+    plan, engine = plan_program(config, options.for_runs(config)), options.engine
+    with engine.connected():
+        jobs, threads = engine.workers(len(plan.wanted), None)
+        _print_plan(plan, engine, jobs)
+        try_first(plan, engine, jobs, threads)
+
+
+def follow(
+    runs: Sequence[Task], metric: str, engine: Engine, first: FirstRuns | None = None
+) -> None:
+    """Execute runs of a program and show their progress, until all end, or ``first`` stops them."""
+    with (
+        RunsProgress([run.name for run in runs], metric) as progress,
+        contextlib.closing(engine.execute(runs)) as events,  # type: ignore[type-var]
+    ):
+        for event in events:
             progress.feed(event.index, event.kind, event.value)
+            if first is not None:
+                first.feed(event)
 
 
 def _records(plan: ProgramPlan) -> list[RunRecord]:

@@ -30,6 +30,7 @@ from clr_cli.cli.options import (
     Reads,
     RunEngine,
     Sets,
+    TimeLimit,
     command_line,
     errors_in,
     load,
@@ -54,7 +55,7 @@ MOST_AT_ONCE = 8  # tasks that a search has for several workers
 USUAL_PROBES = (12, 24)
 
 # Options of a program of the user's, and of clr's own training alone.
-PROGRAM = {"cmd", "arm", "read", "metric", "mode", "unit", "start", "delta"}
+PROGRAM = {"cmd", "arm", "read", "metric", "mode", "unit", "start", "delta", "time_limit"}
 OWN = {"schedule", "probes", "probe_epochs", "certify", "sweeps", "min_lr", "max_lr", "shape"}
 OWN |= {"epochs", "iterations"}
 
@@ -68,6 +69,7 @@ def command(
     metric: MetricName = None,
     mode: MetricMode = None,
     unit: MetricUnit = None,
+    time_limit: TimeLimit = None,
     start: Annotated[
         float | None, typer.Option(help="Of --cmd: the rate to begin at (default: 0.001).")
     ] = None,
@@ -129,6 +131,7 @@ def command(
         given = program_options.Given(
             *(config, sets or (), name, cmd, arm or (), read or ()),
             metric={"name": metric, "mode": mode, "unit": unit},
+            time_limit=time_limit,
         )
         asked = program_options.search(given, start=start, delta=delta, allow_code=allow_code)
         raise typer.Exit(search_program.search(asked, options.check(asked), command_line()))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from clr_cli.analysis import tuning
 from clr_cli.analysis.lattice import Probe
 from clr_cli.analysis.lattice import rate as lattice_rate
-from clr_cli.config.arms import ScheduleConfig
 from clr_cli.config.hints import did_you_mean
-from clr_cli.config.model import Config
 from clr_cli.errors import InputError
-from clr_cli.execution.probe_task import ProbeTask
-from clr_cli.execution.training_task import Run, SweepTask
 from clr_cli.paths import Experiment
+
+if TYPE_CHECKING:  # imported where a task is made: programs are planned without torch
+    from clr_cli.config.arms import ScheduleConfig
+    from clr_cli.config.model import Config
+    from clr_cli.execution.probe_task import ProbeTask
+    from clr_cli.execution.training_task import Run, SweepTask
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Plan(Runs):
         return [self.run(arm, seed, threads) for arm, seed in self.wanted]
 
     def run(self, arm: str, seed: int, threads: int | None) -> Run:
+        from clr_cli.execution.training_task import Run
+
         # A tuned arm is kept by its rate: tuning again with more trials can find another.
         places = self.options.experiment
         path = places.run(arm, seed)
@@ -187,6 +191,8 @@ def plan(
 
 def sweeps(config: Config, options: RunOptions, threads: int | None) -> list[SweepTask]:
     """The sweeps of a range test."""
+    from clr_cli.execution.training_task import SweepTask
+
     return [
         SweepTask(
             config=config,
@@ -213,6 +219,8 @@ class Probes:
 
     def task(self, probe: Probe, threads: int | None) -> ProbeTask:
         """The probe at a place of the lattice, with a seed that no comparison has."""
+        from clr_cli.execution.probe_task import ProbeTask
+
         rate, seed = lattice_rate(probe[0]), tuning.FIRST_SEED + probe[1]
         name = tuning.trial_name(self.arm, rate)
         return ProbeTask(

@@ -1,4 +1,4 @@
-"""Which runs of a user's program a comparison has: pure values, made before anything starts."""
+"""Plan the runs of a user's program: pure values, made before anything starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ProgramPlan(Runs):
     started_in: Path = field(default_factory=Path.cwd)
 
     def runs(self, threads: int | None, *, alone: bool = True) -> list[Program]:
-        """The runs to execute, each with so many CPU threads; alone: one at a time."""
+        """Return the runs to execute, each with so many CPU threads; alone: one at a time."""
         return [
             Program(
                 path=self.options.experiment.run(arm, seed),
@@ -37,6 +37,7 @@ class ProgramPlan(Runs):
                 metric=self.config.metric.name,
                 reads=tuple(self.config.read),
                 folder=self.started_in,
+                time_limit=self.config.time_limit,
                 alone=alone,
             )
             for arm, seed in self.wanted
@@ -44,14 +45,14 @@ class ProgramPlan(Runs):
 
     @property
     def folder(self) -> Path:
-        """Where the comparison is written."""
+        """The folder in which the comparison is written."""
         return self.options.experiment.comparison()
 
 
 def plan_program(
     config: ProgramConfig, options: RunOptions, *, only: Sequence[str] = ()
 ) -> ProgramPlan:
-    """The plan of a program's comparison. Raises InputError for a run that it does not have."""
+    """Return the plan of a program's comparison. Raises InputError for an unknown run."""
     whole = ProgramPlan(
         config=config,
         options=options,
@@ -71,6 +72,7 @@ class ProgramProbes:
     started_in: Path = field(default_factory=Path.cwd)
 
     def task(self, probe: Probe, threads: int | None, *, alone: bool) -> Program:
+        """Return the run of a probe."""
         rate, seed = lattice_rate(probe[0]), probe[1]
         return Program(
             path=self.options.experiment.program_probe(f"lr-{rate:.6g}", seed),
@@ -84,5 +86,6 @@ class ProgramProbes:
             metric=self.config.metric.name,
             reads=tuple(self.config.read),
             folder=self.started_in,
+            time_limit=self.config.time_limit,
             alone=alone,
         )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from clr_cli.errors import EnvironmentFailure
 from clr_cli.execution.task import Task
-from clr_cli.execution.training_task import Run
 from clr_cli.records import RunRecord
+
+if TYPE_CHECKING:
+    from clr_cli.execution.training_task import Run
 
 
 def read_record(run: Run) -> RunRecord:

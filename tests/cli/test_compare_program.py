@@ -93,7 +93,7 @@ def test_a_command_that_fails_says_why(clr, tmp_path):
     assert done.returncode == 1
     assert "base, seed 0: failed (exit code 1)" in done.stderr
     assert "  no GPU left" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("clr: no run of the baseline base could be")
+    assert done.stderr.splitlines()[-1].startswith("clr: the program failed before its first row")
 
 
 def given(**changes) -> program.Given:
@@ -114,11 +114,11 @@ def given(**changes) -> program.Given:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"command": "train {lr} {out}"}, "--cmd: command: has no {seed}"),
-        ({"command": "train {lr} {seed}"}, "--cmd: command: has no {out}"),
+        ({"command": "train {lr} {out}"}, "--cmd: command: {seed} is missing"),
+        ({"command": "train {lr} {seed}"}, "--cmd: command: {out} is missing"),
         ({"command": "train {lr} {seed} {out} {"}, "command: Single '{' encountered"),
-        ({"command": "train {lr.real} {seed} {out}"}, "{lr.real} is no placeholder"),
-        ({"command": "train {lr:.3g} {seed} {out}"}, "{lr} is no placeholder"),
+        ({"command": "train {lr.real} {seed} {out}"}, "{lr.real} is not a placeholder"),
+        ({"command": "train {lr:.3g} {seed} {out}"}, "{lr} is not a placeholder"),
         ({"command": "train '{lr} {seed} {out}"}, "command: No closing quotation"),
         ({"arms": ("base:lr=1", "new:rl=2")}, "arms.new: the command has {lr}; give lr a value"),
         ({"arms": ("base:lr=1", "new:lr=2,wd=1")}, "arms.new.wd: not a placeholder of the command"),
@@ -135,7 +135,7 @@ def given(**changes) -> program.Given:
             "metric.mode: 'high' must be 'min' or 'max'",
         ),
         ({"reads": ("loss (.+)",)}, "read: 'loss (.+)' names no group"),
-        ({"reads": ("loss (?P<a",)}, "is no pattern"),
+        ({"reads": ("loss (?P<a",)}, "is not a pattern"),
         ({"reads": ("(?P<val_los>.+)",)}, "no pattern of read finds val_loss; did you mean"),
         ({"compare": {"baseline": "bas"}}, "compare.baseline: 'bas' is not an arm; did you mean"),
         ({"compare": {"seeds": "auto:3"}}, "compare.seeds: auto:3: the cap must be at least 8"),

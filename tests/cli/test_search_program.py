@@ -67,7 +67,7 @@ def test_an_arm_gives_the_other_values():
 @pytest.mark.parametrize(
     ("command", "arms", "options", "message"),
     [
-        ("train {seed} {out}", (), {}, "command: has no {lr}, the learning rate"),
+        ("train {seed} {out}", (), {}, "command: {lr} is missing, the learning rate"),
         ("train {lr} {wd} {seed} {out}", (), {}, "arm: the command has {wd}; give wd a value"),
         ("train {lr} {seed} {out}", ("a:wd=1",), {}, "arm.wd: not a placeholder of the command"),
         ("train {lr} {seed} {out}", ("a",), {}, "--arm a: is not there"),

@@ -15,7 +15,7 @@ from programs import STUBBORN, written
 
 from clr_cli import interrupt
 from clr_cli.errors import InputError
-from clr_cli.execution import engines, program
+from clr_cli.execution import engines, program_process
 from clr_cli.execution.program import Program
 from clr_cli.execution.rows import Rows, from_json
 from clr_cli.execution.task import execute
@@ -64,7 +64,7 @@ def test_other_patterns_read_a_finished_one_anew(tmp_path):
     command = written(tmp_path)
     with pytest.raises(InputError) as caught:
         list(execute(task(tmp_path, command, reads=(r"step (?P<step>\d+): val loss (?P<l>.+)",))))
-    assert "told no val_loss; its rows hold iteration, l" in str(caught.value)
+    assert "wrote no val_loss; its rows hold iteration, l" in str(caught.value)
     run = task(tmp_path, command, reads=READ)
     assert [event.kind for event in execute(run)] == ["start", "end"]
     assert run.record().result["final"]["val_loss"] == pytest.approx(0.45, abs=1e-4)
@@ -119,8 +119,8 @@ def test_one_that_is_killed_is_started_once_more(tmp_path):
     )
     run = task(tmp_path, script(tmp_path, *lines))
     events = list(execute(run))
-    assert "killed by signal 9; started again" in notes(events)
-    assert "failed (exit code 137)" in notes(events)
+    assert "killed by SIGKILL; started again" in notes(events)
+    assert "failed (exit code 137, SIGKILL)" in notes(events)
     assert len(list(tmp_path.glob("try-*"))) == 2
 
 
@@ -148,7 +148,7 @@ def test_one_that_was_stopped_writes_on(tmp_path, monkeypatch):
 
 def test_nothing_of_it_stays_behind(tmp_path, monkeypatch):
     """It ignores SIGTERM, and has a child in a session of its own that does so too."""
-    monkeypatch.setattr(program, "GRACE", 0.5)
+    monkeypatch.setattr(program_process, "GRACE", 0.5)
     run = task(tmp_path, written(tmp_path, STUBBORN))
     stopped_after_a_row(run, monkeypatch)
     pids = [int(pid) for pid in (run.path / "out.jsonl.pids").read_text().split()]
@@ -156,7 +156,7 @@ def test_nothing_of_it_stays_behind(tmp_path, monkeypatch):
 
 
 def test_what_it_leaves_running_at_its_end_is_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(program, "GRACE", 0.5)
+    monkeypatch.setattr(program_process, "GRACE", 0.5)
     lines = (
         "import subprocess",
         "left = subprocess.Popen(['sleep', '600'], start_new_session=True)",
@@ -272,7 +272,7 @@ def test_half_a_number_is_not_read(tmp_path, monkeypatch):
 
 
 def test_a_program_of_a_killed_clr_ends_before_the_next_begins(tmp_path):
-    """The keeper holds the folder until all has ended."""
+    """The supervisor holds the folder until all has ended."""
     command = script(
         tmp_path,
         "import signal, time",

@@ -28,7 +28,7 @@ def command_line(tmp_path: Path, output: str, jobs: int) -> tuple[object, ...]:
 
 
 def programs(folder: Path) -> list[int]:
-    """The processes that run a program of this folder, their keepers included."""
+    """The processes that run a program of this folder, their supervisors included."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):

@@ -1,0 +1,53 @@
+"""``clr compare --cmd ... --dry-run``: what would be run, and one trial run of it."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clr_cli.cli import terminal
+from clr_cli.errors import EnvironmentFailure
+from clr_cli.format import rough_duration
+
+if TYPE_CHECKING:
+    from clr_cli.execution.engines import Engine
+    from clr_cli.execution.program_plan import ProgramPlan
+
+SHOWN = 3  # rows at the beginning and at the end
+
+
+def try_first(plan: ProgramPlan, engine: Engine, jobs: int, threads: int | None) -> None:
+    """Run the plan's first run in a folder that is deleted afterwards, and print what it gives.
+
+    Raises InputError where the metric is not found, EnvironmentFailure where the program fails.
+    """
+    from clr_cli.execution.rows import numbers
+
+    first = plan.runs(threads, alone=jobs == 1)[0]
+    terminal.note(f"first command line, in {first.folder}:\n  {shlex.join(first.argv)}\n")
+    terminal.note(f"trial run of {first.name}, with {{out}} in a folder of its own ...")
+    with tempfile.TemporaryDirectory(prefix="clr-dry-run-") as folder:
+        trial = replace(first, path=Path(folder))
+        for event in engine.execute([trial]):
+            if event.kind == "note":
+                terminal.note(str(event.value))
+        record = trial.record()
+        if record.status == "failed":
+            raise EnvironmentFailure("the trial run failed; mend the command")
+        seconds = float(record.result["train_seconds"])
+    rows, metric = record.epochs, plan.config.metric.name
+    names = numbers(rows)
+    shown = rows if len(rows) <= 2 * SHOWN else [*rows[:SHOWN], {}, *rows[-SHOWN:]]
+    terminal.table(
+        names, [[f"{row[key]:.6g}" if key in row else "" for key in names] for row in shown]
+    )
+    most = "at most " if plan.adds_seeds else ""
+    count = len(plan.all_runs)
+    print(f"{len(rows)} rows; the last {metric} is {record.result['final'][metric]:.6g}.")
+    print(
+        f"The trial took {rough_duration(seconds)}; {most}{count} runs, {jobs} at a time, would "
+        f"take {most}{rough_duration(seconds * -(-count // jobs))}."
+    )
