@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clr_cli.cli import terminal
-from clr_cli.errors import EnvironmentFailure
-from clr_cli.format import rough_duration
+from clr_cli.errors import InputError
+from clr_cli.format import duration
 
 if TYPE_CHECKING:
     from clr_cli.execution.engines import Engine
@@ -22,7 +22,7 @@ SHOWN = 3  # rows at the beginning and at the end
 def try_first(plan: ProgramPlan, engine: Engine, jobs: int, threads: int | None) -> None:
     """Run the plan's first run in a folder that is deleted afterwards, and print what it gives.
 
-    Raises InputError where the metric is not found, EnvironmentFailure where the program fails.
+    Raises InputError where the program fails or the metric is not found.
     """
     from clr_cli.execution.rows import numbers
 
@@ -36,7 +36,7 @@ def try_first(plan: ProgramPlan, engine: Engine, jobs: int, threads: int | None)
                 terminal.note(str(event.value))
         record = trial.record()
         if record.status == "failed":
-            raise EnvironmentFailure("the trial run failed; mend the command")
+            raise InputError("the trial run failed; mend the command")
         seconds = float(record.result["train_seconds"])
     rows, metric = record.epochs, plan.config.metric.name
     names = numbers(rows)
@@ -48,6 +48,6 @@ def try_first(plan: ProgramPlan, engine: Engine, jobs: int, threads: int | None)
     count = len(plan.all_runs)
     print(f"{len(rows)} rows; the last {metric} is {record.result['final'][metric]:.6g}.")
     print(
-        f"The trial took {rough_duration(seconds)}; {most}{count} runs, {jobs} at a time, would "
-        f"take {most}{rough_duration(seconds * -(-count // jobs))}."
+        f"The trial took {duration(seconds)}; {most}{count} runs, {jobs} at a time, would "
+        f"take {most}{duration(seconds * -(-count // jobs))}."
     )

@@ -12,7 +12,7 @@ from clr_cli.cli import terminal
 from clr_cli.cli.compare_program import follow
 from clr_cli.cli.options import Options
 from clr_cli.cli.searching import Quest, search_all
-from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
     from clr_cli.config.program import ProgramSearch
@@ -79,13 +79,13 @@ def search(config: ProgramSearch, options: Options, command: str) -> int:
 
 
 def _execute(metric: str, engine: Engine, runs: Sequence[Program]) -> None:
-    """Raises EnvironmentFailure where all of several rates fail before their first row."""
+    """Raises InputError where all of several rates fail before their first row."""
     follow(runs, metric, engine)
     rates = {run.arm for run in runs}
     if len(rates) > 2 and not any(
         run.directory.finished or run.directory.read_metrics() for run in runs
     ):
-        raise EnvironmentFailure(
+        raise InputError(
             f"the program failed at {', '.join(sorted(rates))} before its first row; see "
             f"{runs[0].log} (or give another --start, where all of these rates are far too high)"
         )

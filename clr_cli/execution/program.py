@@ -26,11 +26,11 @@ from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import program_process as process
 from clr_cli.execution.output import Tail, from_text, last_lines, suggest
 from clr_cli.execution.program_process import Clock, Running, drop_cut_line, wait_for_earlier
-from clr_cli.execution.rows import Rows, count_on, find_rows, from_json, numbers
+from clr_cli.execution.rows import Rows, count_on, find_rows, from_json, is_json_lines, numbers
 from clr_cli.execution.task import RETRIES, Event, Task
 from clr_cli.files import write_atomic, write_json
 from clr_cli.format import duration
-from clr_cli.paths import PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
+from clr_cli.paths import CONFIG, PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
 from clr_cli.records import RunRecord
 from clr_cli.training.lane import Turn
 
@@ -106,14 +106,21 @@ class Program(Task):
         """Run the program to its end, and once more where others have killed it."""
         rows = self._read()
         yield Event(index, "start", len(rows.all))
-        with interrupt.deferred():
-            for attempt in range(1 + RETRIES):
-                code, late = yield from self._run(index, rows)
-                if late or code - 128 not in KILLS or attempt == RETRIES:
-                    break
-                killed = signal.Signals(code - 128).name
-                yield Event(index, "note", f"{self.name}: killed by {killed}; started again")
-        if not self.reads and not _is_jsonl(self.out):  # of other kinds there are no rows before
+        try:
+            with interrupt.deferred():
+                for attempt in range(1 + RETRIES):
+                    code, late = yield from self._run(index, rows)
+                    if late or code - 128 not in KILLS or attempt == RETRIES:
+                        break
+                    killed = signal.Signals(code - 128).name
+                    yield Event(index, "note", f"{self.name}: killed by {killed}; started again")
+        except BaseException:
+            if not rows.all and not self.out.exists():
+                self._release()
+            raise
+        if not self.reads and not is_json_lines(
+            self.out
+        ):  # of other kinds there are no rows before
             rows = self._read()
         points = self._save_rows(rows)
         seconds = Clock(self.path / PROGRAM_SECONDS).seconds
@@ -121,6 +128,8 @@ class Program(Task):
             yield Event(index, "note", f"{self.name}: ended by the time limit; its rows count")
         elif late or code:
             yield Event(index, "note", self._failure(code, late))
+            if not rows.all:
+                self._release()
             yield Event(index, "end", "failed")
             return
         write_json(
@@ -173,6 +182,10 @@ class Program(Task):
             return said
         return f"{said}; " + ("change --read" if self.reads else "write rows to {out}")
 
+    def _release(self) -> None:
+        """Let another command have the folder: this one has left nothing in it that counts."""
+        (self.path / CONFIG).unlink(missing_ok=True)
+
     def _failure(self, code: int, late: bool) -> str:
         if late:  # the same command again gives it its whole time once more
             (self.path / PROGRAM_SECONDS).unlink(missing_ok=True)
@@ -194,6 +207,8 @@ class Program(Task):
         with contextlib.closing((yield from wait_for_earlier(self.path))) as lock:
             source, parse = self._source()
             drop_cut_line(source)
+            if not rows.all:  # of a start that has left nothing
+                self.log.unlink(missing_ok=True)
             tail = Tail(source)
             tail.lines()  # what is there already is in the rows
             clock, running = Clock(self.path / PROGRAM_SECONDS), Running()
@@ -250,7 +265,7 @@ class Program(Task):
 
     def _read(self) -> Rows:
         """Return the rows that are there."""
-        if not self.reads and not _is_jsonl(self.out):
+        if not self.reads and not is_json_lines(self.out):
             return Rows(find_rows(self.out, self.metric))
         source, parse = self._source()
         lines = Tail(source).lines(ended=self.directory.finished)
@@ -261,15 +276,6 @@ class Program(Task):
         text = "".join(json.dumps(row) + "\n" for row in count_on(rows.all))
         write_atomic(self.directory.metrics_path, text)
         return len(rows.all)
-
-
-def _is_jsonl(path: Path) -> bool:
-    """Return whether the first line is a JSON object."""
-    try:
-        with open(path, "rb") as file:
-            return from_json(file.readline(1_000_000).decode(errors="replace")) is not None
-    except OSError:
-        return False
 
 
 class FirstRuns:
@@ -284,7 +290,7 @@ class FirstRuns:
         self._works = False  # whether any run has written a row
 
     def feed(self, event: Event) -> None:
-        """Raise EnvironmentFailure once there is nothing to hope for."""
+        """Raise InputError once there is nothing to hope for."""
         run = self._runs[event.index]
         self._works |= event.kind == "row" or (event.kind == "start" and event.value > 0)
         self._works |= event.kind == "end" and event.value != "failed"
@@ -293,7 +299,7 @@ class FirstRuns:
         self._waiting.discard(run.arm)
         if not self._waiting:
             arms = ", ".join(dict.fromkeys(run.arm for run in self._runs))
-            raise EnvironmentFailure(
+            raise InputError(
                 f"the program failed before its first row in the first run of every arm ({arms}); "
-                f"mend the command by what {run.log} says (--dry-run tries it once)"
+                f"see {run.log}, mend the command and run it again (--dry-run tries one run)"
             )

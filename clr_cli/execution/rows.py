@@ -122,7 +122,9 @@ def clean_row(given: Mapping[Any, Any]) -> Row | None:
             continue
         name = "".join(sign if sign.isprintable() else "?" for sign in str(key))[:200]
         name = f"row.{name}" if name in RESERVED else name
-        if POSITIONS.get(name, "") in given:  # both "iteration" and "step": the former is the place
+        if (
+            name in POSITIONS and POSITIONS[name] in given
+        ):  # both "iteration" and "step": the former is the place
             name = f"row.{name}"
         name = POSITIONS.get(name, name)
         if name not in MOST or 0 <= value <= MOST[name]:
@@ -165,6 +167,20 @@ def _parse_int(text: str) -> float:
     return int(text) if len(text) < 300 else float(text)
 
 
+def is_json_lines(path: Path) -> bool:
+    """Return whether a file begins with a row on a line of its own."""
+    try:
+        with open(path, "rb") as file:
+            given = _parse(file.readline(1_000_000).decode(errors="replace"))
+    except OSError:
+        return False
+    return isinstance(given, dict) and not any(map(_is_table, given.values()))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
 def read_rows(path: Path) -> list[Row]:
     """Return the rows of a file; its content says what it is: JSON Lines, JSON or CSV.
 
@@ -180,8 +196,9 @@ def read_rows(path: Path) -> list[Row]:
         return []
     head = text.lstrip()[:1]
     if head in ("{", "["):
-        lines = [row for line in text.splitlines() if (row := from_json(line))]
-        return lines or _from_document(_parse(text))
+        if (tree := _parse(text)) is not None:
+            return _from_document(tree)
+        return [row for line in text.splitlines() if (row := from_json(line))]
     if "\0" in text[:1000]:
         return []
     return [row for row in map(_from_cells, _table(text)) if row]
@@ -193,8 +210,8 @@ def _from_document(tree: Any) -> list[Row]:
     if not isinstance(tree, dict):
         return []
     for value in tree.values():  # such as log_history of Hugging Face's trainer_state.json
-        if isinstance(value, list) and (rows := _from_document(value)):
-            return rows
+        if _is_table(value):
+            return _from_document(value)
     row = clean_row(tree)
     return [row] if row else []
 

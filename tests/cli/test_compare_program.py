@@ -90,7 +90,7 @@ def test_a_command_that_fails_says_why(clr, tmp_path):
     done = clr(
         *("compare", "--cmd", command, *ARMS, "--metric", "val_loss", "--seeds", "1"), check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "base, seed 0: failed (exit code 1)" in done.stderr
     assert "  no GPU left" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("clr: the program failed before its first row")

@@ -50,7 +50,7 @@ def test_the_rates_of_a_program(clr, tmp_path):
 def test_a_program_that_fails_at_once_is_no_reason_to_search_on(clr, tmp_path):
     command = written(tmp_path, "raise SystemExit('no such file: data.bin')")
     done = clr("range-test", "--cmd", command, "--metric", "val_loss", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no such file: data.bin" in done.stderr
     assert "before its first row" in done.stderr.splitlines()[-1]
 
