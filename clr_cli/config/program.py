@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import Name, Rate, Section, SeedsConfig
@@ -26,7 +27,7 @@ Value = Annotated[str, Field(max_length=10_000)]
 
 
 def parse_duration(text: Any) -> Any:
-    """Return the seconds of a time such as 90, 30m or 1.5h. Raises ValueError.
+    """Return the seconds of a time such as 90, 30m or 1.5h. Raises PydanticCustomError.
 
     >>> parse_duration("30m"), parse_duration("1.5h"), parse_duration(90)
     (1800.0, 5400.0, 90)
@@ -35,7 +36,7 @@ def parse_duration(text: Any) -> Any:
         return text
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text)
     if found is None or found[2] not in UNITS:
-        raise ValueError(f"{text!r} is not a time; write 90s, 30m or 1.5h")
+        raise PydanticCustomError("duration", "not a time; write 90s, 30m or 1.5h")
     return float(found[1]) * UNITS[found[2]]
 
 
@@ -57,7 +58,7 @@ class MetricConfig(Section):
     @classmethod
     def _name_is_free(cls, name: str) -> str:
         if name in TAKEN:
-            raise ValueError(f"{name!r} says which row it is; it cannot be the metric")
+            raise PydanticCustomError("taken", "says which row it is; it cannot be the metric")
         return name
 
 

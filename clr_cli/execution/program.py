@@ -118,9 +118,7 @@ class Program(Task):
             if not rows.all and not self.out.exists():
                 self._release()
             raise
-        if not self.reads and not is_json_lines(
-            self.out
-        ):  # of other kinds there are no rows before
+        if not self.reads and not is_json_lines(self.out):  # other kinds are read at the end
             rows = self._read()
         points = self._save_rows(rows)
         seconds = Clock(self.path / PROGRAM_SECONDS).seconds

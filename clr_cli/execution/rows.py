@@ -122,9 +122,7 @@ def clean_row(given: Mapping[Any, Any]) -> Row | None:
             continue
         name = "".join(sign if sign.isprintable() else "?" for sign in str(key))[:200]
         name = f"row.{name}" if name in RESERVED else name
-        if (
-            name in POSITIONS and POSITIONS[name] in given
-        ):  # both "iteration" and "step": the former is the place
+        if name in POSITIONS and POSITIONS[name] in given:  # beside an iteration it is no place
             name = f"row.{name}"
         name = POSITIONS.get(name, name)
         if name not in MOST or 0 <= value <= MOST[name]:
