@@ -13,6 +13,9 @@ from programs import written
 
 from clr_cli.cli import program_options
 from clr_cli.errors import InputError
+from clr_cli.execution.plan import RunOptions
+from clr_cli.execution.program_plan import ProgramProbes
+from clr_cli.paths import Experiment
 
 # Best at .004; within 3 % of 1.5 for half a decade and a little to either side; it fails from 1 on.
 BOWL = """
@@ -62,6 +65,17 @@ def test_an_arm_gives_the_other_values():
     )
     found = program_options.search(given, start=0.1, delta=None, allow_code=False)
     assert (found.values, found.start) == ({"wd": "0.1"}, 0.1)
+
+
+def test_probes_have_the_time_limit(tmp_path):
+    given = program_options.Given(
+        *(None, (), None, "train {lr} {seed} {out}", (), ()),
+        metric={"name": "val_loss"},
+        time_limit="30m",
+    )
+    found = program_options.search(given, start=0.1, delta=None, allow_code=False)
+    probes = ProgramProbes(config=found, options=RunOptions(Experiment(tmp_path, "x")))
+    assert probes.task((0, 0), 1, alone=True).time_limit == 1800
 
 
 @pytest.mark.parametrize(
