@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from clr_cli.study.training import TrainingSource
 
 # Options of runs that are not clr's own training, and of clr's own training alone.
-NOT_TRAINING = {"source", "cmd", "arm", "read", "metric", "mode", "unit", "paired"}
+NOT_TRAINING = {"source", "arm", "read", "metric", "mode", "unit", "paired"}
+PROGRAM = {"cmd", "time_limit", "dry_run"}
 TRAINING = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
 
 
@@ -35,6 +36,8 @@ def command(
     mode: options.MetricMode = None,
     unit: options.MetricUnit = None,
     paired: options.Paired = False,
+    time_limit: options.TimeLimit = None,
+    dry_run: options.DryRun = False,
     schedules: Annotated[
         str | None, typer.Option(help="The arms, e.g. constant,clr,one_cycle,cosine.")
     ] = None,
@@ -117,10 +120,12 @@ def command(
                 "detect": detect,
                 "paired": paired or None,
             },
+            time_limit=time_limit,
         )
         program = program_options.comparison(arguments, allow_code=allow_code)
-        _compare_program(program, chosen.check(program), only or ())
+        _compare_program(program, chosen.check(program), only or (), dry_run=dry_run)
         return
+    options.refuse(context, "applies only with --cmd", PROGRAM)
     options.refuse(context, "applies only with --from or --cmd", NOT_TRAINING)
     config = config or options.DEFAULT_CONFIG
     keys = {
@@ -141,8 +146,12 @@ def command(
         _compare_training(resolved, chosen, bounds, only or (), tuned, tune_seeds)
 
 
-def _compare_program(config: ProgramConfig, chosen: options.Options, names: Sequence[str]) -> None:
+def _compare_program(
+    config: ProgramConfig, chosen: options.Options, names: Sequence[str], *, dry_run: bool
+) -> None:
     """Run the program under every arm and seed, then compare, write and print."""
+    from clr_cli.cli.dry_run import try_first
+    from clr_cli.execution.program import FirstRuns
     from clr_cli.study.program import ProgramSource, study_of
 
     tasks = chosen.for_tasks(config)
@@ -159,7 +168,10 @@ def _compare_program(config: ProgramConfig, chosen: options.Options, names: Sequ
         rows.append(comparison.runs_row(study, keys, jobs, engine.where))
         comparison.print_plan(study, rows)
         comparison.print_outlook(study, place.before)
-        execute = progress.with_program_progress(engine, config.metric.name)
+        if dry_run:
+            try_first(study, source, engine, jobs)
+            return
+        execute = progress.with_program_progress(engine, config.metric.name, FirstRuns)
         if keys:
             comparison.execute_only(keys, source, execute)
             return

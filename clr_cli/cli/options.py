@@ -50,6 +50,13 @@ Reads = Annotated[
         "--read", help="Where --cmd writes no {out}: a pattern with named groups for its output."
     ),
 ]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option(help="Of --cmd: a run is ended after this time, e.g. 30m; its rows count."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Of --cmd: show the plan and try one run; keep nothing.")
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", help="Override a key: section.key=value. Repeatable."),

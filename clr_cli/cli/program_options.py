@@ -25,6 +25,7 @@ class ProgramArguments:
     reads: Sequence[str]
     metric: Mapping[str, str | None]
     compare: Mapping[str, Any] = field(default_factory=dict)
+    time_limit: str | None = None
 
 
 def is_program(config: str | None, sets: Sequence[str]) -> bool:
@@ -101,6 +102,7 @@ def _tree(given: ProgramArguments, allow_code: bool) -> tuple[dict[str, Any], st
     tree |= {} if given.command is None else {"command": given.command}
     tree |= {} if given.name is None else {"name": given.name}
     tree |= {"read": list(given.reads)} if given.reads else {}
+    tree |= {} if given.time_limit is None else {"time_limit": given.time_limit}
     metric = {key: value for key, value in given.metric.items() if value is not None}
     tree = _with(tree, "metric", metric)
     if not isinstance(tree.get("metric"), dict):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ from clr_cli.format import rough_duration
 
 if TYPE_CHECKING:
     from clr_cli.execution.engines import Engine
+    from clr_cli.execution.program import FirstRuns
     from clr_cli.execution.task import Event, Task
     from clr_cli.study.collect import Execute
 
 
-def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterable[Event]) -> None:
+def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterator[Event]) -> None:
     """Show the progress of tasks of so many epochs each, ``jobs`` at a time, until all end."""
     _feed(Progress([task.name for task in tasks], epochs, jobs), events)
 
@@ -26,17 +28,27 @@ def with_progress(engine: Engine, jobs: int, epochs: int) -> Execute:
     return lambda tasks: follow(tasks, jobs, epochs, engine.execute(tasks))
 
 
-def with_program_progress(engine: Engine, metric: str) -> Execute:
-    """Return what executes runs of a program and shows their newest rows."""
-    return lambda tasks: _feed(
-        ProgramProgress([task.name for task in tasks], metric), engine.execute(tasks)
-    )
+def with_program_progress(
+    engine: Engine, metric: str, watch: type[FirstRuns] | None = None
+) -> Execute:
+    """Return what executes runs of a program and shows their newest rows.
+
+    ``watch`` is made of the tasks and fed with their events; it may raise to stop them.
+    """
+
+    def execute(tasks: Sequence[Task]) -> None:
+        progress = ProgramProgress([task.name for task in tasks], metric)
+        _feed(progress, engine.execute(tasks), None if watch is None else watch(tasks))
+
+    return execute
 
 
-def _feed(progress: Progress, events: Iterable[Event]) -> None:
-    with progress:
+def _feed(progress: Progress, events: Iterator[Event], watch: FirstRuns | None = None) -> None:
+    with progress, contextlib.closing(events):  # type: ignore[type-var]
         for event in events:
             progress.feed(event.index, event.kind, event.value)
+            if watch is not None:
+                watch.feed(event)
 
 
 class Progress:

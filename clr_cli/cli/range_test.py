@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clr_cli.cli import options, program_options, progress, results, terminal
-from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.errors import InputError
+from clr_cli.paths import PROGRAM_LOG
 
 if TYPE_CHECKING:
     from clr_cli.analysis.lattice import Probe, RatesFound
@@ -33,7 +34,7 @@ NOTHING_LEARNED = "nothing was learned in the sweep: another range, or a longer 
 DOUBLINGS = 2  # of the probes' length, if little was learned
 
 # Options of a program of the user's, and of clr's own training alone.
-PROGRAM = {"cmd", "arm", "read", "metric", "mode", "unit", "start", "delta"}
+PROGRAM = {"cmd", "arm", "read", "metric", "mode", "unit", "start", "delta", "time_limit"}
 TRAINING = {"schedule", "probes", "probe_epochs", "certify", "sweeps", "min_lr", "max_lr", "shape"}
 TRAINING |= {"epochs", "iterations"}
 
@@ -47,6 +48,7 @@ def command(
     metric: options.MetricName = None,
     mode: options.MetricMode = None,
     unit: options.MetricUnit = None,
+    time_limit: options.TimeLimit = None,
     start: Annotated[
         float | None, typer.Option(help="Of --cmd: the rate to begin at (default: 0.001).")
     ] = None,
@@ -108,6 +110,7 @@ def command(
         arguments = program_options.ProgramArguments(
             *(config, sets or (), name, cmd, arm or (), read or ()),
             metric={"name": metric, "mode": mode, "unit": unit},
+            time_limit=time_limit,
         )
         program = program_options.search(arguments, start=start, delta=delta, allow_code=allow_code)
         raise typer.Exit(_search_program(program, chosen.check(program)))
@@ -191,13 +194,14 @@ def _search_program(config: ProgramSearch, chosen: options.Options) -> int:
 
 
 def _check_any_began(tasks: Sequence[Task]) -> None:
-    """Raise EnvironmentFailure if all runs of several rates failed before their first row."""
+    """Raise InputError if all runs of several rates failed before their first row."""
     names = dict.fromkeys(task.name.partition(",")[0] for task in tasks)
     begun = (task.directory.finished or task.directory.read_metrics() for task in tasks)
     if len(names) > 2 and not any(begun):
-        raise EnvironmentFailure(
-            f"the program failed at {', '.join(names)} before its first row; see "
-            f"{tasks[0].path} (or give another --start, if all of these rates are far too high)"
+        log = tasks[0].path / PROGRAM_LOG
+        raise InputError(
+            f"the program failed at {', '.join(names)} before its first row; see {log}"
+            " (or give another --start, if all of these rates are far too high)"
         )
 
 

@@ -1,4 +1,4 @@
-"""The config of a comparison of a user's own program: its command, its arms, its metric."""
+"""Define the config of a user's own program: its command, its arms, its metric."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import Name, Rate, Section, SeedsConfig
@@ -18,18 +19,52 @@ OURS = ("seed", "out")  # placeholders that every run fills by itself
 RATE = "lr"  # the placeholder of the rate that is searched for
 DEFAULT_START = 1e-3  # where a search for rates starts
 
+# Names that the rows and tables of runs have already.
+TAKEN = ("arm", "seed", "status", "iteration", "step", "iter", "epoch")
+UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
 Value = Annotated[str, Field(max_length=10_000)]
 
 
+def parse_duration(text: Any) -> Any:
+    """Return the seconds of a time such as 90, 30m or 1.5h. Raises PydanticCustomError.
+
+    >>> parse_duration("30m"), parse_duration("1.5h"), parse_duration(90)
+    (1800.0, 5400.0, 90)
+    """
+    if not isinstance(text, str):
+        return text
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text)
+    if found is None or found[2] not in UNITS:
+        raise PydanticCustomError("duration", "not a time; write 90s, 30m or 1.5h")
+    return float(found[1]) * UNITS[found[2]]
+
+
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), Field(gt=0, le=1e9, allow_inf_nan=False)
+]
+
+
 class MetricConfig(Section):
+    """The number that is compared, and which direction of it is better."""
+
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_./-]{0,99}$")]
     mode: Literal["min", "max"] = Field("min", description="whether lower or higher is better")
     unit: Annotated[str, Field(max_length=30)] = Field(
         "", description="% for fractions, which are shown in percent"
     )
 
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name in TAKEN:
+            raise PydanticCustomError("taken", "says which row it is; it cannot be the metric")
+        return name
+
 
 class ProgramCompare(SeedsConfig):
+    """How the runs of a program are compared."""
+
     baseline: str | None = Field(None, description="default: the first arm")
     margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="the difference that does not matter; default: none is called equivalent"
@@ -48,15 +83,18 @@ class ProgramSection(Section):
         default_factory=list, description="patterns with named groups for what the program prints"
     )
     metric: MetricConfig
+    time_limit: Duration | None = Field(
+        None, description="a run is ended after this time, such as 30m, and its rows count"
+    )
 
     @model_validator(mode="after")
     def _program_fits(self) -> ProgramSection:
         known = placeholders(self.command)
         if "seed" not in known:
-            raise ValueError("command: has no {seed}: all runs of an arm would be the same")
+            raise ValueError("command: {seed} is missing: all runs of an arm would be the same")
         if "out" not in known and not self.read:
             raise ValueError(
-                "command: has no {out}, the file to which the program writes its rows; or give "
+                "command: {out} is missing, the file to which the program writes its rows; or give "
                 "read, patterns for what it prints"
             )
         groups = {each for pattern in patterns(self.read) for each in pattern.groupindex}
@@ -66,7 +104,7 @@ class ProgramSection(Section):
         return self
 
     def check_values(self, where: str, values: Mapping[str, str], given: Sequence[str]) -> None:
-        """Raises ValueError "where.key: what is wrong" unless the values are those of the command.
+        """Raise ValueError "where.key: what is wrong" unless the values are those of the command.
 
         given: the placeholders that have a value by themselves.
         """
@@ -89,7 +127,7 @@ class ProgramConfig(ProgramSection):
     @field_validator("arms", mode="before")
     @classmethod
     def _as_text(cls, arms: Any) -> Any:
-        """Values as they stand on a command line."""
+        """Return the values as they stand on a command line."""
         if not isinstance(arms, Mapping):
             return arms
         return {
@@ -110,6 +148,7 @@ class ProgramConfig(ProgramSection):
 
     @property
     def baseline(self) -> str:
+        """The arm to compare with."""
         return self.compare.baseline or next(iter(self.arms))
 
     @property
@@ -133,13 +172,15 @@ class ProgramSearch(ProgramSection):
     @model_validator(mode="after")
     def _values_fit(self) -> ProgramSearch:
         if RATE not in placeholders(self.command):
-            raise ValueError(f"command: has no {{{RATE}}}, the learning rate that is searched for")
+            raise ValueError(
+                f"command: {{{RATE}}} is missing, the learning rate that is searched for"
+            )
         self.check_values("arm", self.values, (*OURS, RATE))
         return self
 
 
 def as_text(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as they stand on a command line: numbers and truth values as text.
+    """Return values as they stand on a command line: numbers and truth values as text.
 
     >>> as_text({"lr": 0.0003, "amp": True})
     {'lr': '0.0003', 'amp': 'True'}
@@ -148,7 +189,7 @@ def as_text(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def placeholders(command: str) -> list[str]:
-    """The names in braces, once each. Raises ValueError "command: what is wrong".
+    """Return the names in braces, once each. Raises ValueError "command: what is wrong".
 
     >>> placeholders("python train.py --lr {lr} --seed {seed} --dict {{}}")
     ['lr', 'seed']
@@ -157,20 +198,22 @@ def placeholders(command: str) -> list[str]:
         words = shlex.split(command)
         fields = [field for word in words for field in string.Formatter().parse(word)]
     except ValueError as error:
-        raise ValueError(f"command: {error}; braces that are no placeholder are doubled") from None
+        raise ValueError(
+            f"command: {error}; double the braces that are not a placeholder"
+        ) from None
     if not words:
         raise ValueError("command: is empty")
     names = [name for _, name, _, _ in fields if name is not None]
     for _, name, form, conversion in fields:
         if name is not None and (not name.isidentifier() or form or conversion):
             raise ValueError(
-                f"command: {{{name}}} is no placeholder: write a name, and double other braces"
+                f"command: {{{name}}} is not a placeholder: write a name, and double other braces"
             )
     return list(dict.fromkeys(names))
 
 
 def patterns(texts: Sequence[str]) -> list[re.Pattern[str]]:
-    """What finds numbers in a program's output. Raises ValueError "read: what is wrong".
+    """Return the patterns for a program's output. Raises ValueError "read: what is wrong".
 
     >>> patterns([r"step (?P<step>[0-9]+): loss (?P<loss>.+)"])[0].groups
     2
@@ -180,7 +223,7 @@ def patterns(texts: Sequence[str]) -> list[re.Pattern[str]]:
         try:
             pattern = re.compile(text)
         except re.error as error:
-            raise ValueError(f"read: {text!r} is no pattern: {error}") from None
+            raise ValueError(f"read: {text!r} is not a pattern: {error}") from None
         if not pattern.groupindex:
             raise ValueError(f"read: {text!r} names no group, such as (?P<val_loss>[0-9.]+)")
         made.append(pattern)
@@ -188,7 +231,7 @@ def patterns(texts: Sequence[str]) -> list[re.Pattern[str]]:
 
 
 def arguments(command: str, values: Mapping[str, str]) -> list[str]:
-    """The words of a command with its placeholders filled in: no shell ever sees them.
+    """Return the words of a command with its placeholders filled in; no shell sees them.
 
     >>> arguments("train '--note=a b' --lr={lr}", {"lr": "3e-4; rm x"})
     ['train', '--note=a b', '--lr=3e-4; rm x']
@@ -197,7 +240,7 @@ def arguments(command: str, values: Mapping[str, str]) -> list[str]:
 
 
 def parse_arms(given: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The arms of ``--arm name:key=value,key=value``. Raises InputError.
+    """Return the arms of ``--arm name:key=value,key=value``. Raises InputError.
 
     >>> parse_arms(["base:lr=3e-4", "new:lr=1e-3,wd=0.1"])
     {'base': {'lr': '3e-4'}, 'new': {'lr': '1e-3', 'wd': '0.1'}}

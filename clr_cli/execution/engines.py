@@ -13,17 +13,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-
+from clr_cli.execution.program_process import may_have_gpu
 from clr_cli.execution.task import Event, Task
-from clr_cli.execution.training_task import TrainingTask
-from clr_cli.execution.trial import runs_at_once
 from clr_cli.execution.turns import interleave
 from clr_cli.execution.workers import Numbered, Place, Pool, execute_in_workers
-from clr_cli.training.device import resolve_device
 from clr_cli.training.ranks import SINGLE, Ranks, on_this_machine
+
+if TYPE_CHECKING:  # runs of programs need no torch, whose import takes seconds
+    import torch
 
 MOST_AUTO_JOBS = 8  # more workers than this want a decision about memory
 
@@ -68,7 +67,7 @@ class Local:
     def workers(
         self, runs: int, threads: int | None, like: Task | None = None
     ) -> tuple[int, int | None]:
-        if resolve_device(self.device).type != "cpu":
+        if _kind(self.device) != "cpu":
             jobs = self.jobs
             if jobs is None and runs > 1 and like is not None:
                 jobs = len(gpus_of(self.device)) * self._tried(like)
@@ -81,6 +80,11 @@ class Local:
 
     def _tried(self, task: Task) -> int:
         """How many runs like this one a GPU gains from; tried once for each kind."""
+        import torch
+
+        from clr_cli.execution.training_task import TrainingTask
+        from clr_cli.execution.trial import runs_at_once
+
         if not isinstance(task, TrainingTask):
             return 1
         kind = task.config.model_dump_json(include={"dataset", "model", "optimizer", "training"})
@@ -118,8 +122,23 @@ def local(
     return shared(runs, functools.partial(execute_in_workers, places=places, pool=pool or Pool()))
 
 
+def _kind(device: str) -> str:
+    """Return the kind of a device: cpu, cuda or mps. Raises InputError if it is not there."""
+    if device == "cpu" or (device == "auto" and not may_have_gpu()):
+        return "cpu"
+    from clr_cli.training.device import resolve_device
+
+    return resolve_device(device).type
+
+
 def gpus_of(device: str) -> list[torch.device]:
     """The CUDA devices that it means: one if it has a number, otherwise all; none of others."""
+    if _kind(device) == "cpu":
+        return []
+    import torch
+
+    from clr_cli.training.device import resolve_device
+
     found = resolve_device(device)
     if found.type != "cuda" or found.index is not None:
         return [found] * (found.type == "cuda")

@@ -1,52 +1,54 @@
 """A task that runs a program of the user's: a command, an arm's values and a seed.
 
-The program writes JSONL rows to ``{out}``, or prints what the patterns of ``--read`` find. A
-finished one is never run again. One that was killed is started again in the same folder, so that
-it can go on by its own means.
+The program writes rows to ``{out}``, or prints what the patterns of ``--read`` find. A finished run
+is never run again. One that was killed is started again in the same folder, so that it can go on
+by its own means.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import itertools
 import json
+import math
 import os
+import signal
 import subprocess
-import sys
-import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from shlex import quote
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clr_cli import interrupt
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.program import arguments, patterns
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.execution import keeper
-from clr_cli.execution.rows import Rows, Tail, from_json, from_text, last_lines, numbers
+from clr_cli.execution import program_process as process
+from clr_cli.execution.output import Tail, from_text, last_lines, suggest
+from clr_cli.execution.program_process import Clock, Running, drop_cut_line, wait_for_earlier
+from clr_cli.execution.rows import Rows, count_on, find_rows, from_json, is_json_lines, numbers
 from clr_cli.execution.task import RETRIES, Event, Task
-from clr_cli.files import read_json, write_atomic, write_json
-from clr_cli.paths import PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
+from clr_cli.files import write_atomic, write_json
+from clr_cli.format import duration
+from clr_cli.paths import CONFIG, PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
 from clr_cli.records import RunRecord
 from clr_cli.training.lane import Turn
 
 if TYPE_CHECKING:
     from clr_cli.training.ranks import Ranks
 
-GRACE = 10.0  # seconds between SIGTERM and SIGKILL
-PAUSE = 0.02  # seconds between two looks at what it has written
 SHOWN = 10  # lines of the log of a program that has failed
-CLOCK_SECONDS = 10.0  # how often the time that it has taken is saved
+SEARCHED = 200  # last lines of a log in which a pattern for the metric is looked for
+KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)  # sent by others: it may be tried again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program(Task):
     """A run of the program.
 
-    values: of the arm's placeholders, as text. metric: what every run must tell. reads: patterns
-    for what it prints. folder: where it is started. alone: whether it may have all GPUs.
+    values: of the arm's placeholders, as text. metric: what every run must write. reads: patterns
+    for what it prints. folder: where it is started. time_limit: seconds after which it is ended.
+    alone: whether it may have all GPUs.
     """
 
     command: str
@@ -55,58 +57,77 @@ class Program(Task):
     metric: str
     reads: tuple[str, ...] = ()
     folder: Path = field(default_factory=Path.cwd)
+    time_limit: float | None = None
     alone: bool = True
     takes_turns: ClassVar[bool] = True
     only_waits: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
+        """The arm and the seed, for the user."""
         return f"{self.arm}, seed {self.seed}"
 
     @property
     def log(self) -> Path:
+        """The file of what it prints."""
         return self.path / PROGRAM_LOG
 
     @property
     def out(self) -> Path:
+        """The path that ``{out}`` stands for: a file, or a folder that the program makes there."""
         return self.path / PROGRAM_OUT
 
+    @property
+    def argv(self) -> list[str]:
+        """The words of the command line, as it is executed."""
+        given = {**self.values, "seed": str(self.seed), "out": str(self.out.resolve())}
+        return arguments(self.command, given)
+
     def tree(self) -> dict[str, Any]:
-        return {"command": self.command, "arm": dict(self.values), "seed": self.seed}
+        """Return what the folder is kept under: a run with another limit is another run."""
+        limit = {} if self.time_limit is None else {"time_limit": self.time_limit}
+        return {"command": self.command, "arm": dict(self.values), "seed": self.seed, **limit}
 
     def settled(self) -> bool:
-        """Whether nothing is left to do. Its rows are read anew where other patterns are given."""
+        """Return whether nothing is left to do; rows are read anew where the patterns changed."""
         if not self.directory.finished:
             return False
         result = self.directory.read_result()
         if result.get("read") != list(self.reads):
-            rows = self._read()
-            self._keep(rows)
+            rows = self._save_rows(self._read())
             write_json(
                 self.directory.result_path,
-                {**result, "read": list(self.reads), "points": len(rows.all)},
+                {**result, "read": list(self.reads), "points": rows},
             )
         self.record()  # raises where the metric is missing
         return True
 
     def work(self, index: int, _: Ranks) -> Iterator[Event | Turn]:
+        """Run the program to its end, and once more where others have killed it."""
         rows = self._read()
         yield Event(index, "start", len(rows.all))
-        code = 0
-        with interrupt.deferred():
-            for attempt in range(1 + RETRIES):
-                code = yield from self._run(index, rows)
-                if code <= 128 or attempt == RETRIES:
-                    break
-                yield Event(
-                    index, "note", f"{self.name}: killed by signal {code - 128}; started again"
-                )
-        self._keep(rows)
-        if code:
-            shown = "".join(f"\n  {line}" for line in last_lines(self.log, SHOWN))
-            yield Event(
-                index, "note", f"{self.name}: failed (exit code {code}); {self.log} ends:{shown}"
-            )
+        try:
+            with interrupt.deferred():
+                for attempt in range(1 + RETRIES):
+                    code, late = yield from self._run(index, rows)
+                    if late or code - 128 not in KILLS or attempt == RETRIES:
+                        break
+                    killed = signal.Signals(code - 128).name
+                    yield Event(index, "note", f"{self.name}: killed by {killed}; started again")
+        except BaseException:
+            if not rows.all and not self.out.exists():
+                self._release()
+            raise
+        if not self.reads and not is_json_lines(self.out):  # other kinds are read at the end
+            rows = self._read()
+        points = self._save_rows(rows)
+        seconds = Clock(self.path / PROGRAM_SECONDS).seconds
+        if late and rows.all:
+            yield Event(index, "note", f"{self.name}: ended by the time limit; its rows count")
+        elif late or code:
+            yield Event(index, "note", self._failure(code, late))
+            if not rows.all:
+                self._release()
             yield Event(index, "end", "failed")
             return
         write_json(
@@ -116,191 +137,167 @@ class Program(Task):
                 "status": "finished",
                 "arm": self.arm,
                 "seed": self.seed,
-                "points": len(rows.all),
+                "points": points,
                 "read": list(self.reads),
-                "train_seconds": _Clock(self.path / PROGRAM_SECONDS).before,
+                "train_seconds": seconds,
             },
         )
+        if self.metric not in rows.final():
+            yield Event(index, "note", self._log_end(f"{self.name}: {self.log} ends:"))
         yield Event(index, "end", self.record().status)
 
     def record(self) -> RunRecord:
-        """What the run came to. Raises InputError for a finished one that told no metric."""
+        """Return what the run came to. Raises InputError for a finished one without the metric.
+
+        A run with status failed and without rows has failed before its first row.
+        """
         rows = self.directory.read_metrics()
         if not self.directory.finished:
             return RunRecord(self.arm, self.seed, "failed", rows, {})
         result = self.directory.read_result()
-        kept = Rows()
-        kept.all = rows
-        final = kept.final()
+        final = {key: value for row in rows for key, value in row.items()}
         if self.metric not in final:
-            raise InputError(self._untold(rows), source=self.log if self.reads else self.out)
-        value = final[self.metric]
-        status = "finished" if abs(value) < float("inf") else "diverged"
+            source = self.log if self.reads or not self.out.exists() else self.out
+            raise InputError(self._without_metric(rows), source=source)
+        status = "finished" if math.isfinite(final[self.metric]) else "diverged"
         return RunRecord(self.arm, self.seed, status, rows, {**result, "final": final})  # type: ignore[arg-type]
 
-    def _untold(self, rows: list[dict[str, float]]) -> str:
+    def _without_metric(self, rows: list[dict[str, float]]) -> str:
+        """Return what is wrong with a run that has ended well, and what to do."""
         known = numbers(rows)
-        how = "change --read" if self.reads else "give --read for what it prints"
-        if not known:
-            return f"{self.name} ended well, but no row of numbers was found; {how}"
-        return (
-            f"{self.name} ended well, but told no {self.metric}; its rows hold "
-            f"{', '.join(known)}{did_you_mean(self.metric, known) if len(known) > 9 else ''}"
-        )
+        said = f"{self.name} ended with exit code 0, but "
+        if known:
+            hint = did_you_mean(self.metric, known) if len(known) > 9 else ""
+            said += f"wrote no {self.metric}; its rows hold {', '.join(known[:20])}{hint}"
+        else:
+            said += "no row of numbers was found"
+        if found := suggest(last_lines(self.log, SEARCHED), self.metric):
+            line, pattern = found
+            return (
+                f"{said}; the log has {line.strip()[:120]!r}, which --read {quote(pattern)} reads"
+            )
+        if known:
+            return said
+        return f"{said}; " + ("change --read" if self.reads else "write rows to {out}")
 
-    def _run(self, index: int, rows: Rows) -> Generator[Event | Turn, None, int]:
-        """Run it once, telling its rows as they come; its exit code."""
-        with contextlib.closing((yield from _ended_before(self.path))) as lock:
-            for path, _ in self._sources():
-                _drop_cut_line(path)
-            tails = [(Tail(path), parse) for path, parse in self._sources()]
-            for tail, _ in tails:  # what is there already is in the rows
-                tail.lines()
-            running = _Running()
+    def _release(self) -> None:
+        """Let another command have the folder: this one has left nothing in it that counts."""
+        (self.path / CONFIG).unlink(missing_ok=True)
+
+    def _failure(self, code: int, late: bool) -> str:
+        if late:  # the same command again gives it its whole time once more
+            (self.path / PROGRAM_SECONDS).unlink(missing_ok=True)
+            limit = duration(self.time_limit or 0)
+            return self._log_end(f"{self.name}: no row within {limit}; {self.log} ends:")
+        why = f"exit code {code}"
+        with contextlib.suppress(ValueError):
+            why += f", {signal.Signals(code - 128).name}"
+        return self._log_end(f"{self.name}: failed ({why}); {self.log} ends:")
+
+    def _log_end(self, head: str) -> str:
+        return "\n  ".join([head, *(last_lines(self.log, SHOWN) or ["(it is empty)"])])
+
+    def _run(self, index: int, rows: Rows) -> Generator[Event | Turn, None, tuple[int, bool]]:
+        """Run it once, yielding its rows as they come.
+
+        Returns its exit code, and whether the time limit has ended it.
+        """
+        with contextlib.closing((yield from wait_for_earlier(self.path))) as lock:
+            source, parse = self._source()
+            drop_cut_line(source)
+            if not rows.all:  # of a start that has left nothing
+                self.log.unlink(missing_ok=True)
+            tail = Tail(source)
+            tail.lines()  # what is there already is in the rows
+            clock, running = Clock(self.path / PROGRAM_SECONDS), Running()
             with open(self.log, "ab") as log:
-                process = self._start(log.fileno(), running, lock.fileno())
-        clock = _Clock(self.path / PROGRAM_SECONDS)
+                program = self._start(running, log.fileno(), lock.fileno())
+        late = False
         try:
             while True:
-                ended = process.poll() is not None
-                for tail, parse in tails:
-                    for line in tail.lines(ended=ended):
-                        for row in parse(line):
-                            whole = rows.add(row)
-                            yield Event(index, "row", dict(whole))
+                ended = program.poll() is not None
+                for line in tail.lines(ended=ended):
+                    for row in parse(line):
+                        yield Event(index, "row", dict(rows.add(row)))
+                    interrupt.check()
                 if ended:
-                    return process.returncode
+                    return program.returncode, late
+                if self.time_limit is not None and clock.seconds >= self.time_limit:
+                    late = True
+                    running.end()
                 interrupt.check()
                 clock.save()
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(PAUSE)
+                    program.wait(process.PAUSE)
                 yield Turn.WAITING
         except BaseException:
-            _Running.end_all()  # whatever ends this one ends all: they end side by side
+            Running.end_all()  # whatever ends this one ends all: they end side by side
             raise
         finally:
             running.end()
-            process.wait()
+            program.wait()
             clock.save(now=True)
 
-    def _start(self, log: int, running: _Running, lock: int) -> subprocess.Popen[bytes]:
-        given = {**self.values, "seed": str(self.seed), "out": str(self.out.resolve())}
-        argv = arguments(self.command, given)
-        kept = [sys.executable, "-I", "-S", keeper.__file__, str(GRACE), str(lock), *argv]
+    def _start(self, running: Running, log: int, lock: int) -> subprocess.Popen[bytes]:
         try:
-            return subprocess.Popen(
-                kept,
-                stdin=running.held,
-                stdout=log,
-                stderr=log,
-                pass_fds=[lock],
-                cwd=self.folder,
-                env=self._environment(running.slot),
-                start_new_session=True,
-            )
-        except OSError as error:
-            running.end()
+            env = self._environment(running.slot)
+            return running.start(self.argv, folder=self.folder, log=log, lock=lock, env=env)
+        except (OSError, ValueError) as error:
             raise EnvironmentFailure(f"{self.name}: cannot be started: {error}") from None
-        finally:
-            os.close(running.held)
 
     def _environment(self, slot: int) -> dict[str, str]:
-        """The user's, with output that comes at once, and a share of the cores and GPUs."""
+        """Return the user's, with output that comes at once, and a share of the cores and GPUs."""
         given = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if self.threads is not None:
             given.setdefault("OMP_NUM_THREADS", str(self.threads))
-        if not self.alone and (gpus := _gpus()):
+        if not self.alone and (gpus := process.gpus()):
             given["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
         return given
 
-    def _sources(self) -> list[tuple[Path, Any]]:
-        """The files with rows, and what makes rows of a line of each."""
+    def _source(self) -> tuple[Path, Any]:
+        """Return the file with rows while it runs, and what makes rows of a line of it."""
         if not self.reads:
-            return [(self.out, lambda line: [row] if (row := from_json(line)) else [])]
+            return self.out, lambda line: [row] if (row := from_json(line)) else []
         wanted = patterns(self.reads)
-        return [(self.log, lambda line: from_text(line, wanted))]
+        return self.log, lambda line: from_text(line, wanted)
 
     def _read(self) -> Rows:
-        """The rows that are there."""
-        rows = Rows()
-        for path, parse in self._sources():
-            for line in Tail(path).lines(ended=self.directory.finished):
-                for row in parse(line):
-                    rows.add(row)
-        return rows
+        """Return the rows that are there."""
+        if not self.reads and not is_json_lines(self.out):
+            return Rows(find_rows(self.out, self.metric))
+        source, parse = self._source()
+        lines = Tail(source).lines(ended=self.directory.finished)
+        return Rows(row for line in lines for row in parse(line))
 
-    def _keep(self, rows: Rows) -> None:
-        text = "".join(json.dumps(row) + "\n" for row in rows.all)
+    def _save_rows(self, rows: Rows) -> int:
+        """Write the rows to metrics.jsonl; return their number."""
+        text = "".join(json.dumps(row) + "\n" for row in count_on(rows.all))
         write_atomic(self.directory.metrics_path, text)
+        return len(rows.all)
 
 
-class _Clock:
-    """How long a program has run, over all its starts; on disk, so that a kill loses little."""
+class FirstRuns:
+    """Stops a comparison whose program fails in the first run of every arm before its first row.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.before = float(read_json(path)["seconds"]) if path.exists() else 0.0
-        self._started = self._saved = time.monotonic()
-
-    def save(self, *, now: bool = False) -> None:
-        time_is = time.monotonic()
-        if now or time_is - self._saved >= CLOCK_SECONDS:
-            self._saved = time_is
-            write_json(self.path, {"seconds": self.before + time_is - self._started})
-
-
-class _Running:
-    """What keeps a program running: a pipe that is held open. slot: its number among several."""
-
-    _all: ClassVar[list[_Running]] = []
-
-    def __init__(self) -> None:
-        self.held, self._pipe = os.pipe()
-        taken = {each.slot for each in self._all}
-        self.slot: int = next(slot for slot in itertools.count() if slot not in taken)
-        self._all.append(self)
-
-    def end(self) -> None:
-        """Let the keeper end it, if it still runs."""
-        if self in self._all:
-            self._all.remove(self)
-            os.close(self._pipe)
-
-    @classmethod
-    def end_all(cls) -> None:
-        for each in tuple(cls._all):
-            each.end()
-
-
-def _ended_before(folder: Path) -> Generator[Turn, None, IO[str]]:
-    """Wait until an earlier program of this folder has ended; the file whose lock says so.
-
-    A clr that was killed leaves its program to the keeper, for GRACE seconds at most.
+    Give `feed` the events of the engine.
     """
-    file = open(folder / ".program", "w")  # noqa: SIM115 - closed by who asked
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except BlockingIOError:
-            interrupt.check()
-            time.sleep(PAUSE)
-            yield Turn.WAITING
 
+    def __init__(self, runs: Sequence[Task]) -> None:
+        self._runs = [run for run in runs if isinstance(run, Program)]
+        self._waiting = {run.arm for run in self._runs}  # arms of which no run has failed so
+        self._works = False  # whether any run has written a row
 
-def _drop_cut_line(path: Path) -> None:
-    """Cut off a last line without an end, which a kill has left: it may hold half a number."""
-    if path.is_file():
-        with open(path, "rb+") as file:
-            text = file.read()
-            file.truncate(max(text.rfind(b"\n"), text.rfind(b"\r")) + 1)
-
-
-def _gpus() -> list[str]:
-    """The GPUs that programs may use, by the numbers that CUDA knows them by."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [each for each in given.split(",") if each]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]
+    def feed(self, event: Event) -> None:
+        """Raise InputError once there is nothing to hope for."""
+        run = self._runs[event.index]
+        self._works |= event.kind == "row" or (event.kind == "start" and event.value > 0)
+        self._works |= event.kind == "end" and event.value != "failed"
+        if self._works or event.kind != "end":
+            return
+        self._waiting.discard(run.arm)
+        if not self._waiting:
+            arms = ", ".join(dict.fromkeys(run.arm for run in self._runs))
+            raise InputError(
+                f"the program failed before its first row in the first run of every arm ({arms}); "
+                f"see {run.log}, mend the command and run it again (--dry-run tries one run)"
+            )

@@ -1,143 +1,268 @@
-"""Rows of numbers from a program: JSONL that it writes, or what patterns find in what it prints.
+"""Rows of numbers that a program writes, and where each belongs among the others.
 
-A program that is stopped and started again may write on where it was, or again from its beginning:
-``Rows`` keeps what it wrote last.
+A program that is stopped and started again may continue where it was, or repeat its beginning:
+`Rows` keeps what it wrote last. `read_rows` reads a whole file of any known kind.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clr_cli.errors import InputError
-
 Row = dict[str, float]
-POSITIONS = {"iteration": "iteration", "step": "iteration", "iter": "iteration"}
+POSITIONS = {"step": "iteration", "iter": "iteration"}  # other names of a row's place
+RESERVED = ("arm", "seed", "status")  # columns of runs.csv: a program's own are kept as row.seed
+LARGEST = 1e15  # a value beyond is as good as infinite
+MOST = {"iteration": LARGEST, "epoch": 1e6, "seconds": 1e12}  # a place beyond is not a place
+MOST_BYTES = 200_000_000  # of a file of rows that is read as a whole
+MOST_FILES = 1000  # of a folder that is searched for rows
 
 
 class Rows:
-    """The rows of one run, in order of ``iteration`` (or ``epoch``, where there is none).
+    """The rows of one run, in the order of their places.
 
-    A row of an iteration that is there already is added to it: what comes later wins. One of an
-    earlier iteration than the last drops all that lie behind it: the program went back. A row
-    without any position is added to the last one, if that has one.
+    A row's place is (epoch, iteration), or the one of them that it has. A row at the place of an
+    earlier one is merged into it, and the later values win. A row before the last one drops all
+    rows behind it: the program went back. A row without a place is merged into the last row that
+    has one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
         self.all: list[Row] = []
+        for row in rows:
+            self.add(row)
 
     def add(self, row: Row) -> Row:
-        """Put a row in its place; the whole row that is there now."""
-        at = _position(row)
-        last = _position(self.all[-1]) if self.all else None
-        if at is None or last is None:
-            if at is None and last is not None:
-                self.all[-1] |= row
-            else:
-                self.all.append(dict(row))
-            return self.all[-1]
-        while self.all and (there := _position(self.all[-1])) is not None and there > at:
-            self.all.pop()
-        if self.all and _position(self.all[-1]) == at:
+        """Put a row in its place; return the merged row."""
+        if not _has_place(row) and self.all and _has_place(self.all[-1]):
             self.all[-1] |= row
-        else:
-            self.all.append(dict(row))
+            return self.all[-1]
+        if _has_place(row):
+            while self.all and _has_place(self.all[-1]) and _is_before(row, self.all[-1]):
+                self.all.pop()
+            last = self.all[-1] if self.all else {}
+            if _has_place(last) and not _is_before(last, row):
+                last |= row
+                return last
+        self.all.append(dict(row))
         return self.all[-1]
 
     def final(self) -> Row:
-        """Of each number the last that there is."""
+        """Return the last value of every number."""
         found: Row = {}
         for row in self.all:
             found |= row
         return found
 
 
-def _position(row: Mapping[str, float]) -> float | None:
-    return row.get("iteration", row.get("epoch"))
+def _has_place(row: Mapping[str, float]) -> bool:
+    return "iteration" in row or "epoch" in row
+
+
+def _is_before(row: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Compare by (epoch, iteration), each where both rows have it."""
+    keys = [key for key in ("epoch", "iteration") if key in row and key in other]
+    return [row[key] for key in keys] < [other[key] for key in keys]
+
+
+def count_on(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with iterations since the start, where a program counts within each epoch.
+
+    An epoch whose first step is 0 follows the one before at that one's last interval.
+
+    >>> rows = [{"epoch": 1, "iteration": 2}, {"epoch": 2, "iteration": 1}]
+    >>> count_on(rows)
+    [{'epoch': 1, 'iteration': 2}, {'epoch': 2, 'iteration': 3}]
+    """
+    placed = [row for row in rows if "epoch" in row and "iteration" in row]
+    if not any(
+        before["epoch"] < row["epoch"] and before["iteration"] >= row["iteration"]
+        for before, row in itertools.pairwise(placed)
+    ):
+        return list(rows)
+    counted: list[Row] = []
+    total: float = 0
+    interval: float = 1
+    before: Row = {"epoch": -1, "iteration": 0}
+    for row in rows:
+        if "epoch" not in row or "iteration" not in row:
+            counted.append(row)
+            continue
+        step = row["iteration"]
+        if row["epoch"] == before["epoch"]:
+            interval = step - before["iteration"]
+            total += interval
+        else:
+            total += step if step > 0 or not counted else interval
+        before = row
+        counted.append({**row, "iteration": total})
+    return counted
+
+
+def clean_row(given: Mapping[Any, Any]) -> Row | None:
+    """Return the numbers of a row under names that a table can hold; None if there are none.
+
+    A missing value (None) is nan; text is left out unless it says nan or infinity; a value beyond
+    `LARGEST` is infinite. ``step`` is another name of ``iteration``. A place that is not a finite
+    number from 0 up is left out.
+
+    >>> clean_row({"step": 10, "val_loss": 2.5, "note": "x", "seed": 3})
+    {'iteration': 10, 'val_loss': 2.5, 'row.seed': 3}
+    """
+    row: Row = {}
+    for key, raw in given.items():
+        value = _value(raw)
+        if value is None:
+            continue
+        name = "".join(sign if sign.isprintable() else "?" for sign in str(key))[:200]
+        name = f"row.{name}" if name in RESERVED else name
+        if name in POSITIONS and POSITIONS[name] in given:  # beside an iteration it is no place
+            name = f"row.{name}"
+        name = POSITIONS.get(name, name)
+        if name not in MOST or 0 <= value <= MOST[name]:
+            row[name] = value
+    return row or None
+
+
+def _value(raw: Any) -> float | None:
+    if raw is None:
+        return math.nan
+    if isinstance(raw, str):
+        word = raw.strip().lower().lstrip("+-")
+        return float(raw) if word in ("nan", "inf", "infinity") else None
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        return None
+    return raw if math.isnan(raw) or abs(raw) <= LARGEST else math.copysign(math.inf, raw)
 
 
 def from_json(line: str) -> Row | None:
-    """The numbers of a JSON object, a missing one (null) as nan; None for any other text.
+    """Return the numbers of a JSON object, see `clean_row`; None for any other text.
 
-    A line may be cut off where the program was killed. ``step`` is another name of ``iteration``.
+    A line may be cut off where the program was killed.
 
     >>> from_json('{"step": 10, "val_loss": 2.5, "note": "x"}')
     {'iteration': 10, 'val_loss': 2.5}
     """
+    given = _parse(line)
+    return clean_row(given) if isinstance(given, dict) else None
+
+
+def _parse(text: str) -> Any:
     try:
-        given: Any = json.loads(line)
+        return json.loads(text, parse_int=_parse_int)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(given, dict):
-        return None
-    row: Row = {
-        str(POSITIONS.get(key, key)): math.nan if value is None else value
-        for key, value in given.items()
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    }
-    return row or None
 
 
-def from_text(line: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Row]:
-    """What each pattern finds in a line of output, by the names of its groups.
-
-    Raises InputError for a group that has found no number.
-
-    >>> list(from_text("step 10: loss 2.5", [re.compile("step (?P<step>.+): loss (?P<loss>.+)")]))
-    [{'iteration': 10, 'loss': 2.5}]
-    """
-    for pattern in patterns:
-        for match in pattern.finditer(line):
-            found = {key: text for key, text in match.groupdict().items() if text is not None}
-            yield {POSITIONS.get(key, key): _number(key, text) for key, text in found.items()}
+def _parse_int(text: str) -> float:
+    """Read a whole number of any length, which int refuses from 4300 digits on."""
+    return int(text) if len(text) < 300 else float(text)
 
 
-def _number(name: str, text: str) -> float:
-    plain = text.strip().replace(",", "").replace("_", "")
-    try:
-        return int(plain) if re.fullmatch(r"[+-]?\d+", plain) else float(plain)
-    except ValueError:
-        raise InputError(
-            f"the group {name} found {text!r}, which is no number", key="read"
-        ) from None
-
-
-class Tail:
-    """The lines of a growing file, each once."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._at = 0
-
-    def lines(self, *, ended: bool = False) -> list[str]:
-        """The new whole lines; with ``ended`` also one that has no end yet."""
-        if not self.path.is_file():  # not yet, or the program keeps something else there
-            return []
-        with open(self.path, "rb") as file:
-            file.seek(self._at)
-            new = file.read()
-        if not ended:
-            new = new[: max(new.rfind(b"\n"), new.rfind(b"\r")) + 1]
-        self._at += len(new)
-        return [line for line in re.split(r"[\r\n]+", new.decode(errors="replace")) if line]
-
-
-def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log, without empty ones and what a progress bar has overwritten."""
+def is_json_lines(path: Path) -> bool:
+    """Return whether a file begins with a row on a line of its own."""
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - 20_000))
-            text = file.read().decode(errors="replace")
+            given = _parse(file.readline(1_000_000).decode(errors="replace"))
+    except OSError:
+        return False
+    return isinstance(given, dict) and not any(map(_is_table, given.values()))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a file; its content says what it is: JSON Lines, JSON or CSV.
+
+    A JSON file is a list of objects, an object that has such a list as a value, or one row. A file
+    of another kind, or one that cannot be read, has no rows.
+    """
+    # Readers of further kinds (TensorBoard's event files) are to be called here.
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            return []
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return []
-    lines = [line.rpartition("\r")[2] if "\r" in line else line for line in text.split("\n")]
-    return [line.rstrip() for line in lines if line.strip()][-count:]
+    head = text.lstrip()[:1]
+    if head in ("{", "["):
+        if (tree := _parse(text)) is not None:
+            return _from_document(tree)
+        return [row for line in text.splitlines() if (row := from_json(line))]
+    if "\0" in text[:1000]:
+        return []
+    return [row for row in map(_from_cells, _table(text)) if row]
+
+
+def _from_document(tree: Any) -> list[Row]:
+    if isinstance(tree, list):
+        return [row for each in tree if isinstance(each, dict) and (row := clean_row(each))]
+    if not isinstance(tree, dict):
+        return []
+    for value in tree.values():  # such as log_history of Hugging Face's trainer_state.json
+        if _is_table(value):
+            return _from_document(value)
+    row = clean_row(tree)
+    return [row] if row else []
+
+
+def _table(text: str) -> Iterable[dict[str, str]]:
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restkey="", restval="")
+    try:
+        return list(reader)
+    except csv.Error:
+        return []
+
+
+def _from_cells(cells: Mapping[str, Any]) -> Row | None:
+    """Return the numbers of a line of CSV; an empty cell is a number that was not measured."""
+    found: dict[str, float] = {}
+    for key, text in cells.items():
+        if not isinstance(text, str) or not text.strip() or not key:
+            continue
+        try:
+            number = float(text)
+        except ValueError:
+            continue
+        whole = number == round(number) if abs(number) <= LARGEST else False
+        found[key.strip()] = int(number) if whole else number
+    return clean_row(found)
+
+
+def find_rows(out: Path, metric: str) -> list[Row]:
+    """Return the rows that a program left at ``out``: a file, or a folder that holds one.
+
+    Of several files in ``out`` or in ``out``.d the newest that has the metric counts, or the newest
+    that has any row.
+    """
+    if out.is_file():
+        return read_rows(out)
+    folders = (out, out.with_name(f"{out.name}.d"))
+    kinds = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+    files = [path for folder in folders for path in _files_in(folder) if path.suffix in kinds]
+    first: list[Row] = []
+    for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)[:MOST_FILES]:
+        rows = read_rows(path)
+        if any(metric in row for row in rows):
+            return rows
+        first = first or rows
+    return first
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
 
 
 def numbers(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of what rows hold, in the order in which they came."""
+    """Return the names of the numbers of all rows, in the order in which they came."""
     return list(dict.fromkeys(key for row in rows for key in row))

@@ -63,6 +63,7 @@ class ProgramRuns:
             metric=config.metric.name,
             reads=tuple(config.read),
             folder=self.started_in,
+            time_limit=config.time_limit,
             alone=self.alone,
             **given,
         )

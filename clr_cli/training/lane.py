@@ -10,10 +10,11 @@ import contextlib
 import enum
 import time
 from collections.abc import Generator, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # torch is imported where there is a device: programs take turns without it
+    import torch
+    from torch import Tensor
 
 POLL_SECONDS = 1e-4  # between two looks at a device that is still busy
 T = TypeVar("T")
@@ -54,6 +55,8 @@ class Lane:
         self.device = device
         self.stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
+            import torch
+
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self.stream.wait_stream(torch.cuda.current_stream(device))
 
@@ -63,10 +66,14 @@ class Lane:
         if self.stream is None:
             yield
             return
+        import torch
+
         with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
             yield
 
     def mark(self) -> Mark:
+        import torch
+
         if self.stream is None:
             if self.device.type == "mps":
                 torch.mps.synchronize()
@@ -79,6 +86,8 @@ class Lane:
         """A copy on the CPU, to be read once a mark made after it is reached."""
         if self.stream is None:
             return value.detach().clone().cpu()
+        import torch
+
         pinned = torch.empty_like(value, device="cpu", pin_memory=True)
         return pinned.copy_(value.detach(), non_blocking=True)
 

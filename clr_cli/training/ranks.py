@@ -10,14 +10,14 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from clr_cli import interrupt
 from clr_cli.errors import InputError
+
+if TYPE_CHECKING:  # torch is imported where it is needed: a single process has nothing to share
+    import torch
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Ranks:
         """The model with its gradients averaged over the ranks."""
         if self.world == 1:
             return model
+        from torch import nn
+
         on = [device] if device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(model, device_ids=on)
 
@@ -39,11 +41,17 @@ class Ranks:
         return self._sum(values) / self.world
 
     def total(self, value: Tensor | int) -> Tensor | int:
-        return value if self.world == 1 else self._sum(torch.as_tensor(value))
+        if self.world == 1:
+            return value
+        import torch
+
+        return self._sum(torch.as_tensor(value))
 
     def _sum(self, values: Tensor) -> Tensor:
         if self.world == 1:
             return values
+        import torch.distributed as dist
+
         summed = values.clone()
         dist.all_reduce(summed)
         return summed
@@ -52,6 +60,8 @@ class Ranks:
         """Rank 0's value, on every rank."""
         if self.world == 1:
             return value
+        import torch.distributed as dist
+
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self.flags)
         return box[0]
@@ -61,6 +71,9 @@ class Ranks:
         if self.world == 1:
             interrupt.check()
             return
+        import torch
+        import torch.distributed as dist
+
         # A signal that comes while the ranks ask each other counts at the next step: no rank may
         # stop on what the others have not heard of.
         signum = torch.tensor(interrupt.pending() or 0)
@@ -85,6 +98,8 @@ def own_device(device: torch.device) -> torch.device:
     """This rank's device: each rank of a machine takes a GPU of its own."""
     if launched() == 1 or device.type != "cuda":
         return device
+    import torch
+
     local = int(os.environ["LOCAL_RANK"])
     if local >= torch.cuda.device_count():
         raise InputError(
@@ -99,6 +114,9 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if launched() == 1:
         yield SINGLE
         return
+    import torch
+    import torch.distributed as dist
+
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,10 +92,95 @@ def test_a_command_that_fails_says_why(clr, tmp_path):
     done = clr(
         *("compare", "--cmd", command, *ARMS, "--metric", "val_loss", "--seeds", "1"), check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "base, seed 0: failed (exit code 1)" in done.stderr
     assert "  no GPU left" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("clr: no run of the baseline base could be")
+    assert done.stderr.splitlines()[-1].startswith("clr: the program failed before its first row")
+    assert "resume" not in done.stderr.splitlines()[-1], "it would fail again"
+
+
+def test_a_typo_stops_after_the_first_run_of_every_arm_and_can_be_mended(clr, tmp_path):
+    command = written(tmp_path, COUNTED)
+    rest = (*ARMS, "--metric", "val_loss", "--jobs", "1")
+    wrong = command.replace("train.py", "trian.py")
+    done = clr("compare", "--cmd", wrong, *rest, "--seeds", "auto", check=False)
+    assert done.stderr.count(": failed (exit code 2)") == 2
+    assert "decided" not in done.stderr
+    clr("compare", "--cmd", command, *rest, "--seeds", "1")
+    assert (tmp_path / "runs").read_text() == "xx"
+
+
+def everything(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_dry_run_tries_one_run_and_leaves_nothing(clr, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    command = written(tmp_path, COUNTED)
+    before = everything(tmp_path)
+    rest = (*ARMS, "--metric", "val_loss", "--seeds", "auto:10", "--jobs", "2", "--dry-run")
+    done = clr("compare", "--cmd", command, *rest)
+    assert (tmp_path / "runs").read_text() == "x", "more than one run"
+    (tmp_path / "runs").unlink()
+    assert everything(tmp_path) == before
+    assert not (tmp_path / "outputs").exists()
+    line = f"{command.partition(' {')[0]} 0.5 0 {tmp_path}/outputs/program/train/base/seed-0/"
+    assert f"\n  {line}out.jsonl\n" in done.stderr
+    assert f"5 rows; the last val_loss is {loss(0.5, 0):.6g}." in done.stdout
+    assert "at most 20 runs, 2 at a time, would take at most " in done.stdout
+    assert "at most 10 seeds" in done.stderr, "the plan"
+
+
+def test_a_dry_run_says_what_is_wrong(clr, tmp_path):
+    rest = (*ARMS, "--metric", "loss", "--dry-run")
+    done = clr("compare", "--cmd", written(tmp_path), *rest, check=False)
+    assert done.returncode == 2
+    assert "wrote no loss; its rows hold iteration, val_loss" in done.stderr
+    done = clr("compare", "--cmd", "none {lr} {seed} {out}", *rest, check=False)
+    assert done.returncode == 2
+    assert "none: No such file or directory" in done.stderr
+    assert done.stderr.splitlines()[-1] == "clr: the trial run failed; mend the command"
+    done = clr("compare", "--dry-run", check=False)
+    assert "--dry-run applies only with" in done.stderr
+
+
+def test_neither_comparing_programs_nor_planning_them_imports_torch():
+    """Its import takes seconds, more than all else that clr does for a program."""
+    code = (
+        "import sys, clr_cli.cli.compare_program, clr_cli.execution.program_plan;"
+        "from clr_cli.execution import engines; from clr_cli.report import write;"
+        "engines.Local('cpu', None).workers(4, None); engines.gpus_of('cpu');"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [("90", 90), (90, 90), ("1.5h", 5400), ("30m", 1800), ("30 min", 1800), ("2d", 172800)],
+)
+def test_a_time_limit_is_read(limit, seconds):
+    made = program.comparison(given(time_limit=limit), allow_code=False)
+    assert made.time_limit == seconds
+
+
+def test_a_time_limit_in_a_config(clr, tmp_path, monkeypatch):
+    monkeypatch.setenv("STEPS", "100000")
+    monkeypatch.setenv("WAIT", "0.1")
+    lines = [
+        "name: mine",
+        f"command: {written(tmp_path)}",
+        "arms: {base: {lr: 0.5}, new: {lr: 1}}",
+        "metric: {name: val_loss}",
+        "time_limit: 0.8s",
+        "compare: {seeds: 1}",
+    ]
+    (tmp_path / "mine.yaml").write_text("\n".join(lines))
+    done = clr("compare", "--config", "mine.yaml", "--allow-code")
+    assert done.stderr.count("ended by the time limit; its rows count") == 2
+    assert summary(tmp_path, "mine")["num_seeds"] == 1
 
 
 def given(**changes) -> program.Given:
@@ -114,11 +201,11 @@ def given(**changes) -> program.Given:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"command": "train {lr} {out}"}, "--cmd: command: has no {seed}"),
-        ({"command": "train {lr} {seed}"}, "--cmd: command: has no {out}"),
+        ({"command": "train {lr} {out}"}, "--cmd: command: {seed} is missing"),
+        ({"command": "train {lr} {seed}"}, "--cmd: command: {out} is missing"),
         ({"command": "train {lr} {seed} {out} {"}, "command: Single '{' encountered"),
-        ({"command": "train {lr.real} {seed} {out}"}, "{lr.real} is no placeholder"),
-        ({"command": "train {lr:.3g} {seed} {out}"}, "{lr} is no placeholder"),
+        ({"command": "train {lr.real} {seed} {out}"}, "{lr.real} is not a placeholder"),
+        ({"command": "train {lr:.3g} {seed} {out}"}, "{lr} is not a placeholder"),
         ({"command": "train '{lr} {seed} {out}"}, "command: No closing quotation"),
         ({"arms": ("base:lr=1", "new:rl=2")}, "arms.new: the command has {lr}; give lr a value"),
         ({"arms": ("base:lr=1", "new:lr=2,wd=1")}, "arms.new.wd: not a placeholder of the command"),
@@ -135,11 +222,14 @@ def given(**changes) -> program.Given:
             "metric.mode: 'high' must be 'min' or 'max'",
         ),
         ({"reads": ("loss (.+)",)}, "read: 'loss (.+)' names no group"),
-        ({"reads": ("loss (?P<a",)}, "is no pattern"),
+        ({"reads": ("loss (?P<a",)}, "is not a pattern"),
         ({"reads": ("(?P<val_los>.+)",)}, "no pattern of read finds val_loss; did you mean"),
         ({"compare": {"baseline": "bas"}}, "compare.baseline: 'bas' is not an arm; did you mean"),
         ({"compare": {"seeds": "auto:3"}}, "compare.seeds: auto:3: the cap must be at least 8"),
         ({"sets": ("a=1",)}, "--set changes a key of a --config"),
+        ({"time_limit": "30x"}, "time_limit: '30x': not a time; write 90s, 30m or 1.5h"),
+        ({"time_limit": "0"}, "time_limit: '0' must be greater than 0"),
+        ({"metric": {"name": "seed", "mode": "min"}}, "metric.name: 'seed': says which row"),
         ({"name": "../x"}, "name: '../x' may hold only letters"),
     ],
 )

@@ -13,6 +13,9 @@ from programs import written
 
 from clr_cli.cli import program_options
 from clr_cli.errors import InputError
+from clr_cli.execution.task import TaskOptions
+from clr_cli.paths import Experiment
+from clr_cli.study.program import ProgramProbes
 
 # Best at .004; within 3 % of 1.5 for half a decade and a little to either side; it fails from 1 on.
 BOWL = """
@@ -50,7 +53,7 @@ def test_the_rates_of_a_program(clr, tmp_path):
 def test_a_program_that_fails_at_once_is_no_reason_to_search_on(clr, tmp_path):
     command = written(tmp_path, "raise SystemExit('no such file: data.bin')")
     done = clr("range-test", "--cmd", command, "--metric", "val_loss", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no such file: data.bin" in done.stderr
     assert "before its first row" in done.stderr.splitlines()[-1]
 
@@ -64,10 +67,21 @@ def test_an_arm_gives_the_other_values():
     assert (found.values, found.start) == ({"wd": "0.1"}, 0.1)
 
 
+def test_probes_have_the_time_limit(tmp_path):
+    given = program_options.Given(
+        *(None, (), None, "train {lr} {seed} {out}", (), ()),
+        metric={"name": "val_loss"},
+        time_limit="30m",
+    )
+    found = program_options.search(given, start=0.1, delta=None, allow_code=False)
+    probes = ProgramProbes(config=found, options=TaskOptions(Experiment(tmp_path, "x")))
+    assert probes.task((0, 0)).time_limit == 1800
+
+
 @pytest.mark.parametrize(
     ("command", "arms", "options", "message"),
     [
-        ("train {seed} {out}", (), {}, "command: has no {lr}, the learning rate"),
+        ("train {seed} {out}", (), {}, "command: {lr} is missing, the learning rate"),
         ("train {lr} {wd} {seed} {out}", (), {}, "arm: the command has {wd}; give wd a value"),
         ("train {lr} {seed} {out}", ("a:wd=1",), {}, "arm.wd: not a placeholder of the command"),
         ("train {lr} {seed} {out}", ("a",), {}, "--arm a: is not there"),

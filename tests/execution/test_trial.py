@@ -7,6 +7,7 @@ import torch
 from test_engines import plan
 
 from clr_cli.execution import engines, trial
+from clr_cli.training import device
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,9 @@ def test_a_trial_trains_for_real_and_leaves_no_files(build, tmp_path):
 
 def test_jobs_auto_tries_each_kind_of_run_once(tiny, tmp_path, monkeypatch):
     tried = []
-    monkeypatch.setattr(engines, "runs_at_once", lambda *_: tried.append(1) or 3)
-    monkeypatch.setattr(engines, "resolve_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(trial, "runs_at_once", lambda *_: tried.append(1) or 3)
+    monkeypatch.setattr(device, "resolve_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(engines, "may_have_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     first, second = plan(tiny, tmp_path)[:2]
     auto = engines.Local("auto", None)

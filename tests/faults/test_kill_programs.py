@@ -28,7 +28,7 @@ def command_line(tmp_path: Path, output: str, jobs: int) -> tuple[object, ...]:
 
 
 def programs(folder: Path) -> list[int]:
-    """The processes that run a program of this folder, their keepers included."""
+    """Return the processes that run a program of this folder, their supervisors included."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -50,24 +50,45 @@ def nothing_is_left(folder: Path, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def left_behind(output: Path) -> dict[str, object]:
-    """The rows of every run, without what tells where it was resumed, and the verdict."""
+def search_line(tmp_path: Path, output: str, jobs: int) -> tuple[object, ...]:
+    command = written(tmp_path)
+    return (
+        *("range-test", "--cmd", command, "--metric", "val_loss", "--start", "0.8"),
+        *("--jobs", jobs, "-o", output),
+    )
+
+
+def rows_of(output: Path) -> dict[str, list[dict[str, float]]]:
+    """The rows of every run, without what says where it was resumed."""
     runs = {}
     for path in sorted(output.rglob("metrics.jsonl")):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         kept = [{k: v for k, v in row.items() if k != "resumed_at"} for row in rows]
         runs[str(path.relative_to(output))] = kept
+    return runs
+
+
+def left_behind(output: Path) -> dict[str, object]:
+    """The rows of every run, and the verdict."""
     summary = json.loads((output / "program/compare/summary.json").read_text())
-    return {"runs": runs, "verdict": summary["verdict"]}
+    return {"runs": rows_of(output), "verdict": summary["verdict"]}
 
 
-def kill_until_done(tmp_path, monkeypatch, jobs, kills):
+def searched(output: Path) -> dict[str, object]:
+    """The rows of every probe of a search, and its answer."""
+    answer = json.loads((output / "program/rates/result.json").read_text())
+    kept = ("tried", "low", "high", "max_lr", "doubt")
+    return {"runs": rows_of(output), "answer": {key: answer[key] for key in kept}}
+
+
+def kill_until_done(tmp_path, monkeypatch, jobs, kills, line=command_line, left=left_behind):
     monkeypatch.setenv("WAIT", "0.02")
-    whole = forked.start(tmp_path, *command_line(tmp_path, "whole", jobs))
-    assert whole.wait() == 0, whole.stderr
+    whole = forked.start(tmp_path, *line(tmp_path, "whole", jobs))
+    code = whole.wait()
+    assert code in (0, 3), whole.stderr  # 3: a search without an answer is one as well
     moments, struck = random.Random(jobs), 0
     for _ in range(kills):
-        child = forked.start(tmp_path, *command_line(tmp_path, "killed", jobs))
+        child = forked.start(tmp_path, *line(tmp_path, "killed", jobs))
         while child.running and not programs(tmp_path):
             time.sleep(0.01)
         time.sleep(moments.uniform(0, 0.3))
@@ -75,15 +96,54 @@ def kill_until_done(tmp_path, monkeypatch, jobs, kills):
         child.kill()
         child.process.join()
         nothing_is_left(tmp_path, 5)
-    last = forked.start(tmp_path, *command_line(tmp_path, "killed", jobs))
-    assert last.wait() == 0, last.stderr
+    last = forked.start(tmp_path, *line(tmp_path, "killed", jobs))
+    assert last.wait() == code, last.stderr
     assert struck
-    assert left_behind(tmp_path / "killed") == left_behind(tmp_path / "whole")
+    assert left(tmp_path / "killed") == left(tmp_path / "whole")
 
 
 def test_killed_twice_it_ends_with_the_same_rows(tmp_path, monkeypatch):
     """By SIGKILL: the program is ended, started again, and goes on from its own state."""
     kill_until_done(tmp_path, monkeypatch, jobs=1, kills=2)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_a_search_that_is_killed_ends_with_the_same_answer(tmp_path, monkeypatch, kills):
+    """``range-test --cmd``: finished probes are kept, the others go on."""
+    monkeypatch.setenv("STEPS", "2")
+    kill_until_done(tmp_path, monkeypatch, 2, kills, search_line, searched)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_search_that_is_interrupted_ends_its_programs(tmp_path, monkeypatch, number):
+    monkeypatch.setenv("WAIT", "600")
+    child = forked.start(tmp_path, *search_line(tmp_path, "outputs", 2))
+    deadline = time.monotonic() + 60
+    while len(programs(tmp_path)) < 4:  # two, each with its supervisor
+        assert time.monotonic() < deadline, child.stderr
+        time.sleep(0.02)
+    child.signal(number)
+    assert child.wait() == 128 + number, child.stderr
+    nothing_is_left(tmp_path, 0.5)
+    assert "Traceback" not in child.stderr
+
+
+def test_a_pattern_that_takes_for_ever_keeps_no_signal_waiting(tmp_path):
+    """It is ended by itself as well: whichever comes first."""
+    printing = "import time; print('a' * 60 + '!', flush=True); time.sleep(600)"
+    child = forked.start(
+        tmp_path,
+        *("compare", "--cmd", written(tmp_path, printing), *ARMS, "--metric", "val_loss"),
+        *("--read", r"(a+)+(?P<val_loss>\d)$"),
+    )
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size for path in tmp_path.rglob("output.log")):
+        assert time.monotonic() < deadline, child.stderr
+        time.sleep(0.01)
+    child.signal(signal.SIGTERM)
+    assert child.wait(30) in (2, 143), child.stderr
+    nothing_is_left(tmp_path, 0.5)
+    assert "Traceback" not in child.stderr
 
 
 def runs(pid: int) -> bool:

@@ -1,8 +1,8 @@
-"""Runs a program, and ends it with all that it has started when whoever wanted it ends.
+"""Run a program; end it, with all that it has started, when the process that wanted it ends.
 
-A script of its own: ``python keeper.py GRACE LOCK PROGRAM ARGUMENT...``. Its standard input is a
-pipe that clr holds open and never writes to. When clr dies, even by SIGKILL, the pipe ends; then
-the program gets SIGTERM, and SIGKILL after GRACE seconds. LOCK is a descriptor that is kept open
+A script of its own: ``python supervisor.py GRACE LOCK PROGRAM ARGUMENT...``. Its standard input is
+a pipe that clr keeps open and never writes to. When clr dies, even by SIGKILL, the pipe ends; then
+the program gets SIGTERM, and SIGKILL after GRACE seconds. LOCK is a descriptor that stays open
 until the program has ended. The exit code is the program's, or 128 + the signal that ended it.
 
 On Linux every descendant is found, whatever session it has moved to. Elsewhere it is the
@@ -25,6 +25,7 @@ TICK = 0.05  # seconds between two looks at what is left
 
 
 def main(grace: float, lock: int, command: list[str]) -> int:
+    """Run the command to its end; return its exit code."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # clr decides
     os.set_inheritable(lock, False)
@@ -64,9 +65,9 @@ def main(grace: float, lock: int, command: list[str]) -> int:
 
 
 def _become(command: list[str]) -> None:
-    """In the child: be the program."""
+    """Execute the program in this process, the child."""
     os.setpgid(0, 0)
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should the keeper itself be killed
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should the supervisor itself be killed
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(signum, signal.SIG_DFL)
     nowhere = os.open(os.devnull, os.O_RDONLY)
@@ -79,7 +80,7 @@ def _become(command: list[str]) -> None:
 
 
 def _reap(child: int, code: int | None) -> int | None:
-    """Collect all that have ended; the program's exit code once it is among them."""
+    """Collect all processes that have ended; return the program's exit code once it has."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -92,7 +93,7 @@ def _reap(child: int, code: int | None) -> int | None:
 
 
 def _left(child: int) -> list[int]:
-    """The processes that are left; a group's number is negative."""
+    """Return the processes that are left; a group's number is negative."""
     if not LINUX:
         try:
             os.killpg(child, 0)

@@ -1,0 +1,134 @@
+"""The process of a program: started under the supervisor, held, timed, and ended with all it has.
+
+`supervisor` is the script that runs it. It ends the program once this side lets go of a pipe, be it
+on purpose or because this process was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, ClassVar
+
+from clr_cli import interrupt
+from clr_cli.execution import supervisor
+from clr_cli.files import read_json, write_json
+from clr_cli.training.lane import Turn
+
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+PAUSE = 0.02  # seconds between two looks at what it has written
+CLOCK_SECONDS = 10.0  # how often the time that it has taken is saved
+
+
+class Clock:
+    """How long a program has run, over all its starts; on disk, so that a kill loses little."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._before = float(read_json(path)["seconds"]) if path.exists() else 0.0
+        self._started = self._saved = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """The time so far."""
+        return self._before + time.monotonic() - self._started
+
+    def save(self, *, now: bool = False) -> None:
+        """Write the time every `CLOCK_SECONDS`, or now."""
+        if now or time.monotonic() - self._saved >= CLOCK_SECONDS:
+            self._saved = time.monotonic()
+            write_json(self.path, {"seconds": self.seconds})
+
+
+class Running:
+    """A program that runs. slot: its number among those that run side by side."""
+
+    _all: ClassVar[list[Running]] = []
+
+    def __init__(self) -> None:
+        taken = {each.slot for each in self._all}
+        self.slot: int = next(slot for slot in itertools.count() if slot not in taken)
+        self._held, self._pipe = os.pipe()
+        self._all.append(self)
+
+    def start(
+        self, argv: Sequence[str], *, folder: Path, log: int, lock: int, env: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """Start the program in a folder. log, lock: descriptors. Raises OSError."""
+        own = [sys.executable, "-I", "-S", supervisor.__file__, str(GRACE), str(lock)]
+        try:
+            return subprocess.Popen(
+                [*own, *argv],
+                stdin=self._held,
+                stdout=log,
+                stderr=log,
+                pass_fds=[lock],
+                cwd=folder,
+                env=env,
+                start_new_session=True,
+            )
+        except (OSError, ValueError):
+            self.end()
+            raise
+        finally:
+            os.close(self._held)
+
+    def end(self) -> None:
+        """Let the supervisor end the program, if it still runs."""
+        if self in self._all:
+            self._all.remove(self)
+            os.close(self._pipe)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Let all programs end, side by side."""
+        for each in tuple(cls._all):
+            each.end()
+
+
+def wait_for_earlier(folder: Path) -> Generator[Turn, None, IO[str]]:
+    """Wait until an earlier program of this folder has ended; return the file whose lock says so.
+
+    A clr that was killed leaves its program to the supervisor, for `GRACE` seconds at most.
+    """
+    file = open(folder / ".program", "w")  # noqa: SIM115 - closed by the caller
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            interrupt.check()
+            time.sleep(PAUSE)
+            yield Turn.WAITING
+
+
+def drop_cut_line(path: Path) -> None:
+    """Cut off a last line without an end, which a kill has left: it may hold half a number."""
+    if path.is_file():
+        with open(path, "rb+") as file:
+            text = file.read()
+            file.truncate(max(text.rfind(b"\n"), text.rfind(b"\r")) + 1)
+
+
+def gpus() -> list[str]:
+    """Return the GPUs that programs may use, by the numbers that CUDA knows them by."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [each for each in given.split(",") if each]
+    if not may_have_gpu():
+        return []
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def may_have_gpu() -> bool:
+    """Return False where this machine surely has no GPU: then torch need not be imported."""
+    drivers = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
+    return sys.platform != "linux" or any(map(os.path.exists, drivers))
