@@ -14,7 +14,9 @@ from clr_cli.cli import compare_program, compare_results, program_options, termi
 from clr_cli.cli.looks import looks_of, power_note, until_decided
 from clr_cli.cli.options import (
     DEFAULT_CONFIG,
+    Across,
     AllowCode,
+    ArmColumn,
     Arms,
     AsJson,
     Bounds,
@@ -34,8 +36,12 @@ from clr_cli.cli.options import (
     Reads,
     Results,
     RunEngine,
+    RunName,
+    SeedColumn,
     Sets,
+    StepColumn,
     Tensorboard,
+    Where,
     command_line,
     errors_in,
     listed,
@@ -56,6 +62,7 @@ if TYPE_CHECKING:
 
 # Options of runs that are not clr's own training, and of clr's own training alone.
 ELSEWHERE = {"source", "cmd", "arm", "read", "metric", "mode", "unit", "paired"}
+TABLES = {"arm_column", "seed_column", "step_column", "where", "across", "run_name"}
 OWN = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
 
 
@@ -66,6 +73,12 @@ def command(
     cmd: Command = None,
     arm: Arms = None,
     read: Reads = None,
+    arm_column: ArmColumn = None,
+    seed_column: SeedColumn = None,
+    step_column: StepColumn = None,
+    where: Where = None,
+    across: Across = None,
+    run_name: RunName = None,
     metric: MetricName = None,
     mode: MetricMode = None,
     unit: MetricUnit = None,
@@ -123,10 +136,12 @@ def command(
         why = "trains runs; it does not apply with --from"
         refuse(context, why, lambda name: name not in compare_results.OPTIONS)
         shared = (schedules, baseline, target, margin, detect, name, output_dir, as_json)
+        columns = (arm_column, seed_column, step_column, where, across, run_name)
         compare_results.compare(
-            compare_results.Request(source, metric, mode, unit, paired, *shared)
+            compare_results.Request(source, metric, mode, unit, paired, *shared), *columns
         )
         return
+    refuse(context, "applies only with --from", TABLES.__contains__)
     options = Options(
         output_dir,
         device,

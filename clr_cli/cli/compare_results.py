@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 # Those that apply.
 OPTIONS = {"source", "metric", "mode", "unit", "paired", "schedules", "baseline", "target"}
-OPTIONS |= {"margin", "detect", "name", "output_dir", "as_json"}
+OPTIONS |= {"margin", "detect", "name", "output_dir", "as_json", "arm_column", "seed_column"}
+OPTIONS |= {"step_column", "where", "across", "run_name"}
 
 
 @dataclass(frozen=True)
 class Request:
     """What was asked of a table of results, as it was typed."""
 
-    source: Path
+    source: list[str]
     metric: str | None = None
     mode: str | None = None
     unit: str | None = None
@@ -43,45 +44,54 @@ class Request:
     as_json: bool = False
 
 
-def compare(request: Request) -> None:
+def compare(
+    request: Request,
+    arm_column: str | None = None,
+    seed_column: str | None = None,
+    step_column: str | None = None,
+    where: list[str] | None = None,
+    across: str | None = None,
+    run_name: str | None = None,
+) -> None:
     """Read, compare, write and print. Raises InputError."""
     from clr_cli.analysis.summary import summarize
     from clr_cli.cli import results
-    from clr_cli.execution.elsewhere import Table
     from clr_cli.report import write
     from clr_cli.report.controlled import DESIGNS
+    from clr_cli.results import Query, read_results
 
-    table = Table.read(request.source)
-    name = table.choose(request.metric)
-    chosen = None if request.schedules is None else request.schedules.split(",")
-    records = table.runs(name, chosen)
-    metric = _metric(name, request, records)
-    arms = list(dict.fromkeys(record.arm for record in records))
-    for arm in chosen or ():
-        if arm not in arms:
-            there = dict.fromkeys(record.arm for record in table.runs(name))
-            raise InputError(f"--schedules: no arm {arm!r}; there are {_listed([*there])}")
-    if chosen:
-        arms = chosen
-        records.sort(key=lambda record: arms.index(record.arm))
+    chosen = None if request.schedules is None else tuple(request.schedules.split(","))
+    columns = (seed_column, step_column, request.metric, tuple(where or ()), across, run_name)
+    joined = tuple(arm_column.split(",")) if arm_column else ()
+    query = Query(tuple(request.source), joined, *columns, chosen)
+    results_ = read_results(query)
+    name, records = results_.metric, results_.records
+    if request.paired and results_.numbered:
+        raise InputError("--paired needs the seeds of the runs; name their column: --seed-column")
+    metric = _metric(name, request, records, results_.unit)
+    arms = [*(chosen or dict.fromkeys(record.arm for record in records))]
+    records.sort(key=lambda record: arms.index(record.arm))
     baseline = _baseline(request, arms)
     if len(arms) < 2 and isinstance(baseline, str):
         raise InputError(
             f"{_listed(arms)} is the only arm; give a second one, or a number as --baseline",
-            source=request.source,
+            source=query.source,
         )
     if isinstance(baseline, str) and not any(
         record.arm == baseline and record.status != "failed" for record in records
     ):
-        raise InputError(f"no run of the baseline {baseline} has a {name}", source=request.source)
-    folder = _folder(request)
+        raise InputError(f"no run of the baseline {baseline} has a {name}", source=query.source)
+    folder = _folder(request, query.name)
     counted = (
         f"{len(records)} runs of {len(arms)} arms" if len(arms) > 1 else f"{len(records)} runs"
     )
     summary = summarize(
         records,
         experiment=folder.parent.name,
-        context={"source": f"{request.source.name} ({counted}, sha256 {table.sha256[:12]})"},
+        context={
+            "source": f"{query.source} ({counted}, sha256 {results_.sha256[:12]})",
+            "notes": results_.notes,
+        },
         baseline=baseline,
         paired=request.paired,
         metric=metric,
@@ -101,6 +111,7 @@ def compare(request: Request) -> None:
             ),
             ("design", DESIGNS[summary["design"]] + hint),
             ("baseline", summary["baseline"]),
+            *(("note", note) for note in results_.notes),
         ],
     )
     summary["reproduce"] = {"command": command_line(), "config": ""}
@@ -112,13 +123,13 @@ def compare(request: Request) -> None:
     terminal.paths(written)
 
 
-def _metric(name: str, request: Request, records: Iterable[RunRecord]) -> Metric:
+def _metric(name: str, request: Request, records: Iterable[RunRecord], unit: str | None) -> Metric:
     """The metric with its direction and unit, as given or as its name tells. Raises InputError."""
     from clr_cli.records import KNOWN, Metric, mode_of
 
     values = [row[name] for record in records for row in record.epochs]
     fractions = all(0 <= value <= 1 for value in values if math.isfinite(value))
-    mode, unit = request.mode, request.unit
+    mode, unit = request.mode, request.unit if request.unit is not None else unit
     if mode is None:
         mode = mode_of(name)
     if mode not in ("max", "min"):
@@ -183,9 +194,9 @@ def _positive(option: str, value: float | None) -> float | None:
     return value
 
 
-def _folder(request: Request) -> Path:
+def _folder(request: Request, stem: str) -> Path:
     """Where the comparison is written; refuses the one of runs that were trained here."""
-    name = request.name or re.sub(r"[^A-Za-z0-9_.+-]+", "-", request.source.stem).strip("-.")
+    name = request.name or re.sub(r"[^A-Za-z0-9_.+-]+", "-", stem).strip("-.")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", name):
         raise InputError(f"--name {name[:120]!r}: give a name of letters, digits and . _ + -")
     experiment = Experiment(request.output_dir, name)

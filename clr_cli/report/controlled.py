@@ -38,6 +38,7 @@ def contract_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         better = "higher" if summary["metric"]["mode"] == "max" else "lower"
         rows += [("Metric", f"{Metric(**summary['metric']).label}, {better} is better")]
         rows += [("Design", DESIGNS[summary["design"]])]
+    rows += [("Note", text) for text in contract.get("notes") or []]
     rows += [("Differs too", text) for text in contract.get("also_differs") or []]
     rows += [(arm["name"], _schedule(arm["schedule"])) for arm in summary["arms"]]
     sizes = [

@@ -14,9 +14,9 @@ import pytest
 
 from clr_cli.analysis.summary import summarize
 from clr_cli.errors import InputError
-from clr_cli.execution.elsewhere import Table
 from clr_cli.records import Metric
 from clr_cli.report import comparison as report
+from clr_cli.results import Query, read_results
 
 MUTATIONS = int(os.environ.get("CLR_TEST_FUZZ", "100"))
 CELLS = [
@@ -85,9 +85,8 @@ def test_a_mutated_table_gives_a_page_or_a_line(first, tmp_path):
         random_ = random.Random(seed)
         path.write_bytes(mutated(random_))
         try:
-            table = Table.read(path)
-            name = table.choose(random_.choice([None, "val_loss"]))
-            records = table.runs(name)
+            results = read_results(Query((str(path),), metric=random_.choice([None, "val_loss"])))
+            name, records = results.metric, results.records
         except InputError as error:
             line = str(error)
             assert "\n" not in line
