@@ -30,9 +30,9 @@ STATUS = ("status", "state")
 RUNS = ("run_id", "run", "run_name", "name")
 # Names that often tell arms apart, the likeliest first; suggested, never taken.
 ARM_NAMES = (
-    *("method", "model", "variant", "config", "run", "run_name", "name", "algo", "algorithm"),
-    *("optimizer", "optim", "schedule", "scheduler", "experiment", "setting", "group", "lr", "lr0"),
-    "learning_rate",
+    *("method", "model", "variant", "config", "algo", "algorithm", "optimizer", "optim"),
+    *("schedule", "scheduler", "experiment", "setting", "group", "lr", "lr0", "learning_rate"),
+    *RUNS,
 )
 MOST_VALUES = 40
 
@@ -193,17 +193,18 @@ def _no_arm(frames: Sequence[Frame], frame: Frame, query: Query) -> InputError:
 
 def suggestions(frames: Sequence[Frame], query: Query) -> Iterator[Query]:
     """Yield queries that would give the arms: by a column, names of runs, a pattern of paths."""
-    paths = list(dict.fromkeys(frame.path for frame in frames))
     candidates = arm_candidates(frames)
+    settings = [name for name in candidates if name.casefold() not in RUNS]
+    for name in settings[:3]:
+        yield replace(query, arm_columns=(name,))
     runs = [str(frame.constants["run"]) for frame in frames if "run" in frame.constants]
     split = [re.fullmatch(r".+?([-_. ]?(?:seed|s|run)?[-_=]?)\d+", run) for run in runs]
     ends = {part and part[1] for part in split}
-    pattern = suggested_pattern(paths)
-    if candidates and candidates[0] not in ("run", "run_name", "name"):
-        yield replace(query, arm_columns=(candidates[0],))
     if runs and len(ends) == 1 and None not in ends:
         yield replace(query, run_name=f"{{arm}}{ends.pop()}{{seed}}")
+    pattern = suggested_pattern(list(dict.fromkeys(frame.path for frame in frames)))
     if pattern is not None:
         yield replace(query, sources=(pattern,))
-    if candidates:
-        yield replace(query, arm_columns=(candidates[0],))
+    for name in candidates:
+        if name not in settings:
+            yield replace(query, arm_columns=(name,))

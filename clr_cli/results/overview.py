@@ -45,10 +45,10 @@ def overview(query: Query) -> Overview:
     try:
         chosen, results = asked, _results(loaded, asked)
     except InputError as error:
-        missing.append(str(error))
         tried = _first_that_works(loaded, asked)
         if tried is None:
-            return Overview(facts, missing, None)
+            return Overview(facts, [*missing, str(error)], None)
+        missing.append("a column 'arm'; the command below says where the arms come from")
         chosen, results = tried
     mode = () if mode_of(metric) is not None else ("--mode", "max")
     if mode:
@@ -96,14 +96,19 @@ def _runs(block: list[RunRecord], arms: list[str]) -> list[tuple[str, str]]:
         ("seeds", listed(sorted(set(chain(*seeds.values()))), 12)),
         (
             "runs",
-            f"{len(block)}, of which {len(failed)} failed; {min(rows)} to {max(rows)} rows each",
+            f"{len(block)}, {len(failed)} of them failed, with {_range(rows)} rows each",
         ),
     ]
     for key in ("iteration", "epoch", "seconds"):
         ends = [run.epochs[-1][key] for run in block if run.epochs and key in run.epochs[-1]]
         if ends:
-            facts.append((f"last {key}", f"{min(ends):g} to {max(ends):g}"))
+            facts.append((f"last {key}", _range(ends)))
             break
     gaps = {arm: sorted({*chain(*seeds.values())} - {*seeds[arm]}) for arm in arms}
     lacking = [f"{arm} lacks seeds {listed(left, 5)}" for arm, left in gaps.items() if left]
     return facts + ([("gaps", listed(lacking, 5))] if lacking else [])
+
+
+def _range(values: list[int] | list[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

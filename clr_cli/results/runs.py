@@ -186,7 +186,8 @@ def _group(
     for f, frame in enumerate(frames):
         arms = _arms(frame, roles)
         seeds = _seeds(frame, roles)
-        blocks = [_label(cell) for cell in frame.cells(_across(frame, query))]
+        across = _across(frame, query)
+        blocks = [_label(cell) for cell in frame.cells(across)] if across else [""] * frame.rows
         status = frame.cells(frame.find(STATUS))
         own = {name for name in (*roles.arms, *roles.seed) if frame.find((name,)) in frame.columns}
         names = [frame.find((alias,)) for alias in RUNS]
@@ -332,18 +333,19 @@ def _clock_of(
     """Return the clock that orders a run's rows: the first that all of them have."""
     some: tuple[str, int, int] | None = None
     for key in dict.fromkeys(key for f, _ in run.rows[:1] for key in clocks[f]):
-        gap = next(
-            ((f, i) for f, i in run.rows if clocks[f].get(key, [None] * (i + 1))[i] is None), None
-        )
+        gaps = ((f, i) for f, i in run.rows if key not in clocks[f] or clocks[f][key][i] is None)
+        gap = next(gaps, None)
         if gap is None:
             return key
-        if len(run.rows) > 1 and some is None:
+        if some is None and _has_some(run, clocks, key):
             some = key, *gap
-    if some is not None and any(
-        clocks[f][some[0]][i] is not None for f, i in run.rows if some[0] in clocks[f]
-    ):
+    if some is not None and len(run.rows) > 1:
         raise frames[some[1]].error(some[2], f"no {some[0]}, which other rows of its run have")
     return None
+
+
+def _has_some(run: Run, clocks: Sequence[dict[str, list[float | None]]], key: str) -> bool:
+    return any(key in clocks[f] and clocks[f][key][i] is not None for f, i in run.rows)
 
 
 def _ordered(

@@ -201,6 +201,9 @@ def suggested_pattern(paths: Sequence[Path]) -> str | None:
     if len(parts) < 2 or len({len(each) for each in parts}) > 1:
         return None
     columns = [list(dict.fromkeys(column)) for column in zip(*parts, strict=True)]
+    for names in columns:
+        if all(re.fullmatch(r"checkpoint-\d+", name) for name in names):
+            names[:] = ["*"]
     varying = [k for k, names in enumerate(columns) if len(names) > 1]
     if not varying:
         return None
