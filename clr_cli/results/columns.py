@@ -142,8 +142,16 @@ def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
     if len(found) == 1 or len(told) == 1:
         return (told or found)[0]
     if not found:
+        commas = (
+            f"; {name} {shown(cells[0])} has a decimal comma, which is read where ; or tabs"
+            " separate the columns"
+            for frame in frames
+            for name, cells in frame.columns.items()
+            if cells and number(cells[0], comma=True) is not None and number(cells[0]) is None
+        )
         raise InputError(
-            f"none of the columns could be the metric; {_there(frames)}", source=query.source
+            f"none of the columns could be the metric; {_there(frames)}{next(commas, '')}",
+            source=query.source,
         )
     chosen = (sorted(told, key=lambda name: not name.startswith(("val", "eval"))) or found)[0]
     raise InputError(

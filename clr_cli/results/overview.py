@@ -43,7 +43,7 @@ def overview(query: Query) -> Overview:
         return Overview(facts, ["no column with numbers that could be the metric"], None)
     asked = replace(query, metric=metric)
     try:
-        chosen, results = asked, _results(loaded, asked)
+        chosen, results = asked, runs_of(loaded, asked)
     except InputError as error:
         tried = _first_that_works(loaded, asked)
         if tried is None:
@@ -61,20 +61,18 @@ def overview(query: Query) -> Overview:
     return Overview(facts, missing, chosen.command(*mode))
 
 
-def _results(loaded: Loaded, query: Query) -> Results:
-    if query.sources and query.run_name is not None:
-        loaded = load(query)
-    return runs_of(loaded, query)
-
-
 def _first_that_works(loaded: Loaded, query: Query) -> tuple[Query, Results] | None:
+    """Return the first suggestion that gives runs, one that gives seeds if there is one."""
+    working = []
     for better in suggestions(loaded.frames, query):
         try:
-            again = load(better) if better.sources != query.sources else loaded
-            return better, _results(again, better)
+            again = (
+                load(better) if better != replace(query, arm_columns=better.arm_columns) else loaded
+            )
+            working.append((better, runs_of(again, better)))
         except InputError:
             continue
-    return None
+    return min(working, key=lambda each: each[1].numbered, default=None)
 
 
 def _metric(names: list[str]) -> str | None:

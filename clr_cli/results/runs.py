@@ -84,6 +84,7 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
         rows, doubles = _ordered(run, frames, clocks, key, roles, query)
         replaced += doubles
         made = [_row(f, i, clocks, values, roles.metric) for f, i in rows]
+        run.rows = []  # memory: a million rows are many
         blocks.setdefault(run.block, []).append(_record(run, made, roles.metric))
         if key is not None and blocks[run.block][-1].status == "finished":
             ends.setdefault(key, []).append(
