@@ -92,8 +92,13 @@ def shown(cell: Cell) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def plain(text: str) -> str:
+    """Return a text for a message as it is if it is short and can be shown, else quoted."""
+    return text if text.isprintable() and len(text) <= 100 else shown(text)
+
+
 def listed(items: Iterable[Any], most: int = 10) -> str:
     """Return ``a, b and 3 more``."""
-    items = list(dict.fromkeys(str(item) for item in items))
+    items = list(dict.fromkeys(plain(str(item)) for item in items))
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from clr_cli.errors import InputError
-from clr_cli.results.cells import Cell, is_missing, listed, number, shown, whole
+from clr_cli.results.cells import Cell, is_missing, listed, number, plain, shown, whole
 from clr_cli.results.columns import Roles
 from clr_cli.results.frame import Frame
 from clr_cli.results.query import Query
@@ -108,7 +108,7 @@ def twice(
     other = frames[before[0]]
     places = [frame.place(now[1]), other.place(before[1])]
     if other.path != frame.path:
-        places[1] += f" of {other.path}"
+        places[1] += f" of {plain(str(other.path))}"
     where = "" if clock is None else f", {clock[0]} {clock[1]:g}"
     hint = "several rows of a run need a step or a time"
     known = roles.not_factors(frame)
@@ -141,7 +141,8 @@ def _apart(frames: Sequence[Frame], before: Rows, now: Rows) -> Iterator[str]:
 def _ways(name: str, frames: Sequence[Frame], run: Run, query: Query) -> str:
     """Return what to do about such a column: a choice of it, blocks, a clock, or an arm."""
     value = _cell(name, frames, run.rows[0])
-    chosen = query.command(where=(*query.where, f"{name}={value}"))
+    typed = str(value) if plain(str(value)) == str(value) else "VALUE"
+    chosen = query.command(where=(*query.where, f"{name}={typed}"))
     number_ = " or --step-column" if whole(value) is not None else ""
     return f"choose one: {chosen} (or give it as --across{number_} {name})"
 

@@ -10,6 +10,7 @@ import gzip
 import itertools
 import json
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from clr_cli.errors import InputError
 from clr_cli.results import mlflow, tensorboard
-from clr_cli.results.cells import number
+from clr_cli.results.cells import number, shown
 from clr_cli.results.frame import Frame, from_rows
 from clr_cli.results.text import comments, decoded, delimited, header, raw, read_text
 
@@ -41,7 +42,7 @@ class Peek:
             else:
                 with self.path.open("rb") as file:
                     data = file.read(20_000)
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             return ""
         utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
         return data.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
@@ -73,7 +74,7 @@ def read_monitor(path: Path) -> list[Frame]:
     for name in ("r", "l"):
         for row, cell in enumerate(columns.get(name, [])):
             if number(cell) is None:
-                raise frame.error(row, f"{name} {cell!r} is not a number")
+                raise frame.error(row, f"{name} {shown(cell)} is not a number")
     rewards, lengths = ([float(cell) for cell in columns[name]] for name in ("r", "l"))
     sums = [0.0, *itertools.accumulate(rewards)]
     columns["ep_rew_mean"] = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clr_cli.errors import InputError
-from clr_cli.results.cells import number
+from clr_cli.results.cells import number, plain
 from clr_cli.results.frame import Frame, from_rows
 
 _STATUS = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
@@ -95,12 +95,12 @@ def _frame(path: Path, settings: dict[str, Any], points: Iterable[Point], start:
         if first is not None:
             row["seconds"] = max(0.0, (time - first) * _FIRST)
         row[name] = value
-    run = settings["run"]
+    run = str(settings["run"])
     return from_rows(
         path,
         [rows[step] for step in sorted(rows)],
         constants=settings,
-        place=lambda row: f"run {run}, row {row + 1}",
+        place=lambda row: f"run {plain(run)}, row {row + 1}",
         is_log=True,
     )
 
@@ -114,7 +114,7 @@ def _points(metrics: Path) -> Iterable[Point]:
             parts = [number(part) for part in text.split()]
             if not parts:
                 continue
-            time, value, step = [*parts, 0, 0, 0][:3] if len(parts) > 2 else [*parts, 0, 0][:3]
+            time, value, step = [*parts, 0, 0][:3]  # old versions wrote no step
             whole = step is not None and abs(step) < 1e15
             if len(parts) < 2 or time is None or value is None or step is None or not whole:
                 raise InputError(f"line {line}: not 'time value step'", source=file)

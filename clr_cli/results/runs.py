@@ -18,6 +18,7 @@ from clr_cli.results.cells import (
     listed,
     number,
     numbers,
+    plain,
     shown,
     whole,
 )
@@ -315,7 +316,7 @@ def _two_files(frames: Sequence[Frame], roles: Roles, query: Query, run: Run, f:
         if name in first.constants and first.constants[name] != other.constants[name]
         if name not in (*roles.arms, *roles.seed, "run")
     ]
-    names = [str(each.constants.get("run") or each.path) for each in (first, other)]
+    names = [plain(str(each.constants.get("run") or each.path)) for each in (first, other)]
     hint = (
         ""
         if not apart

@@ -233,7 +233,7 @@ GOOD = csv(finals())
     ("text", "options", "said"),
     [
         (GOOD + "adam,0,3.1\n", (), "line 13: arm adam, seed 0 is on line 2 as well"),
-        ("arm,seed,step,loss\na,0,5,1\na,0,5,2\n", (), "line 3: arm a, seed 0, iteration 5 is on line"),
+        ("arm,seed,step,loss\na,0,5,1\na,0,5,2\n", (), "line 3: arm a, seed 0, iteration 5 is on"),
         ("run,seed,loss\na,0,1\n", (), "no column 'arm'; the columns are 'run', 'seed', "),
         ("arm,loss\na,1\n", (), "a is the only arm; give a second one"),
         (GOOD + "adam,8,abc\n", (), "line 13: val_loss 'abc' is not a number"),
@@ -288,6 +288,51 @@ def test_options_of_results_apply_only_to_results(clr):
     for given in (["--paired"], ["--metric", "loss"], ["--mode", "min"], ["--unit", "s"]):
         done = clr("compare", *given, check=False)
         assert (done.returncode, f"{given[0]} applies only with --from" in done.stderr) == (2, True)
+
+
+def test_notes_are_on_the_page_and_at_the_prompt(run):
+    rows = [(a, s, k, "crashed" if (a, s) == ("b", 1) else "ok", 1.0 + s / 10)
+            for a in "ab" for s in range(5) for k in (10, 20, 30)]  # fmt: skip
+    rows.remove(("a", 2, 30, "ok", 1.2))
+    done = run(csv(rows, "arm,seed,step,status,loss"))
+    assert done.code == 0
+    page = Path("outputs/results/compare/report.html").read_text()
+    for note in ("Runs end at step 20 to 30: a seed 2 at 20.", "b seed 1 (crashed)"):
+        assert note in done.err
+        assert note in page
+    assert "1 of 5 runs of b failed to train" in done.out
+
+
+def test_numbered_runs_cannot_be_paired(run):
+    rows = [(arm, value) for arm, _, value in finals()]
+    assert "--paired needs the seeds of the runs" in refused(run, csv(rows, "arm,loss"), "--paired")
+    assert run(csv(rows, "arm,loss")).code == 0
+
+
+def test_several_files_are_one_comparison(run, tmp_path):
+    (tmp_path / "muon.csv").write_text(csv([row for row in finals() if row[0] == "muon"]))
+    adam = csv([row for row in finals() if row[0] == "adam"])
+    both = summary_of(run, adam, "--from", "muon.csv")
+    one = summary_of(run, csv(finals()), name="one.csv")
+    assert both["comparisons"] == one["comparisons"]
+
+
+def test_blocks_wait_for_their_analysis(run):
+    rows = [(*row, data) for row in finals() for data in ("x", "y")]
+    text = csv(rows, "arm,seed,val_loss,data")
+    assert "--across: 2 blocks (x, y)" in refused(run, text, "--across", "data")
+    assert run(text, "--where", "data=x").code == 0
+
+
+def test_reading_text_loads_no_library(tmp_path):
+    (tmp_path / "results.csv").write_text(csv(finals()))
+    code = "import sys; from clr_cli.results import Query, read_results;"
+    code += "read_results(Query(('results.csv',)));"
+    code += "print(sorted({'numpy', 'pyarrow', 'polars', 'yaml', 'tensorboard'} & {*sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_trained_runs_keep_their_page(run, tmp_path):
