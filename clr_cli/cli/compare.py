@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Options of runs that are not clr's own training, and of clr's own training alone.
 NOT_TRAINING = {"source", "arm", "read", "metric", "mode", "unit", "paired"}
+TABLE = {"arm_column", "seed_column", "step_column", "where", "across", "run_name"}
 PROGRAM = {"cmd", "time_limit", "dry_run"}
 TRAINING = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
 
@@ -29,6 +30,12 @@ def command(
     context: typer.Context,
     config: options.OptionalConfig = None,
     source: options.Results = None,
+    arm_column: options.ArmColumn = None,
+    seed_column: options.SeedColumn = None,
+    step_column: options.StepColumn = None,
+    where: options.Where = None,
+    across: options.Across = None,
+    run_name: options.RunName = None,
     cmd: options.Command = None,
     arm: options.Arms = None,
     read: options.Reads = None,
@@ -92,11 +99,28 @@ def command(
         why = "trains runs; it does not apply with --from"
         names = {str(param.name) for param in context.command.params}
         options.refuse(context, why, names - compare_results.OPTIONS)
-        shared = (schedules, baseline, target, margin, detect, name, output_dir, as_json)
         compare_results.compare(
-            compare_results.Request(source, metric, mode, unit, paired, *shared)
+            compare_results.Request(
+                sources=tuple(source),
+                columns=compare_results.Columns(
+                    arm_column, seed_column, step_column, tuple(where or ()), across, run_name
+                ),
+                metric=metric,
+                mode=mode,
+                unit=unit,
+                paired=paired,
+                schedules=schedules,
+                baseline=baseline,
+                target=target,
+                margin=margin,
+                detect=detect,
+                name=name,
+                output_dir=output_dir,
+                as_json=as_json,
+            )
         )
         return
+    options.refuse(context, "applies only with --from", TABLE)
     chosen = options.Options(
         output_dir,
         device,

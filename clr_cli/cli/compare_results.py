@@ -16,14 +16,28 @@ from clr_cli.paths import Experiment
 
 # Those that apply.
 OPTIONS = {"source", "metric", "mode", "unit", "paired", "schedules", "baseline", "target"}
-OPTIONS |= {"margin", "detect", "name", "output_dir", "as_json"}
+OPTIONS |= {"margin", "detect", "name", "output_dir", "as_json", "arm_column", "seed_column"}
+OPTIONS |= {"step_column", "where", "across", "run_name"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the rows of results become runs, as it was typed."""
+
+    arm: str | None = None
+    seed: str | None = None
+    step: str | None = None
+    where: tuple[str, ...] = ()
+    across: str | None = None
+    run_name: str | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked of a table of results, as it was typed."""
+    """What was asked of results, as it was typed."""
 
-    source: Path
+    sources: tuple[str, ...]
+    columns: Columns = Columns()
     metric: str | None = None
     mode: str | None = None
     unit: str | None = None
@@ -41,31 +55,40 @@ class Request:
 def compare(request: Request) -> None:
     """Read, compare, write and print. Raises InputError."""
     from clr_cli.analysis.study import Study
-    from clr_cli.execution.elsewhere import Table
     from clr_cli.records import Metric
+    from clr_cli.results import Query, read_results
     from clr_cli.study.table import TableSource
 
-    table = Table.read(request.source)
-    name = table.choose(request.metric)
-    chosen = None if request.schedules is None else request.schedules.split(",")
-    records = table.runs(name, chosen)
+    chosen = None if request.schedules is None else tuple(request.schedules.split(","))
+    columns = request.columns
+    query = Query(
+        sources=request.sources,
+        arm_columns=tuple(columns.arm.split(",")) if columns.arm else (),
+        seed_column=columns.seed,
+        step_column=columns.step,
+        metric=request.metric,
+        where=columns.where,
+        across=columns.across,
+        run_name=columns.run_name,
+        arms=chosen,
+    )
+    results = read_results(query)
+    name, records = results.metric, results.records
+    if request.paired and results.numbered:
+        raise InputError("--paired needs the seeds of the runs; name their column: --seed-column")
     values = [row[name] for record in records for row in record.epochs]
-    metric = Metric.resolve(name, request.mode, request.unit, values)
-    arms = list(dict.fromkeys(record.arm for record in records))
-    for arm in chosen or ():
-        if arm not in arms:
-            there = dict.fromkeys(record.arm for record in table.runs(name))
-            raise InputError(f"--schedules: no arm {arm!r}; there are {_listed([*there])}")
-    arms = chosen or arms
+    unit = results.unit if request.unit is None else request.unit
+    metric = Metric.resolve(name, request.mode, unit, values)
+    arms = [*(chosen or dict.fromkeys(record.arm for record in records))]
     baseline = _baseline(request, arms)
     if len(arms) < 2 and isinstance(baseline, str):
         raise InputError(
             f"{_listed(arms)} is the only arm; give a second one, or a number as --baseline",
-            source=request.source,
+            source=query.source,
         )
     if isinstance(baseline, str):
         arms = [baseline, *(arm for arm in arms if arm != baseline)]
-    folder = _folder(request)
+    folder = _folder(request, query.name)
     study = Study(
         name=folder.parent.name,
         arms=tuple(arms),
@@ -77,8 +100,9 @@ def compare(request: Request) -> None:
         margin=request.margin,
         detect=request.detect,
     )
-    source = TableSource(records, name, request.source.name, table.sha256)
-    comparison.print_plan(study, [("results", source.facts(records).shared.source or "")])
+    source = TableSource(records, name, query.source, results.sha256, results.notes)
+    rows = [("results", source.facts(records).shared.source or "")]
+    comparison.print_plan(study, [*rows, *(("note", note) for note in results.notes)])
     summary, written = comparison.compare(study, source, comparison.Place(folder))
     comparison.show(summary, written, as_json=request.as_json)
 
@@ -117,9 +141,9 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) and abs(number) <= 1e15 else None
 
 
-def _folder(request: Request) -> Path:
+def _folder(request: Request, stem: str) -> Path:
     """Return where the comparison is written; refuse the folder of runs that were trained here."""
-    name = request.name or re.sub(r"[^A-Za-z0-9_.+-]+", "-", request.source.stem).strip("-.")
+    name = request.name or re.sub(r"[^A-Za-z0-9_.+-]+", "-", stem).strip("-.")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", name):
         raise InputError(f"--name {name[:120]!r}: give a name of letters, digits and . _ + -")
     experiment = Experiment(request.output_dir, name)

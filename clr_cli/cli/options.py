@@ -82,8 +82,24 @@ Tensorboard = Annotated[
     bool, typer.Option("--tensorboard", help="Also write TensorBoard event files.")
 ]
 Results = Annotated[
-    Path | None,
-    typer.Option("--from", help="Compare the runs of this table (CSV, TSV, JSONL); train nothing."),
+    list[str] | None,
+    typer.Option(
+        "--from", help="Compare runs of these files, folders, patterns; train nothing. Repeatable."
+    ),
+]
+ArmColumn = Annotated[
+    str | None, typer.Option("--arm-column", help="Columns that tell arms apart: lr,optimizer.")
+]
+SeedColumn = Annotated[str | None, typer.Option("--seed-column", help="The column of seeds.")]
+StepColumn = Annotated[str | None, typer.Option("--step-column", help="The column of steps.")]
+Where = Annotated[
+    list[str] | None, typer.Option("--where", help="Only these rows: column=value. Repeatable.")
+]
+Across = Annotated[
+    str | None, typer.Option("--across", help="The column that tells data sets or tasks apart.")
+]
+RunName = Annotated[
+    str | None, typer.Option("--run-name", help="Takes names of runs apart: '{arm}-{seed}'.")
 ]
 MetricName = Annotated[
     str | None, typer.Option("--metric", help="With --from or --cmd: the metric.")

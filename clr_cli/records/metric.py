@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
@@ -137,16 +138,47 @@ KNOWN = {
 }
 TEST_ACCURACY, VAL_ACCURACY = KNOWN["test_accuracy"], KNOWN["val_accuracy"]
 
-_ENDINGS: dict[str, Mode] = {
-    **dict.fromkeys(("loss", "error", "perplexity"), "min"),
-    **dict.fromkeys(("accuracy", "acc"), "max"),
+_LOWER = (
+    *("loss", "error", "errors", "err", "perplexity", "ppl", "mse", "rmse", "mae", "mape", "nll"),
+    *("bpc", "bpb", "bpd", "logloss", "crossentropy", "ce", "ece", "brier", "wer", "cer", "ter"),
+    *("fid", "kl", "regret", "eer"),
+)
+_HIGHER = (
+    *("accuracy", "acc", "top", "f", "fbeta", "precision", "recall", "auc", "auroc", "auprc", "ap"),
+    *("map", "ndcg", "mrr", "hits", "iou", "miou", "dice", "jaccard", "bleu", "sacrebleu", "chrf"),
+    *("rouge", "rougel", "rougelsum", "meteor", "cider", "psnr", "ssim", "mcc", "kappa", "pearson"),
+    *("spearman", "spearmanr", "r", "reward", "rewards", "rew", "return", "returns", "success"),
+    *("match", "elbo", "specificity", "sensitivity", "winrate"),
+)
+_ONLY_WITH_DIGITS = {"top", "f", "r"}  # top1, f1, r2
+_DIRECTIONS: dict[str, Mode] = {
+    **dict.fromkeys(_LOWER, "min"),
+    **dict.fromkeys(_HIGHER, "max"),
 }
+# Words behind the one that tells: mean_reward_max, error rate, recall at 5, f1 score.
+_NEUTRAL = {"mean", "avg", "average", "median", "max", "min", "best", "last", "final", "epoch"}
+_NEUTRAL |= {"rate", "score", "at", "k", "macro", "micro", "weighted", "step", "val", "test", ""}
 
 
 def mode_of(name: str) -> Mode | None:
-    """Return which direction is better by the ending of a metric's name; None where it is unknown.
+    """Return which is better, as the last telling word of a metric's name says; None without one.
 
-    >>> mode_of("val_loss"), mode_of("top1_acc"), mode_of("bleu")
-    ('min', 'max', None)
+    >>> mode_of("val_loss"), mode_of("top-1 error rate"), mode_of("rollout/ep_rew_mean")
+    ('min', 'min', 'max')
+    >>> mode_of("metrics/mAP50-95(B)"), mode_of("F1"), mode_of("loss_scale")
+    ('max', 'max', None)
     """
-    return next((mode for end, mode in _ENDINGS.items() if name.lower().endswith(end)), None)
+    parts = re.split(r"[^A-Za-z0-9]+", re.sub(r"\([^)]*\)$", "", name))
+    for part in reversed(parts):
+        word = part.lower().rstrip("0123456789")
+        if word in _NEUTRAL:  # so is a number alone
+            continue
+        if word in _ONLY_WITH_DIGITS and word == part.lower() and part != parts[-1]:
+            return _DIRECTIONS[word]  # top-1
+        if word in _ONLY_WITH_DIGITS and word == part.lower():
+            return None
+        if word in _DIRECTIONS:
+            return _DIRECTIONS[word]
+        inner = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", part)  # valLoss
+        return _DIRECTIONS.get(inner[-1].lower()) if len(inner) > 1 else None
+    return None

@@ -195,6 +195,7 @@ class ControlledVariables(Record):
     """What is equal in all arms, what differs, and the runs' metadata."""
 
     source: Text | None = None
+    notes: list[Text] = Field(default_factory=list)
     varied: Text = ""
     also_differs: list[Text] = Field(default_factory=list)
     dataset: Text | None = None

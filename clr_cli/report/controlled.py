@@ -37,6 +37,7 @@ def controlled_rows(summary: Summary) -> list[tuple[str, str]]:
     if controlled.source:
         rows += [("Metric", f"{metric.label}, {metric.direction}")]
         rows += [("Design", DESIGNS[summary.design])]
+    rows += [("Note", text) for text in controlled.notes]
     rows += [("Differs too", text) for text in controlled.also_differs]
     rows += [(arm.name, _schedule(arm.schedule)) for arm in summary.arms]
     sizes = {

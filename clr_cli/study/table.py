@@ -13,12 +13,13 @@ from clr_cli.records import ControlledVariables, RunRecord
 
 @dataclass(frozen=True)
 class TableSource:
-    """The runs of a table; ``name`` and ``sha256`` are those of its file."""
+    """The runs of results; ``name`` and ``sha256`` are those of the files, notes are for the page."""
 
     runs: Sequence[RunRecord]
     metric: str
     name: str
     sha256: str
+    notes: Sequence[str] = ()
 
     @cached_property
     def _by_key(self) -> dict[Key, RunRecord]:
@@ -34,7 +35,7 @@ class TableSource:
         arms = len({record.arm for record in records})
         counted = f"{len(records)} runs" + (f" of {arms} arms" if arms > 1 else "")
         source = f"{self.name} ({counted}, sha256 {self.sha256[:12]})"
-        return Facts(ControlledVariables(source=source))
+        return Facts(ControlledVariables(source=source, notes=[*self.notes]))
 
     def without_baseline(self, baseline: str) -> InputError:
         text = f"no run of the baseline {baseline} has a {self.metric}"

@@ -232,23 +232,23 @@ GOOD = csv(finals())
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
-        (GOOD + "adam,0,3.1\n", (), "line 13: arm adam, seed 0 stands on line 2 as well; several"),
-        ("arm,seed,step,loss\na,0,5,1\na,0,5,2\n", (), "line 3: arm a, seed 0, iteration 5 stands"),
-        ("run,seed,loss\na,0,1\n", (), "no column 'arm'; there are 'run', 'seed', 'loss'"),
-        ("arm,loss\na,1\n", (), "no column 'seed'"),
-        (GOOD + "adam,8,abc\n", (), "line 13: val_loss 'abc' is no number"),
-        (GOOD + "adam,x,3.1\n", (), "line 13: seed 'x' is no whole number"),
-        (GOOD + "adam,1.5,3.1\n", (), "seed '1.5' is no whole number"),
-        (GOOD + ",8,3.1\n", (), "line 13: arm '' is no name"),
+        (GOOD + "adam,0,3.1\n", (), "line 13: arm adam, seed 0 is on line 2 as well"),
+        ("arm,seed,step,loss\na,0,5,1\na,0,5,2\n", (), "line 3: arm a, seed 0, iteration 5 is on"),
+        ("run,seed,loss\na,0,1\n", (), "no column 'arm'; the columns are 'run', 'seed', "),
+        ("arm,loss\na,1\n", (), "a is the only arm; give a second one"),
+        (GOOD + "adam,8,abc\n", (), "line 13: val_loss 'abc' is not a number"),
+        (GOOD + "adam,x,3.1\n", (), "line 13: seed 'x' is not a whole number"),
+        (GOOD + "adam,1.5,3.1\n", (), "seed '1.5' is not a whole number"),
+        (GOOD + ",8,3.1\n", (), "line 13: arm '' is not a name"),
         (GOOD + "adam,8\n", (), "line 13: 2 cells for 3 columns"),
-        ("arm,seed,step,loss\na,0,-5,1\n", (), "step '-5' is no time since the start"),
-        ("arm,seed,step,loss\na,0,x,1\n", (), "line 2: step 'x' is no number"),
+        ("arm,seed,step,loss\na,0,-5,1\n", (), "step '-5' is not a time since the start"),
+        ("arm,seed,step,loss\na,0,x,1\n", (), "line 2: step 'x' is not a number"),
         (csv([("a", k, k) for k in range(6)]), (), "a is the only arm; give a second one, or a"),
-        ("arm,seed,a,b\nx,0,1,2\n", (), "several could be the metric: 'a', 'b'; name it with"),
+        ("arm,seed,a,b\nx,0,1,2\n", (), "several columns could be the metric: 'a', 'b'; name one"),
         ("arm,seed,a\nx,0,red\n", (), "none of the columns could be the metric"),
-        (GOOD, ("--metric", "loss"), "--metric loss: not there; there are 'val_loss'"),
-        (GOOD, ("--metric", "seed"), "--metric seed: not there"),
-        ("arm,seed,status\na,0,1\n", ("--metric", "status"), "--metric status: not there"),
+        (GOOD, ("--metric", "loss"), "--metric loss: not found; there are 'val_loss'"),
+        (GOOD, ("--metric", "seed"), "--metric seed: not found"),
+        ("arm,seed,status\na,0,1\n", ("--metric", "status"), "--metric status: not found"),
         (GOOD, ("--baseline", "sgd"), "--baseline sgd: neither an arm nor a number; there are"),
         (GOOD, ("--baseline", "nan"), "--baseline nan: neither an arm nor a number"),
         (GOOD, ("--baseline", "3.28", "--paired"), "--paired: there are no pairs with a number"),
@@ -262,11 +262,11 @@ GOOD = csv(finals())
         (GOOD, ("--seeds", "6"), "--seeds trains runs; it does not apply with --from"),
         (GOOD, ("--jobs", "2"), "--jobs trains runs; it does not apply with --from"),
         (GOOD, ("--config", "a.yaml"), "--config trains runs; it does not apply with --from"),
-        ("", (), "holds no rows"),
-        ("arm,seed,loss\n", (), "holds no rows; a table has the columns arm, seed and the metric"),
-        ("arm,arm,seed\n", (), "the column 'arm' stands twice"),
-        ('{"arm": "a", "seed": 0, "loss": 1}\n{"arm"\n', (), "line 2: no JSON"),
-        ('{"arm": "a", "seed": 0, "loss": 1}\n[1]\n', (), "line 2: no JSON object"),
+        ("", (), "has no rows"),
+        ("arm,seed,loss\n", (), "has no rows; a table has the columns arm, seed and the metric"),
+        ("arm,arm,seed\n", (), "the column 'arm' occurs twice"),
+        ('{"arm": "a", "seed": 0, "loss": 1}\n{"arm"\n', (), "line 2: not JSON"),
+        ('{"arm": "a", "seed": 0, "loss": 1}\n[1]\n', (), "line 2: not a JSON object"),
         ('{"arm": "a", "seed": 0, "loss": [1]}\n', (), "none of the columns could be the metric"),
         (csv([("a", 0, ""), ("b", 0, 1)]), (), "no run of the baseline a has a val_loss"),
         (csv([(f"arm{k}", 0, k) for k in range(41)]), (), "41 arms; a comparison has at most 40"),
@@ -288,6 +288,51 @@ def test_options_of_results_apply_only_to_results(clr):
     for given in (["--paired"], ["--metric", "loss"], ["--mode", "min"], ["--unit", "s"]):
         done = clr("compare", *given, check=False)
         assert (done.returncode, f"{given[0]} applies only with --from" in done.stderr) == (2, True)
+
+
+def test_notes_are_on_the_page_and_at_the_prompt(run):
+    rows = [(a, s, k, "crashed" if (a, s) == ("b", 1) else "ok", 1.0 + s / 10)
+            for a in "ab" for s in range(5) for k in (10, 20, 30)]  # fmt: skip
+    rows.remove(("a", 2, 30, "ok", 1.2))
+    done = run(csv(rows, "arm,seed,step,status,loss"))
+    assert done.code == 0
+    page = Path("outputs/results/compare/report.html").read_text()
+    for note in ("Runs end at step 20 to 30: a seed 2 at 20.", "b seed 1 (crashed)"):
+        assert note in done.err
+        assert note in page
+    assert "1 of 5 runs of b failed to train" in done.out
+
+
+def test_numbered_runs_cannot_be_paired(run):
+    rows = [(arm, value) for arm, _, value in finals()]
+    assert "--paired needs the seeds of the runs" in refused(run, csv(rows, "arm,loss"), "--paired")
+    assert run(csv(rows, "arm,loss")).code == 0
+
+
+def test_several_files_are_one_comparison(run, tmp_path):
+    (tmp_path / "muon.csv").write_text(csv([row for row in finals() if row[0] == "muon"]))
+    adam = csv([row for row in finals() if row[0] == "adam"])
+    both = summary_of(run, adam, "--from", "muon.csv")
+    one = summary_of(run, csv(finals()), name="one.csv")
+    assert both["comparisons"] == one["comparisons"]
+
+
+def test_blocks_wait_for_their_analysis(run):
+    rows = [(*row, data) for row in finals() for data in ("x", "y")]
+    text = csv(rows, "arm,seed,val_loss,data")
+    assert "--across: 2 blocks (x, y)" in refused(run, text, "--across", "data")
+    assert run(text, "--where", "data=x").code == 0
+
+
+def test_reading_text_loads_no_library(tmp_path):
+    (tmp_path / "results.csv").write_text(csv(finals()))
+    code = "import sys; from clr_cli.results import Query, read_results;"
+    code += "read_results(Query(('results.csv',)));"
+    code += "print(sorted({'numpy', 'pyarrow', 'polars', 'yaml', 'tensorboard'} & {*sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_trained_runs_keep_their_page(run, tmp_path):

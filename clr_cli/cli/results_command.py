@@ -1,0 +1,55 @@
+"""``clr results``: what a place of results contains, and the command that compares it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from clr_cli.cli import terminal
+from clr_cli.cli.options import (
+    Across,
+    ArmColumn,
+    AsJson,
+    MetricName,
+    RunName,
+    SeedColumn,
+    StepColumn,
+    Where,
+)
+
+
+def command(
+    sources: Annotated[
+        list[str], typer.Argument(help="Files, folders, patterns: 'runs/{arm}/{seed}/*.csv'.")
+    ],
+    arm_column: ArmColumn = None,
+    seed_column: SeedColumn = None,
+    step_column: StepColumn = None,
+    metric: MetricName = None,
+    where: Where = None,
+    across: Across = None,
+    run_name: RunName = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is in these files? Kind, runs, arms, seeds, metrics, and the command that compares."""
+    from clr_cli.results import Query
+    from clr_cli.results.overview import overview
+
+    arms = tuple(arm_column.split(",")) if arm_column else ()
+    columns = (arms, seed_column, step_column, metric, tuple(where or ()), across, run_name)
+    found = overview(Query(tuple(sources), *columns))
+    if as_json:
+        print(
+            json.dumps(
+                {"facts": found.facts, "missing": found.missing, "command": found.command}, indent=2
+            )
+        )
+        return
+    width = max(len(label) for label, _ in found.facts)
+    for label, text in [*found.facts, *(("missing", text) for text in found.missing)]:
+        terminal.hanging(f"{label:<{width}}  ", text)
+    print("\nCompare them:" if found.command else "\nNothing to compare.")
+    if found.command:
+        print(f"  {found.command}")

@@ -1,0 +1,152 @@
+"""Find columns that tell the rows of one run apart: data sets, folds, phases. They are refused.
+
+Rows of one (arm, seed) are taken for earlier points of a curve only where nothing else than a
+clock tells them apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from clr_cli.errors import InputError
+from clr_cli.results.cells import Cell, is_missing, listed, number, plain, shown, whole
+from clr_cli.results.columns import Roles
+from clr_cli.results.frame import Frame
+from clr_cli.results.query import Query
+
+if TYPE_CHECKING:
+    from clr_cli.results.runs import Run
+
+_MOST_PAIRS = 500
+_TIME = re.compile(r"\d{4}-\d\d-\d\d|\d+:\d\d|\d+ days?")
+Rows = tuple[int, int]
+
+
+def check(
+    frames: Sequence[Frame],
+    roles: Roles,
+    query: Query,
+    runs: Sequence[Run],
+    clocks: Sequence[dict[str, list[float | None]]],
+) -> None:
+    """Raise InputError where a column tells rows of a run apart as the clock should.
+
+    Beside steps or epochs only texts are looked at; beside nothing but seconds, which may be those
+    of a whole run, whole numbers too.
+    """
+    several = [run for run in runs if len(run.rows) > 1 and not frames[run.rows[0][0]].is_log]
+    if not several:
+        return
+    known = set().union(*(roles.not_factors(frame) for frame in frames))
+    known |= {query.across or ""}
+    names = dict.fromkeys(name for frame in frames for name in frame.columns)
+    for name in names:
+        if name in known or name == "" or name.startswith("Unnamed: ") or name == "value":
+            continue
+        if name == "metric":
+            continue
+        weak = all({*clocks[f]} <= {"seconds"} for run in several for f, _ in run.rows[:1])
+        if _tells_apart(name, frames, several, weak=weak):
+            run = several[0]
+            raise InputError(
+                f"arm {run.arm}, seed {run.seed} has several rows, which the column"
+                f" {shown(name)} tells apart; {_ways(name, frames, run, query)}",
+                source=query.source,
+            )
+
+
+def _tells_apart(name: str, frames: Sequence[Frame], runs: Sequence[Run], *, weak: bool) -> bool:
+    """Return whether a column's values come again in other runs and split the rows of a run."""
+    seen: dict[str, int] = {}
+    varying = 0
+    phases = True
+    unique = True
+    for run in runs:
+        cells = [_cell(name, frames, row) for row in run.rows]
+        values = {str(cell) for cell in cells}
+        if len(values) == 1:
+            continue
+        if any(_is_no_factor(cell, weak=weak) for cell in cells[:100]):
+            return False
+        varying += 1
+        changes = sum(a != b for a, b in pairwise(cells))
+        phases = phases and changes < len(values) < len(cells)
+        unique = unique and len(values) == len(cells)
+        for value in values:
+            seen[value] = seen.get(value, 0) + 1
+    if not varying:
+        return False
+    again = sum(count > 1 for count in seen.values()) > len(seen) / 2
+    if weak:
+        return unique and again
+    return not phases and not (unique and not again)
+
+
+def _is_no_factor(cell: Cell, *, weak: bool) -> bool:
+    """Return whether a column with this cell is a measurement or a time."""
+    if is_missing(cell):
+        return False
+    if number(cell) is not None or isinstance(cell, bool):
+        return not weak or whole(cell) is None
+    return not isinstance(cell, str) or _TIME.search(cell) is not None
+
+
+def twice(
+    frames: Sequence[Frame],
+    run: Run,
+    rows: tuple[Rows, Rows],
+    clock: tuple[str, float | None] | None,
+    roles: Roles,
+    query: Query,
+) -> InputError:
+    """Return the error of a measurement that occurs twice; it names what tells the rows apart."""
+    before, now = sorted(rows)
+    frame = frames[now[0]]
+    other = frames[before[0]]
+    places = [frame.place(now[1]), other.place(before[1])]
+    if other.path != frame.path:
+        places[1] += f" of {plain(str(other.path))}"
+    where = "" if clock is None else f", {clock[0]} {clock[1]:g}"
+    hint = "several rows of a run need a step or a time"
+    known = roles.not_factors(frame)
+    apart = [name for name in _apart(frames, before, now) if name not in known]
+    if apart:
+        hint = f"the column {shown(apart[0])} tells them apart; "
+        if len(apart) > 1:
+            hint = f"the columns {listed(map(shown, apart), 5)} tell them apart; "
+        hint += _ways(apart[0], frames, run, query)
+    elif clock is not None:
+        hint = "if they are two runs, give a column of seeds: --seed-column NAME"
+    return InputError(
+        f"{places[0]}: arm {run.arm}, seed {run.seed}{where} is on {places[1]} as well; {hint}",
+        source=frame.path,
+    )
+
+
+def _apart(frames: Sequence[Frame], before: Rows, now: Rows) -> Iterator[str]:
+    """Yield the columns that differ between two rows: texts and whole numbers."""
+    for name in frames[now[0]].columns:
+        cells = [_cell(name, frames, row) for row in (before, now)]
+        both = not any(is_missing(cell) for cell in cells) and cells[0] != cells[1]
+        whole_ = all(whole(cell) is not None for cell in cells)
+        text = all(isinstance(cell, str) and number(cell) is None for cell in cells)
+        index = not name or name.startswith("Unnamed: ")
+        if both and not index and (text or whole_) and not _TIME.search(str(cells[0])):
+            yield name
+
+
+def _ways(name: str, frames: Sequence[Frame], run: Run, query: Query) -> str:
+    """Return what to do about such a column: a choice of it, blocks, a clock, or an arm."""
+    value = _cell(name, frames, run.rows[0])
+    typed = str(value) if plain(str(value)) == str(value) else "VALUE"
+    chosen = query.command(where=(*query.where, f"{name}={typed}"))
+    number_ = " or --step-column" if whole(value) is not None else ""
+    return f"choose one: {chosen} (or give it as --across{number_} {name})"
+
+
+def _cell(name: str, frames: Sequence[Frame], row: Rows) -> Cell:
+    cells = frames[row[0]].columns.get(name)
+    return frames[row[0]].constants.get(name) if cells is None else cells[row[1]]

@@ -1,0 +1,112 @@
+"""What a place of results contains, before any verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from clr_cli.errors import InputError
+from clr_cli.records import RunRecord, mode_of
+from clr_cli.results.cells import listed
+from clr_cli.results.columns import metrics_of, suggestions
+from clr_cli.results.query import Query, Results
+from clr_cli.results.read import Loaded, load, runs_of
+
+MOST_METRICS = 30
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Facts as (label, text), what is missing, and the command that compares; None without one."""
+
+    facts: list[tuple[str, str]]
+    missing: list[str]
+    command: str | None
+
+
+def overview(query: Query) -> Overview:
+    """Return what was found, and the command that would compare it. Raises InputError."""
+    loaded = load(query)
+    kinds = Counter(frame.kind for frame in loaded.frames)
+    names = metrics_of(loaded.frames)
+    facts = [
+        ("kind", listed(kinds)),
+        ("files", f"{len(loaded.paths)}: {listed(loaded.paths, 4)}"),
+        ("rows", f"{sum(frame.rows for frame in loaded.frames):,}"),
+        ("columns", listed((n for frame in loaded.frames for n in frame.names), MOST_METRICS)),
+        ("metrics", listed(names, MOST_METRICS) or "none"),
+    ]
+    missing: list[str] = []
+    metric = query.metric or _metric(names)
+    if metric is None:
+        return Overview(facts, ["no column with numbers that could be the metric"], None)
+    asked = replace(query, metric=metric)
+    try:
+        chosen, results = asked, runs_of(loaded, asked)
+    except InputError as error:
+        tried = _first_that_works(loaded, asked)
+        if tried is None:
+            return Overview(facts, [*missing, str(error)], None)
+        missing.append("a column 'arm'; the command below says where the arms come from")
+        chosen, results = tried
+    mode = () if mode_of(metric) is not None else ("--mode", "max")
+    if mode:
+        missing.append(f"whether a higher {metric} is better: --mode max or --mode min")
+    block = next(iter(results.blocks.values()), [])
+    arms = list(dict.fromkeys(run.arm for run in block))
+    if len(arms) < 2:
+        missing.append("a second arm, or a number to compare with: --baseline NUMBER")
+    facts += [*_runs(block, arms), ("metric", metric), *(("note", note) for note in results.notes)]
+    return Overview(facts, missing, chosen.command(*mode))
+
+
+def _first_that_works(loaded: Loaded, query: Query) -> tuple[Query, Results] | None:
+    """Return the first suggestion that gives runs, one that gives seeds if there is one."""
+    working = []
+    for better in suggestions(loaded.frames, query):
+        try:
+            again = (
+                load(better) if better != replace(query, arm_columns=better.arm_columns) else loaded
+            )
+            working.append((better, runs_of(again, better)))
+        except InputError:
+            continue
+    return min(working, key=lambda each: each[1].numbered, default=None)
+
+
+def _metric(names: list[str]) -> str | None:
+    """Return the likeliest metric: one of known direction, of held-out data if there is one."""
+
+    def rank(name: str) -> tuple[bool, bool]:
+        held_out = any(part in name.casefold() for part in ("val", "test", "eval", "map"))
+        return mode_of(name) is None, not held_out
+
+    return min(names, key=rank, default=None)
+
+
+def _runs(block: list[RunRecord], arms: list[str]) -> list[tuple[str, str]]:
+    seeds = {arm: [run.seed for run in block if run.arm == arm] for arm in arms}
+    failed = [run for run in block if run.status != "finished"]
+    rows = [len(run.epochs) for run in block]
+    facts = [
+        ("arms", listed((f"{arm} ({len(seeds[arm])} runs)" for arm in arms), 12)),
+        ("seeds", listed(sorted(set(chain(*seeds.values()))), 12)),
+        (
+            "runs",
+            f"{len(block)}, {len(failed)} of them failed, with {_range(rows)} rows each",
+        ),
+    ]
+    for key in ("iteration", "epoch", "seconds"):
+        ends = [run.epochs[-1][key] for run in block if run.epochs and key in run.epochs[-1]]
+        if ends:
+            facts.append((f"last {key}", _range(ends)))
+            break
+    gaps = {arm: sorted({*chain(*seeds.values())} - {*seeds[arm]}) for arm in arms}
+    lacking = [f"{arm} lacks seeds {listed(left, 5)}" for arm, left in gaps.items() if left]
+    return facts + ([("gaps", listed(lacking, 5))] if lacking else [])
+
+
+def _range(values: list[int] | list[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,0 +1,105 @@
+"""What is asked of results, and what comes back."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from clr_cli.errors import InputError
+from clr_cli.records import RunRecord
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked, as it was typed.
+
+    Attributes:
+        sources: paths, folders, and patterns with named parts.
+        arm_columns: the columns whose values, joined, name an arm; none: the column ``arm``.
+        seed_column, step_column, metric: None: found by their names.
+        where: ``column=value``; rows with another value are left out.
+        across: the column that tells the blocks (data sets, tasks) apart.
+        run_name: a pattern that takes the names of runs apart, such as ``{arm}-{seed}``.
+        arms: only these.
+    """
+
+    sources: tuple[str, ...]
+    arm_columns: tuple[str, ...] = ()
+    seed_column: str | None = None
+    step_column: str | None = None
+    metric: str | None = None
+    where: tuple[str, ...] = ()
+    across: str | None = None
+    run_name: str | None = None
+    arms: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the results may be called: a file's stem, a folder, the fixed part of a pattern."""
+        first = self.sources[0]
+        fixed = re.split(r"[{*?]", first)[0]
+        path = Path(first) if fixed == first else Path(fixed + "x").parent
+        name = path.name or path.absolute().name
+        return name.partition(".")[0] or name if fixed == first and not path.is_dir() else name
+
+    def command(self, *more: str, **changes: Any) -> str:
+        """Return the command that asks this with changes, to be pasted."""
+        asked = replace(self, **changes)
+        options = [("--from", source) for source in asked.sources]
+        options += [("--arm-column", ",".join(asked.arm_columns))] * bool(asked.arm_columns)
+        options += [
+            (option, value)
+            for option, value in (
+                ("--seed-column", asked.seed_column),
+                ("--step-column", asked.step_column),
+                ("--metric", asked.metric),
+                *(("--where", condition) for condition in asked.where),
+                ("--across", asked.across),
+                ("--run-name", asked.run_name),
+            )
+            if value is not None
+        ]
+        return shlex.join(["clr", "compare", *(part for pair in options for part in pair), *more])
+
+    @property
+    def source(self) -> str:
+        """The sources for a message."""
+        more = f" and {len(self.sources) - 1} more" if len(self.sources) > 1 else ""
+        return self.sources[0] + more
+
+
+@dataclass(frozen=True)
+class Results:
+    """Runs as they were found.
+
+    Attributes:
+        metric: the name of the metric's column.
+        unit: "%" where the cells have a percent sign (their values are fractions then), else None.
+        blocks: the runs by the value of ``across``; one block, "", without it.
+        notes: sentences for the page.
+        numbered: whether the seeds are only numbers of the runs, so that nothing can be paired.
+        sha256: of the contents of all files.
+        files: how many were read.
+    """
+
+    metric: str
+    unit: str | None
+    blocks: dict[str, list[RunRecord]]
+    notes: list[str]
+    numbered: bool
+    sha256: str
+    files: int
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """The runs of the only block. Raises InputError where there are several."""
+        if len(self.blocks) > 1:
+            names = ", ".join(list(self.blocks)[:6])
+            raise InputError(
+                f"--across: {len(self.blocks)} blocks ({names}) cannot be compared at once yet;"
+                " choose one with --where"
+            )
+        return next(iter(self.blocks.values()), [])

@@ -1,0 +1,226 @@
+"""From files of results to runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clr_cli.errors import InputError
+from clr_cli.results import kinds, sources
+from clr_cli.results.cells import Cell, listed, number, shown
+from clr_cli.results.columns import RUNS, SEEDS, metrics_of, resolve
+from clr_cli.results.frame import Frame
+from clr_cli.results.query import Query, Results
+from clr_cli.results.runs import build
+
+FORM = "a table has the columns arm, seed and the metric, and may have a step, epoch or seconds"
+MOST_NAME = 200
+
+
+def read_results(query: Query) -> Results:
+    """Return the runs that a query asks for.
+
+    Raises:
+        InputError: files that cannot be read, a value that is not what its column says, or
+            columns whose meaning cannot be guessed; it names file, line and value, or a command.
+    """
+    return runs_of(load(query), query)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The frames of all files, after --where and --run-name."""
+
+    frames: list[Frame]
+    notes: list[str]
+    paths: list[Path]
+
+
+def load(query: Query) -> Loaded:
+    """Read the files and give each frame the columns of its path and sidecars."""
+    frames: list[Frame] = []
+    skipped: list[str] = []
+    paths = []
+    for found in sources.find(query.sources):
+        try:
+            read = kinds.read(found.path)
+            if not any(frame.rows for frame in read) and not frames_may_be_empty(read):
+                raise InputError(f"has no rows; {FORM}", source=found.path)
+        except InputError as error:
+            if not found.walked:
+                raise
+            skipped.append(str(error))
+            continue
+        if found.walked and not metrics_of(read):
+            continue
+        paths.append(found.path)
+        for frame in read:
+            _check_names(frame)
+            _add_constants(frame, found, query)
+        frames += read
+    frames = _one_kind(frames, query)
+    if not frames:
+        why = f": {skipped[0]}" if skipped else ""
+        raise InputError(f"no file of results can be read{why}", source=query.source)
+    notes = [f"{len(skipped)} files cannot be read and are left out: {listed(skipped, 3)}."]
+    frames, more = _named(_where(frames, query), query)
+    kept = {frame.path for frame in frames}
+    return Loaded(
+        frames, [*(notes if skipped else []), *more], [p for p in paths if p in kept] or paths
+    )
+
+
+def runs_of(loaded: Loaded, query: Query) -> Results:
+    """Return the runs of what was loaded. Raises InputError."""
+    roles = resolve(loaded.frames, query)
+    if query.across is not None and all(f.find((query.across,)) is None for f in loaded.frames):
+        names = dict.fromkeys(name for frame in loaded.frames for name in frame.names)
+        there = listed(map(shown, names), 20)
+        raise InputError(f"--across {query.across}: not a column; the columns are {there}")
+    built = build(loaded.frames, roles, query)
+    return Results(
+        roles.metric,
+        built.unit,
+        built.blocks,
+        [*loaded.notes, *built.notes],
+        not roles.seed,
+        _digest(loaded.paths),
+        len(loaded.paths),
+    )
+
+
+def frames_may_be_empty(frames: Sequence[Frame]) -> bool:
+    """Return whether these are runs that have logged nothing, not tables without rows."""
+    return bool(frames) and all(frame.is_log and frame.constants for frame in frames)
+
+
+def _check_names(frame: Frame) -> None:
+    for name in frame.names:
+        if len(name) > MOST_NAME or not (name.isprintable() or name == ""):
+            raise InputError(f"the name of column {shown(name)} cannot be shown", source=frame.path)
+
+
+def _add_constants(frame: Frame, found: sources.Found, query: Query) -> None:
+    identity = ("arm", *SEEDS, *query.arm_columns, *RUNS[:3])
+    beside: dict[str, Cell] = {}
+    if not any(frame.find((name,)) in frame.columns for name in identity):
+        beside = sources.sidecars(found.path)
+    frame.constants = {**beside, **frame.constants, **found.constants}
+
+
+def _one_kind(frames: list[Frame], query: Query) -> list[Frame]:
+    """Return the frames of one kind of a folder: the same runs are often logged in two ways."""
+    if len({frame.kind for frame in frames}) < 2 or not any(
+        Path(source).is_dir() for source in query.sources
+    ):
+        return frames
+    metric = (query.metric or "").casefold()
+    having = [f for f in frames if not metric or metric in {n.casefold() for n in f.columns}]
+    special = [frame for frame in having if frame.kind not in ("table", "JSON")]
+    left = list(dict.fromkeys(frame.kind for frame in special or having or frames))
+    if len(left) > 1:
+        paths = [next(f.path for f in frames if f.kind == kind) for kind in left]
+        examples = listed((f"{kind} ({path})" for kind, path in zip(left, paths, strict=True)), 5)
+        raise InputError(
+            f"several kinds of results: {examples}; choose one by a pattern:"
+            f" --from '{query.sources[0].rstrip('/')}/**/{paths[0].name}'",
+            source=query.source,
+        )
+    return [frame for frame in frames if frame.kind == left[0]]
+
+
+def _where(frames: list[Frame], query: Query) -> list[Frame]:
+    """Return the frames with the rows that --where asks for."""
+    wanted: dict[str, list[str]] = {}
+    for condition in query.where:
+        name, equals, value = condition.partition("=")
+        if not equals or not name:
+            raise InputError(f"--where {condition}: write it as column=value")
+        wanted.setdefault(name, []).append(value)
+    for name, values in wanted.items():
+        there: dict[str, None] = {}
+        kept = []
+        for frame in frames:
+            column = frame.find((name,))
+            if column is None:
+                continue
+            cells = frame.cells(column) if frame.rows else [frame.constants.get(column)]
+            rows = [i for i, cell in enumerate(cells) if _equals(cell, values)]
+            there |= dict.fromkeys(str(cell) for cell in cells[:10_000])
+            if len(rows) == len(cells):
+                kept.append(frame)
+            elif rows:
+                kept.append(frame.keep(rows))
+        if not kept:
+            names = dict.fromkeys(name for frame in frames for name in frame.names)
+            said = f"its values are {listed(map(shown, there), 8)}"
+            if not there:
+                said = f"not a column; the columns are {listed(map(shown, names), 20)}"
+            raise InputError(f"--where {name}={values[0]}: {said}", source=query.source)
+        frames = kept
+    return frames
+
+
+def _equals(cell: Cell, values: Sequence[str]) -> bool:
+    text = str(cell).strip()
+    if text in values:
+        return True
+    value = number(cell)
+    return value is not None and any(number(each) == value for each in values)
+
+
+def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
+    """Return the frames with the columns that --run-name takes from the names of runs."""
+    pattern = query.run_name
+    if pattern is None:
+        return frames, []
+    sources.check_pattern(pattern, "--run-name")
+    kept: list[Frame] = []
+    other: list[str] = []
+    for frame in frames:
+        column = frame.find(RUNS[1:]) or frame.find(RUNS)
+        if column is None:
+            raise InputError(
+                f"--run-name {pattern}: no column of names; take the path apart instead:"
+                " --from 'runs/{arm}/seed-{seed}/FILE'",
+                source=frame.path,
+            )
+        if column not in frame.columns:
+            parts = sources.parts_of(pattern, str(frame.constants[column]))
+            if parts is None:
+                other.append(str(frame.constants[column]))
+            else:
+                frame.constants = {**frame.constants, **parts}
+                kept.append(frame)
+            continue
+        memo = {str(cell): sources.parts_of(pattern, str(cell)) for cell in frame.columns[column]}
+        names = [str(cell) for cell in frame.columns[column]]
+        other += [name for name, parts in memo.items() if parts is None]
+        frame = frame.keep([i for i, name in enumerate(names) if memo[name] is not None])
+        every = [memo[str(cell)] or {} for cell in frame.columns[column]]
+        for part in every[0] if every else ():
+            frame.columns[part] = [parts[part] for parts in every]
+        kept += [frame] if frame.rows else []
+    if not kept:
+        raise InputError(
+            f"--run-name {pattern}: no name matches; there are {listed(map(shown, other), 5)}",
+            source=query.source,
+        )
+    other = list(dict.fromkeys(other))
+    left = f"{len(other)} runs whose names do not match are left out: {listed(other, 5)}."
+    return kept, [left] if other else []
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of a file's contents, or that of the digests of several."""
+    digests = []
+    for path in paths:
+        files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+        for file in files:
+            with file.open("rb") as opened:
+                digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    )

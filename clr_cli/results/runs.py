@@ -1,0 +1,427 @@
+"""Rows of tables -> runs: whose they are, in which order, and how each run ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+from clr_cli.errors import InputError
+from clr_cli.records import RunRecord
+from clr_cli.results import factors
+from clr_cli.results.cells import (
+    Cell,
+    is_missing,
+    is_percent,
+    listed,
+    number,
+    numbers,
+    plain,
+    shown,
+    whole,
+)
+from clr_cli.results.columns import RUNS, STATUS, Roles, is_long
+from clr_cli.results.frame import Frame
+from clr_cli.results.query import Query
+
+MOST_ARMS = 40  # more look alike in a figure
+MOST_STEPS = 1e15
+FAILED = {
+    *("failed", "fail", "failure", "crashed", "crash", "killed", "preempted", "error", "errored"),
+    *("aborted", "canceled", "cancelled", "interrupted", "timeout", "timed out", "oom"),
+    "out of memory",
+}
+DIVERGED = {"diverged", "divergence", "nan"}
+GOING_ON = {"running", "pending", "scheduled", "queued", "starting"}
+Status = Literal["finished", "diverged", "failed"]
+
+
+@dataclass
+class Run:
+    """The rows of one run that have a value: numbers of frames, and of rows in them."""
+
+    block: str
+    arm: str
+    seed: int | None
+    whose: int | None  # the frame, where every frame is a run of its own
+    rows: list[tuple[int, int]] = field(default_factory=list)
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class Built:
+    """Runs, and what there is to say of them."""
+
+    blocks: dict[str, list[RunRecord]]
+    notes: list[str]
+    unit: str | None
+
+
+def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
+    """Return the runs with their rows in order. One whose last value is not finite has diverged.
+
+    Raises:
+        InputError: a text where a number belongs, a measurement that occurs twice, rows of one
+            run that a column tells apart, or an arm that does not exist.
+    """
+    values = [_values(frame, roles, long=is_long(frames)) for frame in frames]
+    clocks = [_clocks(frame, roles, own) for frame, own in zip(frames, values, strict=True)]
+    runs = _group(frames, values, clocks, roles, query)
+    notes: list[str] = []
+    running = [run for run in runs if run.status in GOING_ON]
+    if running:
+        runs = [run for run in runs if run.status not in GOING_ON]
+        notes.append(f"{_are(len(running))} still running and left out: {_named(running)}.")
+    if not roles.seed:
+        notes.append("There is no column of seeds: the runs of an arm are numbered.")
+    factors.check(frames, roles, query, runs, clocks)
+    blocks: dict[str, list[RunRecord]] = {}
+    replaced = 0
+    ends: dict[str, list[tuple[float, Run]]] = {}
+    for run in runs:
+        key = _clock_of(run, frames, clocks)
+        rows, doubles = _ordered(run, frames, clocks, key, roles, query)
+        replaced += doubles
+        made = [_row(f, i, clocks, values, roles.metric) for f, i in rows]
+        run.rows = []  # memory: a million rows are many
+        blocks.setdefault(run.block, []).append(_record(run, made, roles.metric))
+        if key is not None and blocks[run.block][-1].status == "finished":
+            ends.setdefault(key, []).append(
+                (float(clocks[rows[-1][0]][key][rows[-1][1]] or 0), run)
+            )
+    if replaced:
+        notes.append(
+            f"{replaced:,} rows were logged again at the same step; the later value counts."
+        )
+    notes += [text for run_ends in ends.items() if (text := _early(*run_ends))]
+    notes += _failures(runs, frames)
+    if {"best", "max", "min"} & {*roles.metric.casefold().replace("/", "_").split("_")}:
+        notes.append(
+            f"'{roles.metric}' is the best over a run, not its last value: longer and noisier runs"
+            " have an advantage."
+        )
+    return Built(blocks, notes, "%" if _has_percents(frames, roles) else None)
+
+
+def _row(
+    f: int,
+    i: int,
+    clocks: Sequence[dict[str, list[float | None]]],
+    values: Sequence[list[float | None]],
+    metric: str,
+) -> dict[str, float]:
+    row = {}
+    for name, column in clocks[f].items():
+        clock = column[i]
+        if clock is not None:
+            row[name] = clock
+    row[metric] = values[f][i] or 0.0
+    return row
+
+
+def _has_percents(frames: Sequence[Frame], roles: Roles) -> bool:
+    name = "value" if is_long(frames) else roles.metric
+    columns = (frame.columns.get(str(frame.find((name,))), []) for frame in frames)
+    texts = (cell for cells in columns for cell in cells if isinstance(cell, str) and "%" in cell)
+    return any(is_percent(cell) for cell in texts)
+
+
+def _values(frame: Frame, roles: Roles, *, long: bool) -> list[float | None]:
+    """Return the metric of every row; None where it is missing."""
+    name = "value" if long else str(frame.find((roles.metric,)))
+    if name not in frame.columns:
+        return [None] * frame.rows
+    cells: Sequence[Cell] = frame.columns[name]
+    if long:
+        named = zip(frame.columns["metric"], cells, strict=True)
+        cells = [cell if str(metric).strip() == roles.metric else None for metric, cell in named]
+    values = numbers(cells, comma=frame.comma)
+    if isinstance(values, int):
+        cell = cells[values]
+        comma = isinstance(cell, str) and number(cell, comma=True) is not None
+        why = "; a decimal comma is read where ; or tabs separate the columns" if comma else ""
+        raise frame.error(values, f"{roles.metric} {shown(cell)} is not a number{why}")
+    return values
+
+
+def _clocks(
+    frame: Frame, roles: Roles, values: Sequence[float | None]
+) -> dict[str, list[float | None]]:
+    """Return where the rows were measured, by key; of rows without a value nothing is checked."""
+    found: dict[str, list[float | None]] = {}
+    for key, names in roles.clocks.items():
+        name = frame.find([name for name in names if frame.find((name,)) in frame.columns])
+        if name is None:
+            continue
+        cells = frame.columns[name]
+        column = numbers(cells, comma=frame.comma)
+        if isinstance(column, int):
+            column = numbers(
+                [c if v is not None else None for c, v in zip(cells, values, strict=True)],
+                comma=frame.comma,
+            )
+        if isinstance(column, int):
+            raise frame.error(column, f"{name} {shown(cells[column])} is not a number")
+        for row, (clock, value) in enumerate(zip(column, values, strict=True)):
+            if clock is None or value is None:
+                continue
+            if not 0 <= clock <= MOST_STEPS:
+                raise frame.error(row, f"{name} {shown(cells[row])} is not a time since the start")
+            if clock == clock // 1:
+                column[row] = int(clock)
+        found[key] = column
+    return found
+
+
+def _group(
+    frames: Sequence[Frame],
+    values: Sequence[list[float | None]],
+    clocks: Sequence[dict[str, list[float | None]]],
+    roles: Roles,
+    query: Query,
+) -> list[Run]:
+    """Return the runs in the order of their first rows, numbered where there are no seeds."""
+    runs: dict[Hashable, Run] = {}
+    known: dict[str, None] = {}
+    for f, frame in enumerate(frames):
+        arms = _arms(frame, roles)
+        seeds = _seeds(frame, roles)
+        across = _across(frame, query)
+        blocks = [_label(cell) for cell in frame.cells(across)] if across else [""] * frame.rows
+        status = frame.cells(frame.find(STATUS))
+        own = {name for name in (*roles.arms, *roles.seed) if frame.find((name,)) in frame.columns}
+        names = [frame.find((alias,)) for alias in RUNS]
+        name = next((n for n in names if n in frame.columns and n not in own), None)
+        ids: Sequence[Hashable]
+        if roles.seed:
+            ids = seeds
+        elif frame.is_log and not own:
+            ids = [f] * frame.rows
+        elif not clocks[f]:
+            ids = [(f, row) for row in range(frame.rows)]
+        elif name is not None:
+            ids = [(f, str(cell)) for cell in frame.columns[name]]
+        else:
+            ids = [-1 if own else f] * frame.rows
+        whose = None if own else f
+        for row, (arm, id_, block, value) in enumerate(
+            zip(arms, ids, blocks, values[f], strict=True)
+        ):
+            known[arm] = None
+            if query.arms is not None and arm not in query.arms:
+                continue
+            run = runs.get((block, arm, id_))
+            if run is None:
+                seed = seeds[row] if roles.seed else None
+                run = runs[block, arm, id_] = Run(block, arm, seed, whose)
+            elif run.whose != whose:
+                raise _two_files(frames, roles, query, run, f)
+            if value is not None:
+                run.rows.append((f, row))
+            if not is_missing(status[row]):
+                run.status = _label(status[row]).casefold()
+        if not frame.rows:  # a run that has logged nothing
+            _add_empty(frame, f, roles, query, runs)
+    for arm in query.arms or ():
+        if arm not in known:
+            raise InputError(f"--schedules: no arm {arm!r}; there are {listed(known)}")
+    counts: dict[tuple[str, str], int] = {}
+    for run in runs.values():
+        if run.seed is None:
+            run.seed = counts.get((run.block, run.arm), 0)
+            counts[run.block, run.arm] = run.seed + 1
+    count = len({run.arm for run in runs.values()})
+    if count > MOST_ARMS:
+        raise InputError(
+            f"{count} arms; a comparison has at most {MOST_ARMS}, choose them with --schedules",
+            source=query.source,
+        )
+    return list(runs.values())
+
+
+def _add_empty(frame: Frame, f: int, roles: Roles, query: Query, runs: dict[Hashable, Run]) -> None:
+    """Add the run of a frame without rows, where constants say whose it is."""
+    names = [frame.find((arm,)) for arm in roles.arms]
+    if any(name is None or is_missing(frame.constants.get(name)) for name in names):
+        return
+    one = Frame(frame.path, {"": [None]}, frame.constants, frame.place)
+    arm, seed = _arms(one, roles)[0], next(iter(_seeds(one, roles)), None)
+    block = _label(frame.constants.get(_across(frame, query) or ""))
+    status = _label(frame.constants.get(frame.find(STATUS) or "")).casefold()
+    if query.arms is None or arm in query.arms:
+        id_: Hashable = seed if roles.seed else f
+        runs.setdefault((block, arm, id_), Run(block, arm, seed, f, status=status))
+
+
+def _across(frame: Frame, query: Query) -> str | None:
+    return frame.find((query.across,)) if query.across is not None else None
+
+
+def _arms(frame: Frame, roles: Roles) -> list[str]:
+    """Return the arm of every row: a text, or ``name=value`` of numbers and of several columns."""
+    names = [str(frame.find((arm,))) for arm in roles.arms]
+    columns = [frame.cells(name) for name in names]
+    known: dict[tuple[Cell, ...], str] = {}
+    arms = []
+    for row, cells in enumerate(zip(*columns, strict=True)):
+        try:
+            arm = known.get(cells)
+        except TypeError:  # a list in JSON
+            raise frame.error(row, f"arm {shown(cells[0])} is not a name") from None
+        if arm is None:
+            parts = []
+            for name, cell in zip(names, cells, strict=True):
+                text = _label(cell)
+                plain = len(names) == 1 and (name.casefold() == "arm" or number(cell) is None)
+                last = name.replace("/", ".").rpartition(".")[2]
+                parts.append(text if plain else f"{last}={text}")
+            arm = known[cells] = " ".join(parts)
+            missing = len(names) == 1 and not _label(cells[0])
+            if missing or len(arm) > 200 or not arm.isprintable():
+                raise frame.error(row, f"arm {shown(arm)} is not a name")
+        arms.append(arm)
+    return arms
+
+
+def _seeds(frame: Frame, roles: Roles) -> list[int]:
+    """Return the seed of every row; nothing where there is no column of them."""
+    if not roles.seed:
+        return []
+    cells = frame.cells(frame.find(roles.seed))
+    known: dict[str, int] = {}
+    seeds = []
+    for row, cell in enumerate(cells):
+        text = str(cell)
+        if text not in known:
+            seed = whole(cell)
+            if seed is None:
+                raise frame.error(
+                    row,
+                    f"seed {shown(cell)} is not a whole number; number the runs of an arm"
+                    " 0, 1, 2, ...",
+                )
+            known[text] = seed
+        seeds.append(known[text])
+    return seeds
+
+
+def _two_files(frames: Sequence[Frame], roles: Roles, query: Query, run: Run, f: int) -> InputError:
+    first = frames[run.rows[0][0]] if run.rows else frames[f]
+    other = frames[f]
+    apart = [
+        name
+        for name in other.constants
+        if name in first.constants and first.constants[name] != other.constants[name]
+        if name not in (*roles.arms, *roles.seed, "run")
+    ]
+    names = [plain(str(each.constants.get("run") or each.path)) for each in (first, other)]
+    hint = (
+        ""
+        if not apart
+        else f"; they differ in {listed(map(shown, apart), 5)}: "
+        + query.command(arm_columns=(*roles.arms, apart[0]))
+    )
+    return InputError(
+        f"arm {run.arm}, seed {run.seed} is both {names[0]} and {names[1]}{hint}",
+        source=query.source,
+    )
+
+
+def _clock_of(
+    run: Run, frames: Sequence[Frame], clocks: Sequence[dict[str, list[float | None]]]
+) -> str | None:
+    """Return the clock that orders a run's rows: the first that all of them have."""
+    some: tuple[str, int, int] | None = None
+    for key in dict.fromkeys(key for f, _ in run.rows[:1] for key in clocks[f]):
+        gaps = ((f, i) for f, i in run.rows if key not in clocks[f] or clocks[f][key][i] is None)
+        gap = next(gaps, None)
+        if gap is None:
+            return key
+        if some is None and _has_some(run, clocks, key):
+            some = key, *gap
+    if some is not None and len(run.rows) > 1:
+        raise frames[some[1]].error(some[2], f"no {some[0]}, which other rows of its run have")
+    return None
+
+
+def _has_some(run: Run, clocks: Sequence[dict[str, list[float | None]]], key: str) -> bool:
+    return any(key in clocks[f] and clocks[f][key][i] is not None for f, i in run.rows)
+
+
+def _ordered(
+    run: Run,
+    frames: Sequence[Frame],
+    clocks: Sequence[dict[str, list[float | None]]],
+    key: str | None,
+    roles: Roles,
+    query: Query,
+) -> tuple[list[tuple[int, int]], int]:
+    """Return a run's rows in the order of the clock, and how many were replaced by later ones."""
+    if key is None:
+        if len(run.rows) > 1:
+            if all(frames[f].is_log for f, _ in run.rows):
+                return run.rows, 0
+            raise factors.twice(frames, run, (run.rows[0], run.rows[1]), None, roles, query)
+        return run.rows, 0
+    at = [clocks[f][key][i] for f, i in run.rows]
+    if all(a < b for a, b in pairwise(at)):  # type: ignore[operator]
+        return run.rows, 0
+    order = sorted(range(len(at)), key=lambda k: at[k])  # type: ignore[arg-type, return-value]
+    kept: list[int] = []
+    for k in order:
+        if kept and at[k] == at[kept[-1]]:
+            before, now = run.rows[kept[-1]], run.rows[k]
+            if not frames[now[0]].is_log:
+                raise factors.twice(frames, run, (before, now), (key, at[k]), roles, query)
+            kept[-1] = k
+        else:
+            kept.append(k)
+    return [run.rows[k] for k in kept], len(at) - len(kept)
+
+
+def _record(run: Run, rows: list[dict[str, float]], metric: str) -> RunRecord:
+    seed = run.seed or 0
+    status: Status = "finished"
+    if not rows or run.status in FAILED:
+        return RunRecord(run.arm, seed, "failed", [], {})
+    if run.status in DIVERGED or not math.isfinite(rows[-1][metric]):
+        status = "diverged"
+    final = {"final": {metric: rows[-1][metric]}} if status == "finished" else {}
+    return RunRecord(run.arm, seed, status, rows, final)
+
+
+def _early(key: str, ends: list[tuple[float, Run]]) -> str:
+    """Return a sentence where runs end at different steps; nothing where all end together."""
+    last, first = max(end for end, _ in ends), min(end for end, _ in ends)
+    if key == "seconds" or first == last:
+        return ""
+    noun = "step" if key == "iteration" else key
+    longest: dict[str, float] = {}
+    for end, run in ends:
+        longest[run.arm] = max(end, longest.get(run.arm, end))
+    early = [f"{run.arm} seed {run.seed} at {end:g}" for end, run in ends if end < longest[run.arm]]
+    arms = {f"{arm} at {end:g}" for arm, end in longest.items()}
+    said = listed(early, 6) if early else listed(sorted(arms), 6)
+    return f"Runs end at {noun} {first:g} to {last:g}: {said}."
+
+
+def _failures(runs: Sequence[Run], frames: Sequence[Frame]) -> list[str]:
+    bad = [run for run in runs if run.status in FAILED | DIVERGED]
+    if not bad:
+        return []
+    names = listed((f"{run.arm} seed {run.seed} ({run.status})" for run in bad), 6)
+    return [f"{_are(len(bad))} failed by their status: {names}."]
+
+
+def _named(runs: Sequence[Run]) -> str:
+    return listed((f"{run.arm} seed {run.seed}" for run in runs), 6)
+
+
+def _are(count: int) -> str:
+    return f"{count} run is" if count == 1 else f"{count} runs are"
+
+
+def _label(cell: Cell) -> str:
+    return " ".join(str("" if cell is None else cell).split())
