@@ -28,18 +28,24 @@ class InputError(Exception):
         return ": ".join([*(str(part) for part in where if part is not None), str(self.args[0])])
 
     def within(self, source: Path) -> InputError:
-        """The same error; if it names a key of a config but no file, the file is ``source``."""
+        """Return the error; if it names a key of a config but no file, the file is ``source``."""
         if self.key is not None and self.source is None:
             self.source = source
         return self
 
+    def as_option(self) -> InputError:
+        """Return the error; if it names a key but no file, the key is an option's."""
+        if self.key is not None and self.source is None:
+            self.key = f"--{self.key}"
+        return self
+
 
 class EnvironmentFailure(Exception):
-    """The machine failed us: a full disk, a lost worker, a held lock (exit code 1)."""
+    """The machine failed: a full disk, a lost worker, a held lock (exit code 1)."""
 
 
 def reason(error: Mapping[str, Any]) -> str:
-    """What one of pydantic's errors says, after its key: ``-1 must be greater than 0``."""
+    """Return what one of pydantic's errors says, after its key: ``-1 must be greater than 0``."""
     message: str = error["msg"]
     if error["type"] == "value_error":  # raised by a model of ours
         return message.removeprefix("Value error, ")

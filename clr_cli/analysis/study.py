@@ -68,7 +68,7 @@ class Study:
         for name in ("margin", "detect"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1e15:
-                raise InputError(f"{value:g}: must be a difference above 0", key=name)
+                raise InputError(f"{value:g}: give a difference above 0", key=name)
             if value is not None and value >= 1 and self.metric.unit == "%":
                 raise InputError(
                     f"{value:g}: {self.metric.label} is a fraction, so give a fraction: "

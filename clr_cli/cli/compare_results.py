@@ -54,6 +54,13 @@ class Request:
 
 def compare(request: Request) -> None:
     """Read, compare, write and print. Raises InputError."""
+    try:
+        _compare(request)
+    except InputError as error:
+        raise error.as_option() from error.__cause__
+
+
+def _compare(request: Request) -> None:
     from clr_cli.analysis.study import Study
     from clr_cli.records import Metric
     from clr_cli.results import Query, read_results
@@ -101,9 +108,9 @@ def compare(request: Request) -> None:
         detect=request.detect,
     )
     source = TableSource(records, name, query.source, results.sha256, results.notes)
-    rows = [("results", source.facts(records).shared.source or "")]
-    comparison.print_plan(study, [*rows, *(("note", note) for note in results.notes)])
     summary, written = comparison.compare(study, source, comparison.Place(folder))
+    rows = [("results", summary.controlled.source or "")]
+    comparison.print_plan(study, [*rows, *(("note", note) for note in results.notes)])
     comparison.show(summary, written, as_json=request.as_json)
 
 

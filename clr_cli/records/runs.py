@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from clr_cli.records.base import Count, Fraction, Number, Record, Seconds, Text
+
+if TYPE_CHECKING:  # results are read without it
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Final(Record):
@@ -42,15 +44,20 @@ class Answers(Record):
 
 def pack(correct: npt.NDArray[np.bool_]) -> str:
     """Encode which images were classified correctly, (N,), as text: one bit an image, in base64."""
+    import numpy as np
+
     return base64.b64encode(np.packbits(correct).tobytes()).decode()
 
 
 def unpack(text: str, count: int) -> npt.NDArray[np.bool_] | None:
     """Decode the text of ``pack``, (count,); None for a text that does not hold ``count`` bits.
 
+    >>> import numpy as np
     >>> unpack(pack(np.array([True, False, True])), 3).tolist()
     [True, False, True]
     """
+    import numpy as np
+
     try:
         packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
     except (binascii.Error, ValueError):

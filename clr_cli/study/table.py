@@ -13,7 +13,7 @@ from clr_cli.records import ControlledVariables, RunRecord
 
 @dataclass(frozen=True)
 class TableSource:
-    """The runs of results; ``name`` and ``sha256`` are those of the files, notes are for the page."""
+    """The runs of files of results, with the files' name, digest, and notes for the page."""
 
     runs: Sequence[RunRecord]
     metric: str

@@ -114,38 +114,8 @@ def test_a_mutated_table_gives_a_page_or_a_line(first, tmp_path):
     for seed in range(first, first + 50):
         random_ = random.Random(seed)
         path.write_bytes(mutated(random_))
-<<<<<<< HEAD
-        try:
-            table = Table.read(path)
-            name = table.choose(random_.choice([None, "val_loss"]))
-            records = table.runs(name)
-        except InputError as error:
-            line = str(error)
-            assert "\n" not in line
-            assert line.isprintable()
-            assert len(line) < 1000
-            assert str(path) in line
-            continue
-        arms = list(dict.fromkeys(record.arm for record in records))
-        first_arm = next((r.arm for r in records if r.status != "failed"), None)
-        summary = summarize(
-            records,
-            experiment="fuzz",
-            context=ControlledVariables(source="fuzz"),
-            baseline=2.5 if len(arms) < 2 or first_arm is None else first_arm,
-            paired=random_.random() < 0.3,
-            metric=Metric(name=name, mode=random_.choice(["min", "max"])),
-            margin=random_.choice([None, 0.01]),
-        )
-        drawn = report.figures(summary, records) if pages % 10 == 0 else {}
-        page = report.render(summary, records, drawn)
-        assert "<script" not in page
-        assert report.markdown(summary)
-        pages += 1
-=======
         query = Query((str(path),), metric=random_.choice([None, "val_loss"]))
         pages += outcome(query, random_, drawn=pages % 10 == 0)
->>>>>>> readers
     assert 0 < pages < 50
 
 

@@ -23,7 +23,7 @@ def clr(tmp_path, monkeypatch, capsys):
 
     def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["clr", *arguments])
-        code = app._run(list(arguments))
+        code = app.run(list(arguments))
         return code, *capsys.readouterr()
 
     return command
