@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,10 +26,13 @@ from clr_cli.cli.options import (
     errors_in,
     load,
 )
+from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from clr_cli.config.arms import ScheduleConfig
     from clr_cli.config.model import Config
     from clr_cli.execution.plan import Plan
+    from clr_cli.execution.task import Event
 
 
 def command(
@@ -40,6 +43,26 @@ def command(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of weights, data order and crops.")
     ] = 0,
+    more: Annotated[
+        int | None,
+        typer.Option(
+            "--more",
+            min=1,
+            max=10**6,
+            help="So many epochs more than the finished run has, in place, where its schedule "
+            "does not depend on the length. A larger training.epochs does the same.",
+        ),
+    ] = None,
+    branch: Annotated[
+        int | None,
+        typer.Option(
+            "--branch",
+            min=1,
+            max=10**6,
+            help="wsd only: train the plateau up to this epoch, once, and decay from there in a "
+            "run of its own. A later epoch continues the same plateau.",
+        ),
+    ] = None,
     bounds: Bounds = None,
     sets: Sets = None,
     name: ExperimentName = None,
@@ -64,11 +87,71 @@ def command(
         ).check(resolved)
         from clr_cli.execution.plan import plan
 
+        for option, value in (("--more", more), ("--branch", branch)):
+            if value is not None and overwrite:
+                raise InputError(f"{option} goes on from what is there: leave out --overwrite")
+        if more is not None and branch is not None:
+            raise InputError("--more and --branch: give one of them")
+        if branch is not None:
+            _branch(resolved, schedule, arm, seed, branch, options)
+            return
+        if more is not None:
+            place = options.for_runs(resolved).experiment.run(schedule, seed)
+            from clr_cli.execution.branch import with_epochs
+
+            resolved = with_epochs(resolved, _epochs_with(place, more))
         _train(plan(resolved, options.for_runs(resolved), {schedule: arm}, [seed]), options)
 
 
-def _train(plan: Plan, options: Options) -> None:
-    """Execute the plan's one run; under torchrun, all its ranks. Print the last epoch's numbers."""
+def _epochs_with(place: Path, more: int) -> int:
+    """Return the epochs of the run in a folder with ``more``; of one not finished, its own."""
+    from clr_cli.execution.run_directory import RunDirectory
+
+    directory = RunDirectory(place)
+    there = directory.read_config()
+    if there is None:
+        raise InputError(f"--more: there is no run in {place}: train it first, without --more")
+    epochs: int = there["training"]["epochs"]
+    if directory.finished:
+        return epochs + more
+    terminal.note(f"the run is not finished: it goes on to its {epochs} epochs")
+    return epochs
+
+
+def _branch(
+    config: Config, name: str, arm: ScheduleConfig, seed: int, epoch: int, options: Options
+) -> None:
+    """Train the plateau of a wsd arm up to an epoch, if need be, and a decay from there."""
+    from clr_cli.execution.branch import branch_epochs, plateau_of, with_epochs
+    from clr_cli.execution.plan import plan
+    from clr_cli.training.ranks import launched
+
+    if launched() > 1:
+        raise InputError("--branch works only without torchrun")
+    own = config.for_arm(name)
+    places = options.for_runs(own)
+    steady = plan(with_epochs(own, epoch), places, {f"{name}-plateau": plateau_of(arm)}, [seed])
+    (plateau,) = steady.runs(own.training.threads)
+    images, _ = plateau.images()
+    epochs = branch_epochs(arm, epoch, images.steps_per_epoch(own.training.batch_size))
+    decay = plan(with_epochs(own, epochs), places, {f"{name}-from-{epoch}": arm}, [seed])
+    (run,) = decay.runs(None)
+    if not run.directory.has_checkpoint:
+        there = plateau.directory.read_config()
+        if there is not None and there["training"]["epochs"] > epoch:
+            raise InputError(
+                f"--branch {epoch}: the plateau is at epoch {there['training']['epochs']} already, "
+                "and only its end is kept: branch there or later, or give another --name"
+            )
+        _train(steady, options)
+    _train(decay, options, plateau.path)
+
+
+def _train(plan: Plan, options: Options, plateau: Path | None = None) -> None:
+    """Execute the plan's one run; under torchrun, all its ranks. Print the last epoch's numbers.
+
+    It starts from the end of the run in ``plateau``, if one is given.
+    """
     from clr_cli.cli import setup
     from clr_cli.execution import engines
     from clr_cli.execution.records import read_record
@@ -84,7 +167,7 @@ def _train(plan: Plan, options: Options) -> None:
     device = ranks.own_device(resolve_device(options.device))
     _, threads = options.engine.workers(1, config.training.threads)
     (planned,) = plan.runs(threads)
-    run = replace(planned, device=str(device))
+    run = replace(planned, device=str(device), extends=True, plateau=plateau)
     with ranks.joined(device) as group:
         if group.rank:
             group.share(None)  # rank 0 is the first to load the data, and may download them
@@ -101,11 +184,16 @@ def _train(plan: Plan, options: Options) -> None:
                 *setup.schedule_rows(plan.arms, config, dict.fromkeys(plan.arms, sizes)),
             ],
         )
-        terminal.follow([run], 1, epochs, engines.local([run], 1, group))
+        before = run.directory.finished
+        rows = _Rows(engines.local([run], 1, group))
+        terminal.follow([run], 1, epochs, rows)
     record = read_record(run)
     written = write.write_run(run.path, record, made)
     if options.tensorboard:
         written.append(write_tensorboard(run.path, record))
+    if before and not rows.count:
+        size = record.result["parameters"]
+        terminal.note(f"finished before: nothing was trained; the model has {size:,} parameters")
     if options.json:
         print(json.dumps(record.result, indent=2))
         return
@@ -119,6 +207,18 @@ def _train(plan: Plan, options: Options) -> None:
             [[run.name, *_final(final), f"{record.result['images_per_second']:,.0f}"]],
         )
     terminal.paths([run.directory.result_path, run.directory.metrics_path, *written])
+
+
+class _Rows:
+    """A run's events, which counts its rows as they pass."""
+
+    def __init__(self, events: Iterator[Event]) -> None:
+        self.events, self.count = events, 0
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in self.events:
+            self.count += event.kind == "row"
+            yield event
 
 
 def _final(final: Mapping[str, float]) -> list[str]:

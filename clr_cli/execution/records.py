@@ -12,8 +12,14 @@ from clr_cli.records import RunRecord
 
 
 def read_record(run: Run) -> RunRecord:
-    """A run's metrics and result; status ``failed`` where it did not finish. Raises InputError."""
+    """Read a run's metrics and result; status ``failed`` where it did not finish.
+
+    Raises:
+        InputError: its files are damaged, or it was trained on other code or data than this
+            process has: one of several that share a comparison may have read them later.
+    """
     directory = run.directory
+    directory.check_origin(run.origin())
     if not directory.finished:
         return RunRecord(run.arm, run.seed, "failed", directory.read_metrics(), {})
     result = directory.read_result()
