@@ -39,12 +39,14 @@ def branch_epochs(arm: ScheduleConfig, epoch: int, steps_per_epoch: int) -> int:
     """Return the length of the shortest run of a wsd arm that is on its plateau up to ``epoch``.
 
     Raises:
-        InputError: the warm-up takes longer, or the arm has no plateau.
+        InputError: the rate is not constant by then, or a run would have to be far longer.
     """
     end = epoch * steps_per_epoch
-    steady = resolve_schedule(plateau_of(arm), steps_per_epoch, epoch)
+    steady = resolve_schedule(plateau_of(arm), steps_per_epoch, int(NEVER))
     if steady.lr(end - 1) != steady.lr(end):
-        raise InputError(f"--branch {epoch}: the warm-up is not over by then; branch later")
+        raise InputError(
+            f"--branch {epoch}: the rate is not constant by then (warm-up, or decay_share 1)"
+        )
     for epochs in range(epoch + 1, MOST * epoch):
         if resolve_schedule(arm, steps_per_epoch, epochs).lr(end - 1) == steady.lr(end - 1):
             return epochs
