@@ -26,6 +26,7 @@ def plateau_of(arm: ScheduleConfig) -> ScheduleConfig:
 
     Raises:
         InputError: it has no plateau, or a fixed length.
+
     """
     if arm.kind != "wsd":
         raise InputError(f"--branch: only wsd has a plateau to branch from, not {arm.kind}")
@@ -40,6 +41,7 @@ def branch_epochs(arm: ScheduleConfig, epoch: int, steps_per_epoch: int) -> int:
 
     Raises:
         InputError: the rate is not constant by then, or a run would have to be far longer.
+
     """
     end = epoch * steps_per_epoch
     steady = resolve_schedule(plateau_of(arm), steps_per_epoch, int(NEVER))

@@ -27,6 +27,7 @@ def origin_of(config: Config, allow_code: bool) -> Origin:
     Raises:
         InputError: own code that is not allowed or cannot be imported; data that have changed
             since this process read them.
+
     """
     code: dict[str, str] = {}
     for key, name in (("model", config.model.name), ("optimizer", config.optimizer.name)):

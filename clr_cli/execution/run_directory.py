@@ -99,6 +99,7 @@ class RunDirectory:
 
         Raises:
             InputError: it holds an experiment with another config, or made from other files.
+
         """
         if overwrite:
             for old in self.path.iterdir():
@@ -134,6 +135,7 @@ class RunDirectory:
 
         Raises:
             InputError: the file is damaged.
+
         """
         path = self.path / CONFIG
         if not path.exists():

@@ -42,6 +42,7 @@ def measure(task: TrainingTask) -> Setup:
     Raises:
         InputError: the data, the model, the optimizer or the batch size cannot be used.
         EnvironmentFailure: the machine failed, for instance a full disk.
+
     """
     images, device = task.images()
     config = task.config

@@ -278,9 +278,11 @@ class Run(TrainingTask):
         self.directory.save_checkpoint({**checkpoint, "belongs_to": identity})
 
     def schedule_for(self, steps_per_epoch: int) -> Schedule:
+        """Return the arm's schedule in iterations. Raises InputError."""
         return resolve_schedule(self.schedule, steps_per_epoch, self.config.training.epochs)
 
     def rows(self, state: TrainState, _: Sequence[Row]) -> Rows:
+        """Train epoch by epoch."""
         return epochs_in_turns(state, self.config.training.epochs)
 
     def keep(self, state: TrainState) -> None:
@@ -288,6 +290,7 @@ class Run(TrainingTask):
         self.directory.save_model(to_keep(state, self.tree()))
 
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
+        """Return the last epoch's numbers and the answers on the test split."""
         names = [f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")]
         return {
             "arm": self.arm,
@@ -305,20 +308,25 @@ class SweepTask(TrainingTask):
 
     @property
     def name(self) -> str:
+        """The number of the sweep."""
         return f"sweep {self.seed}"
 
     def tree(self) -> dict[str, Any]:
+        """Return what determines a sweep."""
         return self.config.for_sweep()
 
     def schedule_for(self, steps_per_epoch: int) -> Schedule:
+        """Return the ramp of rates. Raises InputError."""
         return sweeps.plan(self.config.range_test, steps_per_epoch).ramp
 
     def rows(self, state: TrainState, before: Sequence[Row]) -> Rows:
+        """Train from one validation to the next."""
         steps = state.data.steps_per_epoch(state.batch_size)
         length = sweeps.plan(self.config.range_test, steps)
         return sweeps.sweep(state, length.total, length.interval, sweeps.losses_of(before))
 
     def result(self, state: TrainState, rows: Sequence[Row], _: Row | None) -> Row:
+        """Return how many points there are and why the sweep stopped."""
         return {"points": len(rows), "stopped": rows[-1]["stopped"]}
 
 

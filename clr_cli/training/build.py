@@ -30,6 +30,7 @@ def fresh_model(
 
     Raises:
         InputError: the model cannot be built, or does not fit the images.
+
     """
     return build_model(
         config,
@@ -54,6 +55,7 @@ def build(
 
     Raises:
         InputError: the model, the optimizer or the batch size does not fit the data.
+
     """
     batch_size = config.training.batch_size
     make_exact(data.labels.device)

@@ -31,6 +31,7 @@ def imported(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
     Raises:
         InputError: running code is not allowed, or the function cannot be found; ``key`` is the
             config's.
+
     """
     if not (allow_code or os.environ.get(ALLOW_CODE) == "1"):
         raise InputError(
@@ -67,6 +68,7 @@ def source_digests(module: str) -> dict[str, str]:
 
     Returns:
         The digest of each file by its path in that folder; empty for an installed module.
+
     """
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None or not _is_own(start := Path(file).absolute()):

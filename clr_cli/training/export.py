@@ -45,6 +45,7 @@ def export(model: Trained, form: str, output: Path) -> list[Path]:
     Raises:
         InputError: the format is unknown, or PyTorch cannot export this model.
         EnvironmentFailure: a file cannot be written.
+
     """
     if form not in FORMATS:
         raise InputError(f"--format {form!r}: known: {', '.join(FORMATS)}")

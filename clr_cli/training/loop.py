@@ -12,8 +12,8 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from clr_cli import interrupt
 from clr_cli.data.batches import evaluation_batches
@@ -156,7 +156,7 @@ def _sums(state: TrainState, split: Split) -> Generator[Turn, None, tuple[Tensor
             _check(state)
             with state.lane.entered(), torch.inference_mode():
                 logits = forward(state, state.model, images)
-                loss = F.cross_entropy(logits, labels, reduction="sum")
+                loss = cross_entropy(logits, labels, reduction="sum")
                 total, right = total + loss, right + (logits.argmax(1) == labels).sum()
             yield Turn.WORKED
     return total, right

@@ -34,6 +34,7 @@ def to_keep(state: TrainState, config: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         state: a run at its end; it goes on as before.
         config: what its folder is kept under (``Config.for_run``).
+
     """
     with evaluating(state), state.lane.entered():
         weights = {name: value.cpu().clone() for name, value in state.model.state_dict().items()}
@@ -62,6 +63,7 @@ class Trained(nn.Module):
         image: (height, width, channels) of the images.
         seed, epoch: which run it is, and after how many epochs.
         precision: fp32 or bf16, in which it was evaluated and answers.
+
     """
 
     scale: Tensor
@@ -87,6 +89,7 @@ class Trained(nn.Module):
 
         Raises:
             ValueError: the images have another type or shape.
+
         """
         if images.ndim == 3 and self.image[2] == 1:
             images = images.unsqueeze(-1)
@@ -138,6 +141,7 @@ def load(path: str | Path, *, allow_code: bool = False) -> Trained:
     Raises:
         InputError: there is no finished run, its file is damaged, or its code is not allowed or
             does not fit any more.
+
     """
     kept = read_kept(Path(path))
     try:
