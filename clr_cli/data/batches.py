@@ -86,7 +86,7 @@ def to_device(data: Data, device: torch.device, crop_padding: int) -> Resident:
         num_classes=data.num_classes,
         scale=scale.repeat(width).to(device),
         shift=shift.repeat(width).to(device),
-        classes=data.classes,
+        classes=data.classes or tuple(map(str, range(data.num_classes))),
     )
 
 

@@ -145,8 +145,9 @@ def load(path: str | Path, *, allow_code: bool = False) -> Trained:
     """
     kept = read_kept(Path(path))
     try:
-        config = Config.model_validate(kept["config"])
-    except ValidationError as error:
+        arms = {name.replace("@", "-"): arm for name, arm in kept["config"]["schedules"].items()}
+        config = Config.model_validate({**kept["config"], "schedules": arms})  # a trial has an @
+    except (ValidationError, KeyError, AttributeError) as error:
         raise _damaged(Path(path), error) from error
     height, width, channels = kept["image"]
     with torch.random.fork_rng(devices=[]):
