@@ -1,7 +1,7 @@
 """clr: find good learning rates, train with a schedule, compare honestly.
 
-In Python: ``clr.compare``, ``clr.find_lr`` and ``clr.schedules``. What they need is loaded when
-they are first asked for: importing the package loads neither torch nor matplotlib.
+In Python: ``clr.compare``, ``clr.find_lr``, ``clr.load`` and ``clr.schedules``. What they need is
+loaded when they are first asked for: importing the package loads neither torch nor matplotlib.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clr_cli import schedules
     from clr_cli.api import Comparison, LearningRate, compare, find_lr
+    from clr_cli.training.trained import load
 
 __version__ = "0.1.0"
-__all__ = ["Comparison", "LearningRate", "__version__", "compare", "find_lr", "schedules"]
+__all__ = ["Comparison", "LearningRate", "__version__", "compare", "find_lr", "load", "schedules"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +22,8 @@ def __getattr__(name: str) -> Any:
 
     if name == "schedules":
         return importlib.import_module("clr_cli.schedules")
+    if name == "load":
+        return importlib.import_module("clr_cli.training.trained").load
     if name in __all__:
         return getattr(importlib.import_module("clr_cli.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

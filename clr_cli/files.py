@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import tempfile
@@ -17,6 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from clr_cli.errors import EnvironmentFailure, InputError
+
+
+def digest(content: bytes) -> str:
+    """Return a digest of 32 hexadecimal digits that changes with every bit of the content."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def unwritable(path: Path, error: OSError) -> InputError | EnvironmentFailure:

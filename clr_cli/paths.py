@@ -23,7 +23,9 @@ CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
+MODEL = "model.pt"
 RESULT = "result.json"
+ORIGIN = "origin.json"
 
 # Files of a run of a program of the user's.
 PROGRAM_LOG = "output.log"

@@ -15,7 +15,16 @@ from typing import Annotated
 import typer
 
 from clr_cli import __version__, interrupt
-from clr_cli.cli import compare, inspect, range_test, report, results_command, terminal, train
+from clr_cli.cli import (
+    compare,
+    export,
+    inspect,
+    range_test,
+    report,
+    results_command,
+    terminal,
+    train,
+)
 from clr_cli.errors import EnvironmentFailure, InputError
 
 app = typer.Typer(
@@ -36,6 +45,9 @@ app.command(
 )(compare.command)
 app.command("report", epilog="Example: clr report outputs/quickstart/compare")(report.command)
 app.command("results", epilog="Example: clr results runs")(results_command.command)
+app.command("export", epilog="Example: clr export outputs/quickstart/train/clr/seed-0")(
+    export.command
+)
 app.add_typer(inspect.config_app, name="config")
 app.add_typer(inspect.schedule_app, name="schedule")
 

@@ -18,14 +18,24 @@ if TYPE_CHECKING:
     from clr_cli.study.collect import Execute
 
 
-def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterator[Event]) -> None:
-    """Show the progress of tasks of so many epochs each, ``jobs`` at a time, until all end."""
-    _feed(Progress([task.name for task in tasks], epochs, jobs), events)
+def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterator[Event]) -> int:
+    """Show the progress of tasks of so many epochs each, ``jobs`` at a time, until all end.
+
+    Returns:
+        How many epochs were trained now.
+    """
+    progress = Progress([task.name for task in tasks], epochs, jobs)
+    _feed(progress, events)
+    return progress.fresh
 
 
 def with_progress(engine: Engine, jobs: int, epochs: int) -> Execute:
     """Return what executes trainings of so many epochs, ``jobs`` at a time, and shows how far."""
-    return lambda tasks: follow(tasks, jobs, epochs, engine.execute(tasks))
+
+    def execute(tasks: Sequence[Task]) -> None:
+        follow(tasks, jobs, epochs, engine.execute(tasks))
+
+    return execute
 
 
 def with_program_progress(

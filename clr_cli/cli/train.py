@@ -26,8 +26,11 @@ from clr_cli.cli.options import (
     errors_in,
     load,
 )
+from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from clr_cli.config.arms import ScheduleConfig
+    from clr_cli.config.model import Config
     from clr_cli.study.training import TrainingSource
 
 
@@ -39,6 +42,26 @@ def command(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of weights, data order and crops.")
     ] = 0,
+    more: Annotated[
+        int | None,
+        typer.Option(
+            "--more",
+            min=1,
+            max=10**6,
+            help="So many epochs more than the finished run has, in place, where its schedule "
+            "does not depend on the length. A larger training.epochs does the same.",
+        ),
+    ] = None,
+    branch: Annotated[
+        int | None,
+        typer.Option(
+            "--branch",
+            min=1,
+            max=10**6,
+            help="wsd only: train the plateau up to this epoch, once, and decay from there in a "
+            "run of its own. A later epoch continues the same plateau.",
+        ),
+    ] = None,
     bounds: Bounds = None,
     sets: Sets = None,
     name: ExperimentName = None,
@@ -63,14 +86,82 @@ def command(
         ).check(resolved)
         from clr_cli.study.training import TrainingSource
 
+        for option, value in (("--more", more), ("--branch", branch)):
+            if value is not None and overwrite:
+                raise InputError(f"{option} goes on from what is there: leave out --overwrite")
+        if more is not None and branch is not None:
+            raise InputError("--more and --branch: give one of them")
+        if branch is not None:
+            _branch(resolved, schedule, arm, seed, branch, options)
+            return
+        if more is not None:
+            place = options.for_tasks(resolved).experiment.run(schedule, seed)
+            from clr_cli.execution.branch import with_epochs
+
+            resolved = with_epochs(resolved, _epochs_with(place, more))
         source = TrainingSource(
             config=resolved, options=options.for_tasks(resolved), arms={schedule: arm}
         )
         _train(source, seed, options)
 
 
-def _train(source: TrainingSource, seed: int, options: Options) -> None:
-    """Execute one run; under torchrun, all its ranks. Print the last epoch's numbers."""
+def _epochs_with(place: Path, more: int) -> int:
+    """Return the epochs of the run in a folder with ``more``; of one not finished, its own."""
+    from clr_cli.execution.run_directory import RunDirectory
+
+    directory = RunDirectory(place)
+    there = directory.read_config()
+    if there is None:
+        raise InputError(f"--more: there is no run in {place}: train it first, without --more")
+    epochs: int = there["training"]["epochs"]
+    if directory.finished:
+        return epochs + more
+    terminal.note(f"the run is not finished: it goes on to its {epochs} epochs")
+    return epochs
+
+
+def _branch(
+    config: Config, name: str, arm: ScheduleConfig, seed: int, epoch: int, options: Options
+) -> None:
+    """Train the plateau of a wsd arm up to an epoch, if need be, and a decay from there."""
+    from clr_cli.execution.branch import branch_epochs, plateau_of, with_epochs
+    from clr_cli.study.training import TrainingSource
+    from clr_cli.training.ranks import launched
+
+    if launched() > 1:
+        raise InputError("--branch works only without torchrun")
+    own = config.for_arm(name)
+    places, threads = options.for_tasks(own), own.training.threads
+    steady = TrainingSource(
+        config=with_epochs(own, epoch),
+        options=places,
+        arms={f"{name}-plateau": plateau_of(arm)},
+        threads=threads,
+    )
+    plateau = steady.task(f"{name}-plateau", seed)
+    images, _ = plateau.images()
+    epochs = branch_epochs(arm, epoch, images.steps_per_epoch(own.training.batch_size))
+    branch = f"{name}-from-{epoch}"
+    decay = TrainingSource(config=with_epochs(own, epochs), options=places, arms={branch: arm})
+    run = decay.task(branch, seed)
+    if not run.directory.has_checkpoint:
+        there = plateau.directory.read_config()
+        if there is not None and there["training"]["epochs"] > epoch:
+            raise InputError(
+                f"--branch {epoch}: the plateau is at epoch {there['training']['epochs']} already, "
+                "and only its end is kept: branch there or later, or give another --name"
+            )
+        _train(steady, seed, options)
+    _train(decay, seed, options, plateau.path)
+
+
+def _train(
+    source: TrainingSource, seed: int, options: Options, plateau: Path | None = None
+) -> None:
+    """Execute one run; under torchrun, all its ranks. Print the last epoch's numbers.
+
+    It starts from the end of the run in ``plateau``, if one is given.
+    """
     from clr_cli.cli import setup
     from clr_cli.execution import engines
     from clr_cli.execution.setup import measure
@@ -84,7 +175,13 @@ def _train(source: TrainingSource, seed: int, options: Options) -> None:
     epochs = config.training.epochs
     device = ranks.own_device(resolve_device(options.device))
     _, threads = options.engine.workers(1, config.training.threads)
-    run = replace(source.task(arm, seed), threads=threads, device=str(device))
+    run = replace(
+        source.task(arm, seed),
+        threads=threads,
+        device=str(device),
+        extends=True,
+        plateau=plateau,
+    )
     with ranks.joined(device) as group:
         if group.rank:
             group.share(None)  # rank 0 is the first to load the data, and may download them
@@ -101,11 +198,15 @@ def _train(source: TrainingSource, seed: int, options: Options) -> None:
                 *setup.schedule_rows(source.arms, config, {arm: sizes}),
             ],
         )
-        progress.follow([run], 1, epochs, engines.local([run], 1, group))
+        before = run.directory.finished
+        trained = progress.follow([run], 1, epochs, engines.local([run], 1, group))
     record = run.record()
     written = write.write_run(run.path, record, made)
     if options.tensorboard:
         written.append(write_tensorboard(run.path, record))
+    if before and not trained:
+        size = record.result["parameters"]
+        terminal.note(f"finished before: nothing was trained; the model has {size:,} parameters")
     if options.json:
         print(json.dumps(record.result, indent=2))
         return

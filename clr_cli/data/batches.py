@@ -48,6 +48,7 @@ class Resident:
     num_classes: int
     scale: Tensor
     shift: Tensor
+    classes: tuple[str, ...] = ()  # their names
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,6 +86,7 @@ def to_device(data: Data, device: torch.device, crop_padding: int) -> Resident:
         num_classes=data.num_classes,
         scale=scale.repeat(width).to(device),
         shift=shift.repeat(width).to(device),
+        classes=data.classes or tuple(map(str, range(data.num_classes))),
     )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from clr_cli.data import digits, digits_file, files, torchvision_sets
 from clr_cli.data.arrays import ARRAY_NAMES, Arrays, Images, shape_text
+from clr_cli.data.classes import class_names
 from clr_cli.data.split import validation_mask
 from clr_cli.errors import InputError
 
@@ -56,6 +57,7 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    classes: tuple[str, ...] = ()  # their names
 
 
 def load(config: DatasetConfig) -> Data:
@@ -79,7 +81,8 @@ def load(config: DatasetConfig) -> Data:
     test = Split(torch.from_numpy(test_images), torch.from_numpy(test_labels))
     mean, std = _mean_std(train_images)
     fingerprint = _fingerprint((train, val, test))
-    return Data(config.name, train, val, test, num_classes, mean, std, fingerprint)
+    names = class_names(config, num_classes)
+    return Data(config.name, train, val, test, num_classes, mean, std, fingerprint, names)
 
 
 def _check(arrays: Arrays, where: str) -> int:

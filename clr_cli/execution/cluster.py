@@ -205,7 +205,7 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
                     except Locked:
                         yield Event(index, "locked", str(run.path))
                         continue
-                    run.directory.prepare(run.tree(), overwrite=run.overwrite)
+                    run.prepare()
                     if run.settled():
                         yield from already_finished(run, index)
                         continue

@@ -24,20 +24,25 @@ class ProbeTask(TrainingTask):
 
     @property
     def name(self) -> str:
+        """The arm, the rate and the seed."""
         return f"{self.arm} at {self.schedule.rate:.3g}, seed {self.seed}"
 
     def tree(self) -> dict[str, Any]:
+        """Return what determines a probe."""
         return self.config.for_probe(self.arm, self.schedule, self.iterations)
 
     def schedule_for(self, steps_per_epoch: int) -> Schedule:
+        """Return the schedule of the probe's length. Raises InputError."""
         epochs = self.config.training.epochs
         whole = resolve_schedule(self.schedule, steps_per_epoch, epochs)
         return shortened(whole, steps_per_epoch * epochs, self.iterations)
 
     def rows(self, state: TrainState, _: Sequence[Row]) -> Rows:
+        """Train epoch by epoch, validated at the end."""
         return probe(state, self.iterations)
 
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
+        """Return the score: the validation accuracy at the end."""
         return {
             "arm": self.arm,
             "points": len(rows),

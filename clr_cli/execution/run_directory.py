@@ -22,11 +22,14 @@ from typing import Any
 from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.files import read_json, unwritable, write_atomic
+from clr_cli.execution.origin import Origin, changes
+from clr_cli.files import read_json, unwritable, write_atomic, write_json
 from clr_cli.paths import (
     CHECKPOINT,
     CONFIG,
     METRICS,
+    MODEL,
+    ORIGIN,
     PREVIOUS_CHECKPOINT,
     PROGRAM_LOG,
     PROGRAM_OUT,
@@ -43,34 +46,38 @@ FILES = (
     PROGRAM_SECONDS,
     PREVIOUS_CHECKPOINT,
     CHECKPOINT,
+    MODEL,
     RESULT,
 )
+WAYS_OUT = "start over with --overwrite, or keep both with another --name"
 
 # Where the data lies, how it got there and how steps are taken changes nothing about a result.
 _NOT_COMPARED = {"dataset.root", "dataset.download", "training.cuda_graph"}
 
 
 class Locked(EnvironmentFailure):
-    """Another process works on this run right now."""
+    """Another process is working on this run."""
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run's folder. Every method but ``read_*`` wants the lock held."""
+    """One run's folder. Every method but ``read_*`` and ``check`` needs the lock."""
 
     path: Path
 
     @property
     def metrics_path(self) -> Path:
+        """Where the rows of metrics lie."""
         return self.path / METRICS
 
     @property
     def result_path(self) -> Path:
+        """Where the result lies, written last."""
         return self.path / RESULT
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes off. The lock dies with its process. Raises Locked."""
+        """Keep other processes off until the lock or its process ends. Raises Locked."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / ".lock", "w")  # noqa: SIM115 - closed below
@@ -85,35 +92,87 @@ class RunDirectory:
                 raise Locked(f"{self.path}: another process is working on this run") from None
             yield
 
-    def prepare(self, config: Mapping[str, Any], *, overwrite: bool = False) -> None:
-        """Claim the folder for this config. Raises InputError if it holds another experiment."""
-        path = self.path / CONFIG
+    def prepare(
+        self, config: Mapping[str, Any], origin: Origin | None = None, *, overwrite: bool = False
+    ) -> None:
+        """Claim the folder for this config and origin.
+
+        Raises:
+            InputError: it holds an experiment with another config, or made from other files.
+
+        """
         if overwrite:
             for old in self.path.iterdir():
                 if old.name != ".lock":
                     shutil.rmtree(old) if old.is_dir() else old.unlink()
-        if not path.exists():
-            write_atomic(path, dump(config))
+        there = self.read_config()
+        if there is None:
+            if origin:
+                write_json(self.path / ORIGIN, origin)
+            else:  # one that a kill has left here
+                (self.path / ORIGIN).unlink(missing_ok=True)
+            self.write_config(config)
             return
+        self.check(there, config, origin or {})
+
+    def check(self, there: Mapping[str, Any], config: Mapping[str, Any], origin: Origin) -> None:
+        """Raise InputError unless config and origin are those that the folder is kept under."""
+        if differing := config_differences(there, config):
+            raise InputError(
+                f"{self.path} holds another config ({'; '.join(differing)}): {WAYS_OUT}"
+            )
+        self.check_origin(origin)
+
+    def check_origin(self, origin: Origin) -> None:
+        """Raise InputError unless the folder's run was made from these files."""
+        if changed := changes(self.read_origin(), origin):
+            raise InputError(
+                f"{self.path} was made from other files ({'; '.join(changed)}): {WAYS_OUT}"
+            )
+
+    def read_config(self) -> dict[str, Any] | None:
+        """Return the config that the folder is kept under; None if there is none.
+
+        Raises:
+            InputError: the file is damaged.
+
+        """
+        path = self.path / CONFIG
+        if not path.exists():
+            return None
         try:
             there = parse_yaml(path.read_text(encoding="utf-8"), str(path))
         except (InputError, UnicodeDecodeError):
             there = None
         if not isinstance(there, dict):
             raise InputError(f"{path}: damaged; start over with --overwrite")
-        now = parse_yaml(dump(config), "config")
-        changes = [
-            f"{key}: {each['there']} there, {each['now']} now"
-            for key, each in differences({"there": there, "now": now}).items()
-            if key not in _NOT_COMPARED
-        ]
-        if changes:
-            raise InputError(
-                f"{self.path} holds another config ({'; '.join(changes)}): "
-                "start over with --overwrite, or keep both with another --name"
-            )
+        return there
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Keep the folder under this config from now on."""
+        write_atomic(self.path / CONFIG, dump(config))
+
+    def read_origin(self) -> Origin:
+        """Return what the run was made from beside its config. Raises InputError if damaged."""
+        path = self.path / ORIGIN
+        if not path.exists():
+            return {}
+        origin = read_json(path)
+        if not isinstance(origin, dict) or not all(isinstance(v, dict) for v in origin.values()):
+            raise InputError(f"{path}: damaged; start over with --overwrite")
+        return origin
+
+    def reopen(self, config: Mapping[str, Any]) -> None:
+        """Make a finished run an unfinished one of this config, to be continued.
+
+        A kill in between leaves an unfinished run of the config before.
+        """
+        for name in (RESULT, MODEL):
+            (self.path / name).unlink(missing_ok=True)
+        self.write_config(config)
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
+        """Add a row to metrics.jsonl, on disk when this returns. Raises EnvironmentFailure."""
         line = json.dumps(row) + "\n"
         try:
             with open(self.metrics_path, "a", encoding="utf-8") as file:
@@ -125,7 +184,7 @@ class RunDirectory:
             raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}") from None
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """The epochs so far; a last line cut off by a kill is left out."""
+        """Read the rows so far; a last line cut off by a kill is left out."""
         path = self.metrics_path
         if not path.exists():
             return []
@@ -140,18 +199,21 @@ class RunDirectory:
             rows.append(row)
         return rows
 
+    def take_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Let these be the rows. Raises EnvironmentFailure."""
+        content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        if not self.metrics_path.exists() or content != self.metrics_path.read_bytes():
+            write_atomic(self.metrics_path, content)
+
     def keep_metrics(self, epochs: int) -> None:
         """Drop what a kill left after the checkpoint of ``epochs`` finished epochs.
 
         Raises InputError if fewer can be read: a row is on disk before its checkpoint.
         """
         rows = self.read_metrics()
-        path = self.metrics_path
         self._check_metrics(rows[:epochs], epochs)
-        if path.exists():
-            kept = "".join(json.dumps(row) + "\n" for row in rows[:epochs])
-            if kept.encode() != path.read_bytes():
-                write_atomic(path, kept)
+        if self.metrics_path.exists():
+            self.take_metrics(rows[:epochs])
 
     def _check_metrics(self, rows: Sequence[Mapping[str, Any]], expected: int) -> None:
         if len(rows) != expected:
@@ -162,11 +224,11 @@ class RunDirectory:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replace checkpoint.pt, keeping the one before it as checkpoint.previous.pt."""
-        import torch
+        self._replace_checkpoint(_packed(state))
 
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        self._replace_checkpoint(buffer.getvalue())
+    def save_model(self, model: Mapping[str, Any]) -> None:
+        """Write model.pt: the trained model, to be used."""
+        write_atomic(self.path / MODEL, _packed(model))
 
     def _replace_checkpoint(self, content: bytes) -> None:
         newest, previous = self._checkpoints
@@ -177,7 +239,7 @@ class RunDirectory:
         os.replace(fresh, newest)
 
     def load_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
-        """The newest undamaged checkpoint, or None, and a line on each damaged one.
+        """Return the newest undamaged checkpoint, or None, and a line on each damaged one.
 
         A checkpoint is a zip archive, whose members carry CRC-32 sums: all are checked.
         """
@@ -205,8 +267,13 @@ class RunDirectory:
     def _checkpoints(self) -> tuple[Path, Path]:
         return self.path / CHECKPOINT, self.path / PREVIOUS_CHECKPOINT
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint, damaged or not."""
+        return any(path.exists() for path in self._checkpoints)
+
     def read_files(self, names: Sequence[str] = FILES) -> dict[str, bytes]:
-        """The contents of those of ``FILES`` that are there, by name, to go on elsewhere."""
+        """Return the contents of those of ``FILES`` that exist, by name, to go on elsewhere."""
         paths = (self.path / name for name in names)
         return {path.name: path.read_bytes() for path in paths if path.is_file()}
 
@@ -220,10 +287,11 @@ class RunDirectory:
 
     @property
     def finished(self) -> bool:
-        return (self.result_path).exists()
+        """Whether the run has its result."""
+        return self.result_path.exists()
 
     def read_result(self) -> dict[str, Any]:
-        """The finished run's result. Raises InputError if it or the metrics are damaged."""
+        """Read the finished run's result. Raises InputError if it or the metrics are damaged."""
         path = self.result_path
         result: Any = read_json(path)
         if isinstance(result, dict) and "epochs" in result:
@@ -233,3 +301,21 @@ class RunDirectory:
             raise InputError(f"{path}: damaged; delete it and run again")
         self._check_metrics(self.read_metrics(), rows)
         return dict(result)
+
+
+def _packed(state: Mapping[str, Any]) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def config_differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in which keys two configs differ: "key: old there, new now"."""
+    plain = parse_yaml(dump(now), "config")
+    return [
+        f"{key}: {each['there']} there, {each['now']} now"
+        for key, each in differences({"there": there, "now": plain}).items()
+        if key not in _NOT_COMPARED
+    ]

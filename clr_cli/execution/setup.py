@@ -1,4 +1,4 @@
-"""The sizes of an experiment on this machine, found once: for the plan, the summary, the page."""
+"""Measure the sizes of an experiment on this machine: for the plan, the summary, the page."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 
 from clr_cli.execution.metadata import describe_device
 from clr_cli.execution.training_task import TrainingTask
+from clr_cli.training.build import fresh_model
 from clr_cli.training.device import resolve_precision
-from clr_cli.training.models import build_model
 from clr_cli.training.optimizers import build_optimizer
 from clr_cli.training.sweep import chance
 
@@ -39,16 +39,20 @@ class Setup:
 def measure(task: TrainingTask) -> Setup:
     """Load the task's data and build its model and optimizer once, to know their sizes.
 
-    Raises InputError for any of these, or a batch size, that cannot be used; EnvironmentFailure.
+    Raises:
+        InputError: the data, the model, the optimizer or the batch size cannot be used.
+        EnvironmentFailure: the machine failed, for instance a full disk.
+
     """
     images, device = task.images()
     config = task.config
     steps = images.steps_per_epoch(config.training.batch_size)
     with torch.random.fork_rng(devices=[]):
-        model = build_model(
+        model = fresh_model(
             config.model,
-            in_channels=images.channels,
-            image_size=images.height,
+            channels=images.channels,
+            height=images.height,
+            width=images.width,
             num_classes=images.num_classes,
             allow_code=task.allow_code,
         )

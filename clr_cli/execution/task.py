@@ -92,6 +92,10 @@ class Task(ABC):
     def tree(self) -> dict[str, Any]:
         """The config that the folder is kept under: another config is refused."""
 
+    def prepare(self) -> None:
+        """Claim the folder, with its lock held. Raises InputError if it holds something else."""
+        self.directory.prepare(self.tree(), overwrite=self.overwrite)
+
     def shared_input(self) -> SharedInput | None:
         """What all tasks of a plan need and a Ray cluster gets once. Raises InputError."""
         return None
@@ -124,7 +128,7 @@ def execute_in_turns(
     """``execute`` for one of several tasks that share this process."""
     try:
         with task.directory.lock():
-            task.directory.prepare(task.tree(), overwrite=task.overwrite)
+            task.prepare()
             if ranks.share(task.settled()):
                 yield from already_finished(task, index)
             else:

@@ -7,6 +7,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,8 @@ from clr_cli.config.model import Config
 from clr_cli.data.batches import Resident
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import metadata, preloaded
+from clr_cli.execution.origin import Origin, origin_of
+from clr_cli.execution.run_directory import WAYS_OUT, RunDirectory, config_differences
 from clr_cli.execution.task import Event, Row, Task
 from clr_cli.execution.writer import Writer
 from clr_cli.files import write_json
@@ -29,9 +32,9 @@ from clr_cli.training.lane import Mark, Turn, alone
 from clr_cli.training.loop import Diverged, answers, epochs_in_turns
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
+from clr_cli.training.trained import to_keep
 
 Rows = Generator[Row | Turn, None, None]
-WAYS_OUT = "start over with --overwrite, or keep both with another --name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class TrainingTask(Task):
 
     @abstractmethod
     def schedule_for(self, steps_per_epoch: int) -> Schedule:
-        """The schedule in iterations. Raises InputError."""
+        """Return the schedule in iterations. Raises InputError."""
 
     @abstractmethod
     def rows(self, state: TrainState, before: Sequence[Row]) -> Rows:
@@ -53,10 +56,13 @@ class TrainingTask(Task):
 
     @abstractmethod
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
-        """The part of result.json that is particular to this kind of task."""
+        """Return the part of result.json that is particular to this kind of task."""
+
+    def keep(self, state: TrainState) -> None:
+        """Write what is of use beside the result. Raises EnvironmentFailure."""
 
     def build(self, ranks: Ranks = SINGLE) -> TrainState:
-        """A fresh state. Raises InputError."""
+        """Build a fresh state. Raises InputError."""
         images, device = self.images()
         steps = images.steps_per_epoch(self.config.training.batch_size)
         return build(
@@ -69,17 +75,31 @@ class TrainingTask(Task):
             ranks=ranks,
         )
 
+    def origin(self) -> Origin:
+        """Return what the task is made from beside its config. Raises InputError."""
+        return origin_of(self.config, self.allow_code)
+
+    def prepare(self) -> None:
+        """Claim the folder for this config and origin. Raises InputError."""
+        self.directory.prepare(self.tree(), self.origin(), overwrite=self.overwrite)
+
+    def identity(self, schedule: Schedule) -> Row:
+        """Return what a checkpoint of this task says about where it belongs."""
+        return {"run": self.name, "config": self.tree()}
+
     def images(self) -> tuple[Resident, torch.device]:
-        """The data set on its device. Raises InputError, EnvironmentFailure."""
+        """Return the data set on its device. Raises InputError, EnvironmentFailure."""
         device = resolve_device(self.device)
         if self.threads is not None and device.type == "cpu":
             torch.set_num_threads(self.threads)
         return preloaded.resident(self.config.dataset, device)[0], device
 
     def shared_input(self) -> preloaded.Packed:
+        """Load the data set for all tasks of a plan. Raises InputError, EnvironmentFailure."""
         return preloaded.pack(self.config.dataset)
 
     def work(self, index: int, ranks: Ranks) -> Iterator[Event | Turn]:
+        """Train what is left; see ``Task.work``."""
         try:
             yield from self._work(index, ranks)
         except torch.OutOfMemoryError as error:
@@ -94,15 +114,13 @@ class TrainingTask(Task):
         directory = self.directory
         state = self.build(ranks)
         fingerprint = preloaded.resident(self.config.dataset, state.device)[1]
+        identity = self.identity(state.schedule)
         checkpoint, notes = directory.load_checkpoint()
         for note in notes:
             yield Event(index, "note", note)
         done, seconds = 0, 0.0
         if checkpoint is not None:
-            if checkpoint.get("fingerprint") != fingerprint:
-                raise InputError(
-                    f"the data has changed since this run began: {WAYS_OUT}", source=directory.path
-                )
+            _check_belongs(checkpoint, identity, fingerprint, directory)
             try:
                 state.load_state_dict(checkpoint)
                 done, seconds = checkpoint["rows"], checkpoint["seconds"]
@@ -124,6 +142,7 @@ class TrainingTask(Task):
             snapshot, there = state.snapshot()
             return {
                 **snapshot,
+                "belongs_to": identity,
                 "fingerprint": fingerprint,
                 "rows": done,
                 "seconds": seconds,
@@ -166,39 +185,126 @@ class TrainingTask(Task):
             **self.result(state, rows, diverged),
             **_metadata(state, rows, seconds),
         }
+        if not diverged:
+            self.keep(state)
         write_json(directory.result_path, result)
         yield Event(index, "end", status)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(TrainingTask):
-    """A training run: an arm and a seed."""
+    """A training run: an arm and a seed.
+
+    extends: a run of fewer epochs in the folder is continued, if the schedule allows it.
+    plateau: the folder of a run, with the same rates so far, from whose end this one starts.
+    """
 
     arm: str
     schedule: ScheduleConfig
+    extends: bool = False
+    plateau: Path | None = None
 
     @property
     def name(self) -> str:
+        """The arm and the seed."""
         return f"{self.arm}, seed {self.seed}"
 
     def tree(self) -> dict[str, Any]:
+        """Return the config of this arm alone."""
         return self.config.for_run(self.arm, self.schedule)
 
     def record(self) -> RunRecord:
-        """Return metrics and result; ``failed`` if it did not finish. Raises InputError."""
+        """Return metrics and result; ``failed`` if it did not finish.
+
+        Raises:
+            InputError: its files are damaged, or it was trained on other code or data than this
+                process has: one of several that share a comparison may have read them later.
+        """
+        self.directory.check_origin(self.origin())
         rows = self.directory.read_metrics()
         if not self.directory.finished:
             return RunRecord(self.arm, self.seed, "failed", rows, {})
         result = self.directory.read_result()
         return RunRecord(self.arm, self.seed, result["status"], rows, result)
 
+    def identity(self, schedule: Schedule) -> Row:
+        """Return the run's name and config, with the schedule in iterations instead of epochs.
+
+        So a checkpoint fits every length of run that gives the same rates.
+        """
+        tree = self.tree()
+        del tree["training"]["epochs"]
+        tree["schedules"] = {self.arm: resolved(self.schedule.kind, schedule)}
+        return {"run": self.name, "config": tree}
+
+    def prepare(self) -> None:
+        """Claim the folder; continue a shorter run, or start from a plateau. Raises InputError."""
+        if self.extends and not self.overwrite:
+            self._extend()
+        super().prepare()
+        if self.plateau is not None and not self.directory.has_checkpoint:
+            self._start_from(RunDirectory(self.plateau))
+
+    def _extend(self) -> None:
+        """Make a shorter run in the folder one of this length."""
+        directory, tree, now = self.directory, self.tree(), self.config.training.epochs
+        there = directory.read_config() or {}
+        training = there.get("training")
+        before = training.get("epochs") if isinstance(training, dict) else None
+        if not isinstance(before, int) or before >= now:
+            return
+        shorter = {**tree, "training": {**tree["training"], "epochs": before}}
+        directory.check(there, shorter, self.origin())
+        images, _ = self.images()
+        steps = images.steps_per_epoch(self.config.training.batch_size)
+        kind = self.schedule.kind
+        old, new = (
+            resolved(kind, resolve_schedule(self.schedule, steps, n)) for n in (before, now)
+        )
+        if differing := config_differences(old, new):
+            raise InputError(
+                f"{before} epochs cannot become {now}: the schedule {kind} depends on the length "
+                f"of the run ({'; '.join(differing)}): {WAYS_OUT}",
+                source=directory.path,
+            )
+        if directory.finished and directory.read_result()["status"] == "diverged":
+            raise InputError(
+                f"the run diverged, so it has no more epochs: {WAYS_OUT}", source=directory.path
+            )
+        directory.reopen(tree)
+
+    def _start_from(self, plateau: RunDirectory) -> None:
+        """Copy the end of the plateau's run into the folder, which goes on from there."""
+        checkpoint, _ = plateau.load_checkpoint()
+        if checkpoint is None or not plateau.finished:
+            raise InputError("there is no finished run to start from", source=plateau.path)
+        images, _ = self.images()
+        own = self.schedule_for(images.steps_per_epoch(self.config.training.batch_size))
+        identity, theirs = self.identity(own), checkpoint["belongs_to"]["config"]
+        ((before,),) = (theirs["schedules"].values(),)
+        same = {**theirs, "schedules": identity["config"]["schedules"]}
+        differing = config_differences(same, identity["config"])
+        rates = make(before.pop("kind"), before)
+        if differing or any(rates.lr(i) != own.lr(i) for i in range(checkpoint["iteration"])):
+            why = "; ".join(differing) or "its rates were others"
+            raise InputError(f"this run cannot start from there: {why}", source=plateau.path)
+        self.directory.take_metrics(plateau.read_metrics())
+        self.directory.save_checkpoint({**checkpoint, "belongs_to": identity})
+
     def schedule_for(self, steps_per_epoch: int) -> Schedule:
+        """Return the arm's schedule in iterations. Raises InputError."""
         return resolve_schedule(self.schedule, steps_per_epoch, self.config.training.epochs)
 
     def rows(self, state: TrainState, _: Sequence[Row]) -> Rows:
+        """Train epoch by epoch."""
         return epochs_in_turns(state, self.config.training.epochs)
 
+    def keep(self, state: TrainState) -> None:
+        """Write the model as it was evaluated at the end."""
+        self.directory.save_model(to_keep(state, self.tree()))
+
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
+        """Return the last epoch's numbers and the answers on the test split."""
         names = [f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")]
         return {
             "arm": self.arm,
@@ -216,25 +322,51 @@ class SweepTask(TrainingTask):
 
     @property
     def name(self) -> str:
+        """The number of the sweep."""
         return f"sweep {self.seed}"
 
     def tree(self) -> dict[str, Any]:
+        """Return what determines a sweep."""
         return self.config.for_sweep()
 
     def schedule_for(self, steps_per_epoch: int) -> Schedule:
+        """Return the ramp of rates. Raises InputError."""
         return sweeps.plan(self.config.range_test, steps_per_epoch).ramp
 
     def rows(self, state: TrainState, before: Sequence[Row]) -> Rows:
+        """Train from one validation to the next."""
         steps = state.data.steps_per_epoch(state.batch_size)
         length = sweeps.plan(self.config.range_test, steps)
         return sweeps.sweep(state, length.total, length.interval, sweeps.losses_of(before))
 
     def result(self, state: TrainState, rows: Sequence[Row], _: Row | None) -> Row:
+        """Return how many points there are and why the sweep stopped."""
         return {"points": len(rows), "stopped": rows[-1]["stopped"]}
 
 
+def _check_belongs(
+    checkpoint: Row, identity: Row, fingerprint: str, directory: RunDirectory
+) -> None:
+    """Raise InputError for a checkpoint of another run, or of other data."""
+    theirs = checkpoint.get("belongs_to")
+    if not isinstance(theirs, dict):
+        differing = ["it does not say of which run"]
+    else:
+        differing = config_differences({"run": theirs.get("run")}, {"run": identity["run"]})
+        differing += config_differences(theirs.get("config") or {}, identity["config"])
+    if differing:
+        raise InputError(
+            f"the checkpoint belongs to another run ({'; '.join(differing)}): {WAYS_OUT}",
+            source=directory.path,
+        )
+    if checkpoint.get("fingerprint") != fingerprint:
+        raise InputError(
+            f"the data has changed since this run began: {WAYS_OUT}", source=directory.path
+        )
+
+
 def resolve_schedule(schedule: ScheduleConfig, steps_per_epoch: int, epochs: int) -> Schedule:
-    """The arm's schedule with its durations in iterations. Raises InputError."""
+    """Make the arm's schedule, its durations in iterations. Raises InputError."""
     try:
         return make(
             schedule.kind,
@@ -247,7 +379,7 @@ def resolve_schedule(schedule: ScheduleConfig, steps_per_epoch: int, epochs: int
 
 
 def follow(task: TrainingTask, ranks: Ranks) -> None:
-    """The part of every rank but 0 in ``execute``: the same steps, and no files."""
+    """Do the part of every rank but 0 in ``execute``: the same steps, and no files."""
     if ranks.share(None):  # finished already
         return
     state = task.build(ranks)
@@ -265,7 +397,7 @@ def _test_answers(state: TrainState) -> Row:
 
 
 def _metadata(state: TrainState, rows: Sequence[Row], seconds: float) -> Row:
-    """How long it took, on what and with what."""
+    """Say how long it took, on what and with what."""
     trained = sum(row["train_seconds"] for row in rows)
     images = rows[-1]["iteration"] * state.batch_size if rows else 0
     return {

@@ -1,4 +1,4 @@
-"""A config -> a fresh training state: model, optimizer, schedule, data."""
+"""Build a fresh training state from a config: model, optimizer, schedule, data."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from clr_cli.config.model import Config
+from clr_cli.config.sections import ModelConfig
 from clr_cli.data.batches import Resident, derive_seed
 from clr_cli.errors import InputError
 from clr_cli.schedules import Schedule
@@ -14,6 +15,30 @@ from clr_cli.training.models import build_model
 from clr_cli.training.optimizers import build_optimizer
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
+
+
+def fresh_model(
+    config: ModelConfig,
+    *,
+    channels: int,
+    height: int,
+    width: int,
+    num_classes: int,
+    allow_code: bool = False,
+) -> nn.Module:
+    """Build the model for images of this size, on the CPU, with weights from torch's generator.
+
+    Raises:
+        InputError: the model cannot be built, or does not fit the images.
+
+    """
+    return build_model(
+        config,
+        in_channels=channels,
+        image_size=height,
+        num_classes=num_classes,
+        allow_code=allow_code,
+    )
 
 
 def build(
@@ -26,9 +51,11 @@ def build(
     allow_code: bool = False,
     ranks: Ranks = SINGLE,
 ) -> TrainState:
-    """A fresh model and optimizer. The weights depend on the seed alone, so arms are paired.
+    """Build a fresh model and optimizer. The weights depend on the seed alone: arms are paired.
 
-    Raises InputError for a model or batch size that does not fit the data.
+    Raises:
+        InputError: the model, the optimizer or the batch size does not fit the data.
+
     """
     batch_size = config.training.batch_size
     make_exact(data.labels.device)
@@ -40,10 +67,11 @@ def build(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0, "init"))
-        model = build_model(
+        model = fresh_model(
             config.model,
-            in_channels=data.channels,
-            image_size=data.height,
+            channels=data.channels,
+            height=data.height,
+            width=data.width,
             num_classes=data.num_classes,
             allow_code=allow_code,
         )

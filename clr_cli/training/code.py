@@ -1,26 +1,37 @@
-"""People's own functions, named in a config as ``module.path:function``."""
+"""People's own functions, named in a config as ``module.path:function``, and their source files."""
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from clr_cli.config.hints import did_you_mean
 from clr_cli.errors import InputError
+from clr_cli.files import digest
 
 ALLOW_CODE = "CLR_ALLOW_CODE"
+_NOT_OWN = (
+    Path(__file__).absolute().parents[1],
+    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
 
 
 def imported(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
-    """The function (or class) of that name.
+    """Import the function (or class) of that name.
 
     It is imported only with ``allow_code`` or CLR_ALLOW_CODE=1 in the environment.
 
     Raises:
-        InputError: running code is not allowed, or it is not there; ``key`` is the config's.
+        InputError: running code is not allowed, or the function cannot be found; ``key`` is the
+            config's.
+
     """
     if not (allow_code or os.environ.get(ALLOW_CODE) == "1"):
         raise InputError(
@@ -34,6 +45,7 @@ def imported(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
         module = importlib.import_module(path)
     except Exception as error:
         raise InputError(f"cannot import {path!r}: {first_line(error)}", key=key) from error
+    source_digests(path)  # now: the files may change while this process goes on with what it read
     function: Any = getattr(module, attribute, None)
     if not callable(function):
         known = [each for each, value in vars(module).items() if callable(value)]
@@ -43,5 +55,71 @@ def imported(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
 
 
 def first_line(error: Exception) -> str:
-    """The error's type and the first line of its text."""
+    """Return the error's type and the first line of its text."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+@functools.cache
+def source_digests(module: str) -> dict[str, str]:
+    """Digest the source of an imported module and of what it imports from beside it.
+
+    Imports are followed in the text, those within functions too, as far as they lead to files in
+    the folder from which the module itself was imported. Installed packages and clr do not count.
+
+    Returns:
+        The digest of each file by its path in that folder; empty for an installed module.
+
+    """
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None or not _is_own(start := Path(file).absolute()):
+        return {}
+    is_package = start.stem == "__init__"
+    root = start.parents[module.count(".") + is_package]
+    digests: dict[str, str] = {}
+    waiting = [module]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        waiting += [parent] if (parent := name.rpartition(".")[0]) else []
+        source = _source(root, name)
+        if source is None or not _is_own(source):
+            continue
+        content = source.read_bytes()
+        digests[source.relative_to(root).as_posix()] = digest(content)
+        package = name if source.stem == "__init__" else parent
+        waiting += _imports(content, package)
+    return dict(sorted(digests.items()))
+
+
+def _is_own(file: Path) -> bool:
+    """Return whether people edit this file: it is neither clr's nor an installed package's."""
+    if file.suffix != ".py" or {"site-packages", "dist-packages"} & set(file.parts):
+        return False
+    return not any(file.is_relative_to(folder) for folder in _NOT_OWN)
+
+
+def _source(root: Path, module: str) -> Path | None:
+    """Find the file of a module below ``root``; None if there is none."""
+    stem = root.joinpath(*module.split("."))
+    candidates = (stem / "__init__.py", stem.with_name(f"{stem.name}.py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _imports(content: bytes, package: str) -> Iterator[str]:
+    """Yield the names that a source imports; a name from a module may itself be a module."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):  # it is never imported, or fails there with its own error
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            parts = [*(above if node.level else []), *filter(None, [node.module])]
+            base = ".".join(filter(None, parts))
+            yield from filter(None, [base])
+            yield from (".".join(filter(None, [base, alias.name])) for alias in node.names)

@@ -1,4 +1,4 @@
-"""Training one model under one schedule: take steps, evaluate, report epochs. No I/O.
+"""Train one model under one schedule: take steps, evaluate, report epochs. No I/O.
 
 Whoever iterates logs, plots and checkpoints. What is called a generator of turns here yields a
 ``Turn`` wherever another run of this process may go on; ``alone`` leaves these out.
@@ -12,8 +12,8 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from clr_cli import interrupt
 from clr_cli.data.batches import evaluation_batches
@@ -143,36 +143,37 @@ def _until(state: TrainState, mark: Mark) -> Turns:
 
 
 def _check(state: TrainState) -> None:
-    """Raises Stopped if a signal has come; several ranks stop after a step, all after the same."""
+    """Raise Stopped if a signal has come; several ranks stop after a step, all after the same."""
     if state.ranks.world == 1:
         interrupt.check()
 
 
 def _sums(state: TrainState, split: Split) -> Generator[Turn, None, tuple[Tensor, Tensor]]:
-    """The summed loss and the right answers on a split, on the device."""
+    """Sum the loss and the right answers on a split, on the device."""
     total, right = torch.tensor(0.0), torch.tensor(0)
     with evaluating(state):
-        for images, labels in evaluation_batches(split, _batch(state)):
+        for images, labels in evaluation_batches(split, evaluation_batch(state.device)):
             _check(state)
             with state.lane.entered(), torch.inference_mode():
                 logits = forward(state, state.model, images)
-                loss = F.cross_entropy(logits, labels, reduction="sum")
+                loss = cross_entropy(logits, labels, reduction="sum")
                 total, right = total + loss, right + (logits.argmax(1) == labels).sum()
             yield Turn.WORKED
     return total, right
 
 
-def _batch(state: TrainState) -> int:
-    return EVAL_BATCH if state.device.type == "cpu" else EVAL_BATCH_ELSEWHERE
+def evaluation_batch(device: torch.device) -> int:
+    """Return how many images are evaluated at a time."""
+    return EVAL_BATCH if device.type == "cpu" else EVAL_BATCH_ELSEWHERE
 
 
 def advance(state: TrainState, end: int) -> list[float]:
-    """Train up to iteration ``end``; the losses of the whole stretch. See ``train_and_score``."""
+    """Train up to iteration ``end`` and return its losses; see ``train_and_score``."""
     return finished(train_and_score(state, end)).losses
 
 
 def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split.
+    """Return mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split.
 
     Raises Stopped.
     """
@@ -182,11 +183,11 @@ def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
 
 @torch.inference_mode()
 def answers(state: TrainState, split: Split) -> Tensor:
-    """Whether each image of a split is classified rightly: bool (N,), on the CPU."""
+    """Return whether each image of a split is classified rightly: bool (N,), on the CPU."""
     with evaluating(state), state.lane.entered():
         found = [
             forward(state, state.model, images).argmax(1) == labels
-            for images, labels in evaluation_batches(split, _batch(state))
+            for images, labels in evaluation_batches(split, evaluation_batch(state.device))
         ]
         return torch.cat(found).cpu()
 
@@ -201,13 +202,13 @@ def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
 
 
 def epochs_in_turns(state: TrainState, epochs: int) -> Generator[Metrics | Turn, None, None]:
-    """``train`` as a generator of turns."""
+    """Train as ``train`` does, as a generator of turns."""
     while state.epoch < epochs:
         yield (yield from _epoch(state))
 
 
 def train_epoch(state: TrainState) -> Metrics:
-    """One epoch and its evaluation on the validation and test splits; see ``train``."""
+    """Train one epoch and evaluate it on the validation and test splits; see ``train``."""
     return finished(_epoch(state))
 
 

@@ -78,8 +78,9 @@ def _measure_batch_norm(state: TrainState) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
     devices = [state.device] if state.device.type == "cuda" else []
+    epoch = -(-state.iteration // state.steps_per_epoch)  # that of the last step, finished or not
     batches = training_batches(
-        state.data, state.batch_size, seed=state.seed, epoch=state.epoch + 1, part=(0, 1)
+        state.data, state.batch_size, seed=state.seed, epoch=epoch, part=(0, 1)
     )
     try:
         with torch.random.fork_rng(devices=devices):

@@ -1,0 +1,43 @@
+"""``clr export``: the trained model of a finished run, for use without clr."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clr_cli.cli import terminal
+from clr_cli.cli.options import AllowCode, AsJson
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run, or its model.pt.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="safetensors: the weights by name, readable anywhere, for code that has the "
+            "model; torch-export: a .pt2 that runs with PyTorch alone, from uint8 images.",
+        ),
+    ] = "safetensors",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", help="Where, without a suffix. Default: export, in the run's folder."
+        ),
+    ] = None,
+    allow_code: AllowCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained model, and beside it normalisation, classes and architecture as JSON."""
+    from clr_cli.training import export, trained
+
+    model = trained.load(run, allow_code=allow_code)
+    folder = run if run.is_dir() else run.parent
+    written = export.export(model, form, output or folder / "export")
+    if as_json:
+        print(json.dumps({"files": [str(path) for path in written]}, indent=2))
+    else:
+        terminal.paths(written)

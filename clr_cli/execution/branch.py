@@ -1,0 +1,55 @@
+"""Several decays from one plateau: what ``clr train --branch`` trains.
+
+The plateau is the arm's schedule with its decay far away. A run that starts from the plateau's end
+has the bits of one that was trained from the start (Hägele et al. 2024, section 3).
+"""
+
+from __future__ import annotations
+
+from clr_cli.config.arms import ScheduleConfig
+from clr_cli.config.model import Config
+from clr_cli.errors import InputError
+from clr_cli.execution.training_task import resolve_schedule
+
+NEVER = 1e6  # epochs after which a plateau ends
+MOST = 1000  # times its plateau that a run may last
+
+
+def with_epochs(config: Config, epochs: int) -> Config:
+    """Return the config with another length."""
+    training = config.training.model_copy(update={"epochs": epochs})
+    return config.model_copy(update={"training": training})
+
+
+def plateau_of(arm: ScheduleConfig) -> ScheduleConfig:
+    """Return the arm without its decay.
+
+    Raises:
+        InputError: it has no plateau, or a fixed length.
+
+    """
+    if arm.kind != "wsd":
+        raise InputError(f"--branch: only wsd has a plateau to branch from, not {arm.kind}")
+    for key in ("total", "total_epochs"):
+        if key in arm.params:
+            raise InputError(f"--branch: leave {key} out: the decay begins at the branch")
+    return arm.with_params({"total_epochs": NEVER})
+
+
+def branch_epochs(arm: ScheduleConfig, epoch: int, steps_per_epoch: int) -> int:
+    """Return the length of the shortest run of a wsd arm that is on its plateau up to ``epoch``.
+
+    Raises:
+        InputError: the rate is not constant by then, or a run would have to be far longer.
+
+    """
+    end = epoch * steps_per_epoch
+    steady = resolve_schedule(plateau_of(arm), steps_per_epoch, int(NEVER))
+    if steady.lr(end - 1) != steady.lr(end):
+        raise InputError(
+            f"--branch {epoch}: the rate is not constant by then (warm-up, or decay_share 1)"
+        )
+    for epochs in range(epoch + 1, MOST * epoch):
+        if resolve_schedule(arm, steps_per_epoch, epochs).lr(end - 1) == steady.lr(end - 1):
+            return epochs
+    raise InputError(f"--branch {epoch}: a decay_share near 1 leaves no plateau; give a lower one")

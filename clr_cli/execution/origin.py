@@ -1,0 +1,101 @@
+"""What a run is made from beside its config: the user's own code, data and initial weights.
+
+A run is kept under the content of these files. Data sets that are rendered here or come from
+torchvision, which checks their sums, do not count.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from clr_cli.config.model import Config
+from clr_cli.errors import InputError
+from clr_cli.paths import MODEL
+from clr_cli.training.code import imported, source_digests
+
+Origin = dict[str, dict[str, str]]  # kind -> file -> digest of its content
+
+
+def origin_of(config: Config, allow_code: bool) -> Origin:
+    """Return the digests of the user's own files that a config names, by kind and file.
+
+    A file that is missing is left out: what reads it says so.
+
+    Raises:
+        InputError: own code that is not allowed or cannot be imported; data that have changed
+            since this process read them.
+
+    """
+    code: dict[str, str] = {}
+    for key, name in (("model", config.model.name), ("optimizer", config.optimizer.name)):
+        if ":" in name and not name.startswith("torchvision:"):
+            imported(name, f"{key}.name", allow_code)
+            code |= source_digests(name.partition(":")[0])
+    files = {"data": config.dataset.path, "weights": getattr(config.model, "weights", None)}
+    found = {kind: _digests(Path(path)) for kind, path in files.items() if path is not None}
+    return {kind: digests for kind, digests in {"code": code, **found}.items() if digests}
+
+
+def changes(there: Mapping[str, Mapping[str, str]], now: Origin) -> list[str]:
+    """Say which files a run was made from have another content now."""
+    said = []
+    for kind in ("code", "data", "weights"):
+        before, after = there.get(kind, {}), now.get(kind, {})
+        for name in sorted({*before, *after}):
+            if name not in before:
+                said.append(f"{name} ({kind}) was not part of it")
+            elif name not in after:
+                said.append(f"{name} ({kind}) is not part of it any more")
+            elif before[name] != after[name]:
+                said.append(f"{name} has changed since")
+    return said
+
+
+def _digests(path: Path) -> dict[str, str]:
+    """Digest a file, a run's model, or all files of a folder together. Raises InputError."""
+    path = path / MODEL if (path / MODEL).is_file() else path
+    if not path.exists():
+        return {}
+    stamp, content = _first_look(path.absolute())
+    if _stamp(path.absolute()) != stamp:
+        raise InputError("changed while this command was running; run it again", source=path)
+    return {path.name: content}
+
+
+@functools.cache
+def _first_look(path: Path) -> tuple[str, str]:
+    """Return the path's stamp and digest from when this process first asked for them."""
+    return _stamp(path), _content(path)
+
+
+def _content(path: Path) -> str:
+    """Return a digest of every file below ``path``, by name and content."""
+    total = hashlib.blake2b(digest_size=16)
+    for file in _files(path):
+        total.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+        with open(file, "rb") as stream:
+            while chunk := stream.read(1 << 20):
+                total.update(chunk)
+    return total.hexdigest()
+
+
+def _stamp(path: Path) -> str:
+    """Return what changes whenever a file below ``path`` is written."""
+    total = hashlib.blake2b(digest_size=16)
+    for file in _files(path):
+        status = file.stat()
+        total.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return total.hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Yield the file, or those below the folder in a fixed order, without hidden ones."""
+    if path.is_file():
+        yield path
+        return
+    for entry in sorted(path.iterdir()):
+        if not entry.name.startswith("."):
+            yield from _files(entry)

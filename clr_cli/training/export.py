@@ -1,0 +1,133 @@
+"""Write a trained model for use without clr: its weights or program, and a description in JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clr_cli import __version__
+from clr_cli.errors import InputError
+from clr_cli.files import write_atomic, write_json
+from clr_cli.training.trained import Trained
+
+FORMATS = {"safetensors": ".safetensors", "torch-export": ".pt2"}
+_TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def export(model: Trained, form: str, output: Path) -> list[Path]:
+    """Write a trained model and its description.
+
+    Args:
+        model: on the CPU, as ``load`` gives it.
+        form: a key of FORMATS. ``safetensors`` holds the weights and buffers by name;
+            ``torch-export`` the whole computation, from uint8 images (N, H, W, C) to logits.
+        output: where, without a suffix.
+
+    Returns:
+        The two files: the model, and the JSON beside it.
+
+    Raises:
+        InputError: the format is unknown, or PyTorch cannot export this model.
+        EnvironmentFailure: a file cannot be written.
+
+    """
+    if form not in FORMATS:
+        raise InputError(f"--format {form!r}: known: {', '.join(FORMATS)}")
+    content = safetensors(model.model.state_dict()) if form == "safetensors" else _program(model)
+    files = [output.with_name(output.name + suffix) for suffix in (FORMATS[form], ".json")]
+    write_atomic(files[0], content)
+    write_json(files[1], {"file": files[0].name, "format": form, **describe(model)})
+    return files
+
+
+def describe(model: Trained) -> dict[str, Any]:
+    """Say what a program needs beside the weights: architecture, normalisation, classes.
+
+    ``mean`` and ``std`` are per channel and for pixels in 0..1: (pixel / 255 - mean) / std.
+    """
+    height, width, channels = model.image
+    scale, shift = model.scale.double(), model.shift.double()
+    std = 1 / (255 * scale)
+    return {
+        "clr": __version__,
+        "architecture": model.config.model.model_dump(mode="json", exclude_none=True),
+        "input": {"height": height, "width": width, "channels": channels},
+        "normalisation": {"mean": (-shift * std).tolist(), "std": std.tolist()},
+        "classes": list(model.classes),
+        "precision": model.precision,
+        "run": {
+            "experiment": model.config.name,
+            "arm": next(iter(model.config.schedules)),
+            "seed": model.seed,
+            "epoch": model.epoch,
+        },
+    }
+
+
+def safetensors(tensors: dict[str, Tensor]) -> bytes:
+    """Encode tensors in the safetensors format: a length, a header in JSON, and their bytes.
+
+    See https://huggingface.co/docs/safetensors ("Format"). Raises InputError for a tensor of a
+    type that the format has no name for.
+    """
+    header: dict[str, Any] = {}
+    parts: list[bytes] = []
+    at = 0
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _TYPES:
+            raise InputError(f"{name} is {tensor.dtype}, which safetensors cannot hold")
+        flat = tensor.detach().cpu().contiguous().view(-1)
+        data = flat.view(torch.uint8).numpy().tobytes() if len(flat) else b""
+        offsets = [at, at + len(data)]
+        header[name] = {
+            "dtype": _TYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": offsets,
+        }
+        parts.append(data)
+        at += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+
+
+class _Program(nn.Module):
+    """What is exported: from images to logits, whatever the size of the batch."""
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.trained = trained
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.trained.logits(images)
+
+
+def _program(model: Trained) -> bytes:
+    images = torch.zeros(2, *model.image, dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        program = torch.export.export(
+            _Program(model).eval(), (images,), dynamic_shapes=({0: batch},), strict=False
+        )
+    except Exception as error:  # whatever a model does that cannot be traced
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"PyTorch cannot export this model ({reason}): use safetensors") from error
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()

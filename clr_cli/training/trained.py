@@ -1,0 +1,208 @@
+"""The trained model of a finished run, to be used: ``clr.load``, and the file it reads.
+
+``model.pt`` holds the weights and buffers that were evaluated at the end. For an optimizer that
+evaluates an average these are not the ones that training goes on from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from clr_cli.config.model import Config
+from clr_cli.errors import InputError
+from clr_cli.paths import CHECKPOINT, MODEL, PREVIOUS_CHECKPOINT
+from clr_cli.training.build import fresh_model
+from clr_cli.training.code import source_digests
+from clr_cli.training.loop import evaluation_batch
+from clr_cli.training.state import TrainState
+from clr_cli.training.switch import evaluating
+
+SCHEMA = 1
+
+
+def to_keep(state: TrainState, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect what ``load`` needs: tensors and plain values, read without running code.
+
+    Args:
+        state: a run at its end; it goes on as before.
+        config: what its folder is kept under (``Config.for_run``).
+
+    """
+    with evaluating(state), state.lane.entered():
+        weights = {name: value.cpu().clone() for name, value in state.model.state_dict().items()}
+    data = state.data
+    return {
+        "schema": SCHEMA,
+        "config": dict(config),
+        "seed": state.seed,
+        "epoch": state.epoch,
+        "weights": weights,
+        "image": [data.height, data.width, data.channels],
+        "classes": list(data.classes),
+        "scale": data.scale[: data.channels].cpu().clone(),
+        "shift": data.shift[: data.channels].cpu().clone(),
+        "precision": state.precision,
+        "code": _code(config["model"]["name"]),
+    }
+
+
+class Trained(nn.Module):
+    """A trained model that takes images as the data had them and answers logits.
+
+    Attributes:
+        classes: the names of the classes, in the order of the logits.
+        config: the config of the run.
+        image: (height, width, channels) of the images.
+        seed, epoch: which run it is, and after how many epochs.
+        precision: fp32 or bf16, in which it was evaluated and answers.
+
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, model: nn.Module, config: Config, kept: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.classes: tuple[str, ...] = tuple(kept["classes"])
+        self.image: tuple[int, int, int] = tuple(kept["image"])
+        self.seed: int = kept["seed"]
+        self.epoch: int = kept["epoch"]
+        self.precision: str = kept["precision"]
+        self.register_buffer("scale", kept["scale"])
+        self.register_buffer("shift", kept["shift"])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Answer logits, float32 (N, K), for uint8 images (N, H, W, C) on the model's device.
+
+        Images of one channel may also be (N, H, W). They are taken in batches of the size in
+        which the run evaluated, so that the answers are the same.
+
+        Raises:
+            ValueError: the images have another type or shape.
+
+        """
+        if images.ndim == 3 and self.image[2] == 1:
+            images = images.unsqueeze(-1)
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.image:
+            size = ", ".join(map(str, self.image))
+            raise ValueError(
+                f"the images are {images.dtype} {tuple(images.shape)}, expected torch.uint8 "
+                f"(N, {size}): give them as the data had them, not scaled"
+            )
+        batches = torch.split(images, evaluation_batch(images.device))
+        with _exactly(images.device):
+            return torch.cat([self.logits(batch) for batch in batches])
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Answer logits for one batch of images (N, H, W, C), unchecked."""
+        scaled = images.float() * self.scale + self.shift
+        bf16 = self.precision == "bf16"
+        with torch.autocast(images.device.type, torch.bfloat16 if bf16 else None, enabled=bf16):
+            answer: Tensor = self.model(scaled.permute(0, 3, 1, 2))
+        return answer.float()
+
+
+@contextlib.contextmanager
+def _exactly(device: torch.device) -> Iterator[None]:
+    """Let cuDNN compute as in training within; see ``device.make_exact``."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
+
+
+def load(path: str | Path, *, allow_code: bool = False) -> Trained:
+    """Load the trained model of a finished run.
+
+    >>> import clr_cli as clr
+    >>> model = clr.load("outputs/svhn/train/clr/seed-0")  # doctest: +SKIP
+    >>> model(images).argmax(1)  # doctest: +SKIP
+
+    Args:
+        path: the folder of the run, or its model.pt.
+        allow_code: let a model that is a ``module:function`` be imported and called.
+
+    Returns:
+        A torch module on the CPU, in eval mode; ``to`` moves it.
+
+    Raises:
+        InputError: there is no finished run, its file is damaged, or its code is not allowed or
+            does not fit any more.
+
+    """
+    kept = read_kept(Path(path))
+    try:
+        arms = {name.replace("@", "-"): arm for name, arm in kept["config"]["schedules"].items()}
+        config = Config.model_validate({**kept["config"], "schedules": arms})  # a trial has an @
+    except (ValidationError, KeyError, AttributeError) as error:
+        raise _damaged(Path(path), error) from error
+    height, width, channels = kept["image"]
+    with torch.random.fork_rng(devices=[]):
+        model = fresh_model(
+            config.model,
+            channels=channels,
+            height=height,
+            width=width,
+            num_classes=len(kept["classes"]),
+            allow_code=allow_code,
+        )
+    changed = kept["code"] != _code(config.model.name)
+    try:
+        model.load_state_dict(kept["weights"])
+    except RuntimeError as error:
+        why = "its code has changed since it was trained" if changed else str(error).splitlines()[0]
+        raise InputError(
+            f"the weights do not fit {config.model.name}: {why}", source=path
+        ) from error
+    if changed:
+        warnings.warn(
+            f"{path}: the code of {config.model.name} has changed since it was trained: its "
+            "answers may be others",
+            stacklevel=2,
+        )
+    model = model.to(memory_format=torch.channels_last)
+    return Trained(model, config, kept).eval()
+
+
+def read_kept(path: Path) -> dict[str, Any]:
+    """Read a run's model.pt. Raises InputError if it is missing or damaged."""
+    if path.name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
+        raise InputError(
+            "a checkpoint is for resuming, its weights need not be those that were evaluated; "
+            "give the folder of the run",
+            source=path,
+        )
+    file = path / MODEL if path.is_dir() else path
+    if not file.is_file():
+        why = "the run is not finished" if path.is_dir() else "there is no such file or folder"
+        raise InputError(f"{why}: expected {file}, which clr train writes at the end", source=path)
+    try:
+        kept = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever is wrong with it, it cannot be used
+        raise _damaged(file, error) from error
+    if not isinstance(kept, dict) or kept.get("schema") != SCHEMA:
+        raise InputError("not a model.pt of this version of clr", source=file)
+    return kept
+
+
+def _code(name: str) -> dict[str, str]:
+    """Digest the source of a model of the user's own."""
+    return source_digests(name.partition(":")[0]) if ":" in name else {}
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return InputError(f"damaged ({reason}); train again with --overwrite", source=file)
