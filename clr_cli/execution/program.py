@@ -30,7 +30,7 @@ from clr_cli.execution.task import RETRIES, Event, Task
 from clr_cli.files import read_json, write_atomic, write_json
 from clr_cli.paths import PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
 from clr_cli.records import RunRecord
-from clr_cli.training.lane import Turn
+from clr_cli.training.stream import Turn
 
 if TYPE_CHECKING:
     from clr_cli.training.ranks import Ranks

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from clr_cli.data.sources import Split
-from clr_cli.training.lane import POLL_SECONDS, Turn
+from clr_cli.training.stream import POLL_SECONDS, Turn
 from clr_cli.training.loop import train_and_score
 from clr_cli.training.state import TrainState
 

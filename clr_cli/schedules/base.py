@@ -6,10 +6,11 @@ config, its JSON Schema, the help and the checks follow from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, pi, sin
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -52,6 +53,23 @@ class Lasts:
 
 WHOLE_RUN = Lasts(run=Fraction(1))
 
+
+def plain(value: Any) -> Any:
+    """Return Python's own number for one of NumPy's; anything else as it is.
+
+    >>> import numpy as np
+    >>> plain(np.int64(3)), plain([np.float32(0.5), 2]), plain("auto")
+    (3, [0.5, 2], 'auto')
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value))
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
+
+
 _ORDERED = (("min_lr", "initial_lr"), ("base_lr", "max_lr"), ("base_momentum", "max_momentum"))
 
 
@@ -59,6 +77,13 @@ class Schedule(BaseModel):
     """What every schedule offers. Constructing one checks its fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_numbers(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping):
+            return fields
+        return {key: plain(value) for key, value in fields.items()}
 
     @model_validator(mode="after")
     def _ordered(self) -> Schedule:
@@ -116,8 +141,10 @@ class Schedule(BaseModel):
     def torch(self, optimizer: Optimizer) -> ScheduleLR:
         """This schedule as a PyTorch scheduler, for a training loop of one's own.
 
-        Call its ``step()`` after every update, not after every epoch. Parameter groups keep their
-        ratio to the optimizer's own rate. It has ``state_dict`` as PyTorch's schedulers have.
+        Call its ``step()`` after every update, not after every epoch. The parameter group with
+        the highest rate gets the schedule's rate; the others keep their ratios to it, and groups
+        that are added later join. It has ``state_dict`` as PyTorch's schedulers have, and goes on
+        at the saved update whether it or the optimizer is loaded first.
 
         Args:
           optimizer: its rates, and its momentum if this schedule cycles it, are set here.

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from clr_cli.errors import reason
-from clr_cli.schedules.base import FIXED, KINDS, Factor, Iterations, Lasts, Schedule
+from clr_cli.schedules.base import FIXED, KINDS, Factor, Iterations, Lasts, Schedule, plain
 
 
 class Warmup(Schedule):
@@ -156,7 +156,9 @@ def make(
     0.25
     """
     items = _fields(kind)
-    given = {key: value for key, value in {**(params or {}), **more}.items() if value is not None}
+    iterations_per_epoch, total_iterations = plain(iterations_per_epoch), plain(total_iterations)
+    both = {**(params or {}), **more}
+    given = {key: plain(value) for key, value in both.items() if value is not None}
     durations = {key: mark for key, (_, field) in items.items() if (mark := _lasts(field))}
     for key in given:
         if key not in items and key.removesuffix("_epochs") not in durations:

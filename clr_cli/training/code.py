@@ -14,7 +14,7 @@ from clr_cli.errors import InputError
 ALLOW_CODE = "CLR_ALLOW_CODE"
 
 
-def imported(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
+def import_callable(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
     """The function (or class) of that name.
 
     It is imported only with ``allow_code`` or CLR_ALLOW_CODE=1 in the environment.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from clr_cli.errors import InputError
-from clr_cli.training.lane import Lane
+from clr_cli.training.stream import Stream
 
 WARM_UP = 3  # steps before: cuDNN, the allocator and the optimizer settle in them
 
@@ -22,7 +22,7 @@ class Graph:
     Whatever it reads from Python is frozen. The state's tensors must stay the same ones.
     """
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Stream) -> None:
         self._lane = lane
         self._graph: torch.cuda.CUDAGraph | None = None
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from clr_cli import interrupt
 from clr_cli.data.batches import evaluation_batches
 from clr_cli.data.sources import Split
-from clr_cli.training.lane import Mark, Turn, alone, finished
-from clr_cli.training.state import Stretch, TrainState, forward
+from clr_cli.training.stream import Fence, Turn, alone, finish
+from clr_cli.training.state import Segment, TrainState, forward
 from clr_cli.training.steps import steps_of
 from clr_cli.training.switch import evaluating, to_training
 
@@ -65,27 +65,27 @@ def train_and_score(
     The host waits for the device once, at the end. Raises Stopped after the step at hand, with all
     that was done kept in the state: called again, it goes on where it was.
     """
-    stretch = state.stretch
+    stretch = state.segment
     stretch.begin()
     yield from _take_steps(state, end)
-    stretch.trained = state.lane.mark()
+    stretch.trained = state.stream.fence()
     totals, counts = [], [torch.as_tensor(stretch.correct)]
     for split in splits:
         total, right = yield from _sums(state, split)
         totals.append(total)
         counts.append(right)
-    with state.lane.entered():
+    with state.stream.enter():
         fetched = [
-            state.lane.fetched(torch.cat([each.to(state.device).view(-1) for each in together]))
+            state.stream.fetch(torch.cat([each.to(state.device).view(-1) for each in together]))
             for together in ([stretch.all_losses(), *totals], counts)
         ]
-    evaluated = state.lane.mark()
+    evaluated = state.stream.fence()
     yield from _until(state, stretch.trained)
     yield from _until(state, evaluated)
     values, right_answers = (each.tolist() for each in fetched)
     first = len(values) - len(splits)  # of the sums behind the losses
     sums = zip(splits, values[first:], right_answers[1:], strict=True)
-    state.stretch = Stretch()
+    state.segment = Segment()
     return Scored(
         losses=values[:first],
         correct=right_answers[0],
@@ -97,17 +97,17 @@ def train_and_score(
 
 def _take_steps(state: TrainState, end: int) -> Turns:
     if state.steps is None:
-        with state.lane.entered():
+        with state.stream.enter():
             state.steps = steps_of(state)
-    with state.lane.entered():
+    with state.stream.enter():
         to_training(state)
-    marks = deque([state.lane.mark()])
+    marks = deque([state.stream.fence()])
     try:
         while state.iteration < end:
             left = state.steps_per_epoch - state.iteration % state.steps_per_epoch
-            with state.lane.entered():
+            with state.stream.enter():
                 state.steps.take(state, min(state.chunk, left, end - state.iteration))
-            marks.append(state.lane.mark())
+            marks.append(state.stream.fence())
             _check(state)
             yield Turn.WORKED
             if len(marks) > AHEAD:
@@ -131,13 +131,13 @@ def _adapt(state: TrainState, seconds: float) -> None:
 def _share(state: TrainState) -> None:
     """Make what the stretch has counted that of all ranks."""
     if state.ranks.world > 1:
-        with state.lane.entered():
-            state.stretch.losses = [state.ranks.mean(state.stretch.all_losses())]
-            state.stretch.correct = state.ranks.total(state.stretch.correct)
+        with state.stream.enter():
+            state.segment.losses = [state.ranks.mean(state.segment.all_losses())]
+            state.segment.correct = state.ranks.total(state.segment.correct)
 
 
-def _until(state: TrainState, mark: Mark) -> Turns:
-    while not mark.reached():
+def _until(state: TrainState, mark: Fence) -> Turns:
+    while not mark.is_reached():
         _check(state)
         yield Turn.WAITING
 
@@ -154,7 +154,7 @@ def _sums(state: TrainState, split: Split) -> Generator[Turn, None, tuple[Tensor
     with evaluating(state):
         for images, labels in evaluation_batches(split, _batch(state)):
             _check(state)
-            with state.lane.entered(), torch.inference_mode():
+            with state.stream.enter(), torch.inference_mode():
                 logits = forward(state, state.model, images)
                 loss = F.cross_entropy(logits, labels, reduction="sum")
                 total, right = total + loss, right + (logits.argmax(1) == labels).sum()
@@ -168,7 +168,7 @@ def _batch(state: TrainState) -> int:
 
 def advance(state: TrainState, end: int) -> list[float]:
     """Train up to iteration ``end``; the losses of the whole stretch. See ``train_and_score``."""
-    return finished(train_and_score(state, end)).losses
+    return finish(train_and_score(state, end)).losses
 
 
 def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
@@ -176,14 +176,14 @@ def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
 
     Raises Stopped.
     """
-    loss, correct = finished(_sums(state, split))
+    loss, correct = finish(_sums(state, split))
     return loss.item() / len(split), correct.item() / len(split)
 
 
 @torch.inference_mode()
 def answers(state: TrainState, split: Split) -> Tensor:
     """Whether each image of a split is classified rightly: bool (N,), on the CPU."""
-    with evaluating(state), state.lane.entered():
+    with evaluating(state), state.stream.enter():
         found = [
             forward(state, state.model, images).argmax(1) == labels
             for images, labels in evaluation_batches(split, _batch(state))
@@ -208,7 +208,7 @@ def epochs_in_turns(state: TrainState, epochs: int) -> Generator[Metrics | Turn,
 
 def train_epoch(state: TrainState) -> Metrics:
     """One epoch and its evaluation on the validation and test splits; see ``train``."""
-    return finished(_epoch(state))
+    return finish(_epoch(state))
 
 
 def _epoch(state: TrainState) -> Generator[Turn, None, Metrics]:

@@ -18,7 +18,7 @@ from torch.nn.functional import avg_pool2d, relu
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
-from clr_cli.training.code import first_line, imported
+from clr_cli.training.code import first_line, import_callable
 
 
 def cnn(*, num_classes: int, in_channels: int, width: int = 32, pools: int = 2) -> nn.Module:
@@ -128,7 +128,7 @@ def build_model(
     if name.startswith("torchvision:"):
         function = _torchvision(name.removeprefix("torchvision:"), in_channels, image_size)
     elif ":" in name:
-        function = imported(name, "model.name", allow_code)
+        function = import_callable(name, "model.name", allow_code)
     elif name in MODELS:
         function = MODELS[name]
     else:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from clr_cli.config.sections import OPTIMIZERS, OptimizerConfig
 from clr_cli.errors import InputError
 from clr_cli.schedules.as_torch import ratios
-from clr_cli.training.code import first_line, imported
+from clr_cli.training.code import first_line, import_callable
 
 TORCH = {
     "sgd": torch.optim.SGD,
@@ -44,7 +44,7 @@ def build_optimizer(
         InputError: it cannot be imported or made, or is no optimizer.
     """
     foreign = given.name not in OPTIMIZERS
-    make: Any = imported(given.name, "optimizer.name", allow_code) if foreign else TORCH[given.name]
+    make: Any = import_callable(given.name, "optimizer.name", allow_code) if foreign else TORCH[given.name]
     takes_parameters = inspect.isclass(make) and issubclass(make, Optimizer)
     what = model.parameters() if takes_parameters else model
     try:
@@ -89,12 +89,12 @@ def _arguments(given: OptimizerConfig, device: torch.device) -> dict[str, Any]:
     return {**arguments, "lr": lr, **({"fused": True} if fused else {})}
 
 
-def graphable(optimizer: Optimizer) -> bool:
+def supports_cuda_graph(optimizer: Optimizer) -> bool:
     """Whether a CUDA graph can hold its steps: all that changes between them is on the device."""
     return all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
 
 
-def progress(optimizer: Optimizer) -> dict[str, Any]:
+def state_to_save(optimizer: Optimizer) -> dict[str, Any]:
     """What a checkpoint keeps of an optimizer.
 
     Torch's own keep what they have learned in ``state``. Others also count and average in their

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from typing import Any
 
 from clr_cli.schedules import Schedule
-from clr_cli.training.lane import Turn
+from clr_cli.training.stream import Turn
 from clr_cli.training.loop import Diverged, train_and_score
 from clr_cli.training.state import TrainState
 

@@ -16,7 +16,7 @@ from clr_cli.data.batches import Resident, normalize
 from clr_cli.schedules import Schedule
 from clr_cli.schedules.as_torch import ratios, set_momentum
 from clr_cli.training import optimizers
-from clr_cli.training.lane import Lane, Mark
+from clr_cli.training.stream import Stream, Fence
 from clr_cli.training.ranks import SINGLE, Ranks
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Model = Callable[[Tensor], Tensor]
 
 
 @dataclass
-class Stretch:
+class Segment:
     """The iterations since the last row of metrics: an epoch's, or those of a sweep's point.
 
     losses: tensors that hold one for each; correct: right answers so far; seconds: training time
@@ -37,7 +37,7 @@ class Stretch:
     correct: Tensor | int = 0
     seconds: float = 0.0
     started: float | None = None
-    trained: Mark | None = None
+    trained: Fence | None = None
 
     def all_losses(self) -> Tensor:
         """(iterations,)"""
@@ -78,13 +78,13 @@ class TrainState:
     cuda_graph: bool = True
     steps: Steps | None = None
     chunk: int = 1
-    stretch: Stretch = field(default_factory=Stretch)
+    stretch: Segment = field(default_factory=Segment)
     ranks: Ranks = SINGLE
 
     def __post_init__(self) -> None:
         self.ratios = ratios(self.optimizer)
         self.parallel = self.ranks.parallel(self.model, self.device)
-        self.lane = Lane(self.device)  # after all that was enqueued elsewhere
+        self.stream = Stream(self.device)  # after all that was enqueued elsewhere
 
     @property
     def device(self) -> torch.device:
@@ -107,29 +107,29 @@ class TrainState:
         """What a checkpoint holds: tensors and plain numbers only (weights_only loads it)."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": optimizers.progress(self.optimizer),
+            "optimizer": optimizers.state_to_save(self.optimizer),
             "epoch": self.epoch,
             "iteration": self.iteration,
-            "losses": self.stretch.all_losses(),
-            "correct": int(self.stretch.correct),
-            "stretch_seconds": self.stretch.training_seconds(),
+            "losses": self.segment.all_losses(),
+            "correct": int(self.segment.correct),
+            "segment_seconds": self.segment.training_seconds(),
         }
 
-    def snapshot(self) -> tuple[dict[str, Any], Mark]:
+    def snapshot(self) -> tuple[dict[str, Any], Fence]:
         """``state_dict`` on the CPU, to be read once the mark is reached; training may go on."""
-        with self.lane.entered():
-            copied = tree_map_only(Tensor, self.lane.fetched, self.state_dict())
-        return copied, self.lane.mark()
+        with self.stream.enter():
+            copied = tree_map_only(Tensor, self.stream.fetch, self.state_dict())
+        return copied, self.stream.fence()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        with self.lane.entered():
+        with self.stream.enter():
             self.model.load_state_dict(state["model"])
-            optimizers.restore(self.optimizer, state["optimizer"])
+            optimizers.load_state(self.optimizer, state["optimizer"])
             losses = [state["losses"].to(self.device)]
         self.epoch, self.iteration = state["epoch"], state["iteration"]
         # The losses are means over all ranks already; the right answers are counted once.
         correct = 0 if self.ranks.rank else state["correct"]
-        self.stretch = Stretch(losses, correct, state["stretch_seconds"])
+        self.segment = Segment(losses, correct, state["segment_seconds"])
         self.steps = None  # they may hold tensors that were replaced
 
 

@@ -20,7 +20,7 @@ from clr_cli.data.batches import Crops, derive_seed, draw, training_batches
 from clr_cli.training.casts import with_cast_weights
 from clr_cli.training.device import generator_of, seed_layers
 from clr_cli.training.graph import WARM_UP, Graph, waits_for_device
-from clr_cli.training.optimizers import graphable
+from clr_cli.training.optimizers import supports_cuda_graph
 from clr_cli.training.state import (
     Model,
     TrainState,
@@ -47,7 +47,7 @@ def steps_of(state: TrainState) -> Steps:
     whose layers draw random numbers (dropout), or that waits for the device, is found out in its
     first steps and goes on step by step.
     """
-    wanted = state.cuda_graph and state.device.type == "cuda" and graphable(state.optimizer)
+    wanted = state.cuda_graph and state.device.type == "cuda" and supports_cuda_graph(state.optimizer)
     if wanted and state.ranks.world == 1 and not cycles_momentum(state):
         return DeviceSteps(state)
     return EagerSteps()
@@ -72,8 +72,8 @@ class EagerSteps:
                 seed_layers(state.device, derive_seed(state.seed, state.iteration, stream))
                 loss, right = train_step(state, images, labels)
                 self._next = state.iteration
-                state.stretch.losses.append(loss)
-                state.stretch.correct += right
+                state.segment.losses.append(loss)
+                state.segment.correct += right
                 ranks.check()
 
     def _begin(self, state: TrainState) -> None:
@@ -106,7 +106,7 @@ class DeviceSteps:
         self._taken = 0
         self._next = -1
         self._drawn: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
-        self._graph = Graph(state.lane) if device.type == "cuda" else None
+        self._graph = Graph(state.stream) if device.type == "cuda" else None
         self._eager: EagerSteps | None = None
 
     def take(self, state: TrainState, count: int) -> None:
@@ -133,8 +133,8 @@ class DeviceSteps:
         self._taken += count
         state.iteration += count
         self._next = state.iteration
-        state.stretch.losses.append(self.losses[first : first + count].clone())
-        state.stretch.correct = state.stretch.correct + self.correct
+        state.segment.losses.append(self.losses[first : first + count].clone())
+        state.segment.correct = state.segment.correct + self.correct
         self.correct.zero_()
 
     def _draw(self, state: TrainState, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,7 +150,7 @@ class DeviceSteps:
     def _begin(self, state: TrainState, epoch: int, step: int) -> None:
         tables = (self.order, self.places, self.rates)
         for drawn, table in zip(self._draw(state, epoch), tables, strict=True):
-            state.lane.sent(drawn, table)
+            state.stream.send(drawn, table)
         torch.index_select(state.data.labels, 0, self.order.view(-1), out=self.labels.view(-1))
         self.step.fill_(step)
 

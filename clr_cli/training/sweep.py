@@ -16,7 +16,7 @@ from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.sources import Split
 from clr_cli.records import Sweep
 from clr_cli.schedules import Schedule
-from clr_cli.training.lane import Turn
+from clr_cli.training.stream import Turn
 from clr_cli.training.loop import train_and_score
 from clr_cli.training.state import TrainState
 

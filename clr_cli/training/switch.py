@@ -47,17 +47,17 @@ def evaluating(state: TrainState) -> Iterator[None]:
         finally:
             state.model.train()
         return
-    with state.lane.entered(), torch.inference_mode(False), torch.no_grad():
+    with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
         to_training(state)
         kept = {name: value.clone() for name, value in state.model.state_dict().items()}
     try:
-        with state.lane.entered(), torch.inference_mode(False), torch.no_grad():
+        with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
             optimizer.eval()
             _measure_batch_norm(state)
         state.model.eval()
         yield
     finally:
-        with state.lane.entered(), torch.inference_mode(False), torch.no_grad():
+        with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
             to_training(state)
             for name, value in state.model.state_dict().items():
                 value.copy_(kept[name])

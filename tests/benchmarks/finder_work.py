@@ -30,7 +30,7 @@ from clr_cli.schedules import make
 from clr_cli.training import sweep as ramps
 from clr_cli.training.build import build
 from clr_cli.training.device import resolve_precision
-from clr_cli.training.lane import alone
+from clr_cli.training.stream import alone
 from clr_cli.training.loop import advance, evaluate
 from clr_cli.training.models import GlobalAverage, build_model
 

@@ -152,7 +152,7 @@ def test_no_step_waits_for_the_device(make, way, optimizer):
     with _Reads() as reads:
         state.steps.take(state, 10)
         assert reads.count == 0
-        assert state.stretch.all_losses().sum().isfinite()  # reads one number, and is seen
+        assert state.segment.all_losses().sum().isfinite()  # reads one number, and is seen
         assert reads.count == 1
 
 
