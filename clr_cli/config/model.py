@@ -31,7 +31,8 @@ from clr_cli.paths import BOUNDS, Experiment
 
 # Epochs stay equal: every arm sees as many images.
 SETTABLE = re.compile(
-    r"^(model|optimizer|dataset\.augment)(\.|$)|^training\.(batch_size|label_smoothing|precision)$"
+    r"^(model|optimizer|dataset\.augment)(\.|$)"
+    r"|^training\.(batch_size|label_smoothing|precision|accumulate|clip_norm|ema)$"
 )
 ADAPTIVE = ("adamw", "adam", "nadam", "radam", "rmsprop")
 
@@ -78,7 +79,8 @@ class Config(Section):
             if not SETTABLE.match(key):
                 raise ValueError(
                     f"schedules.{name}.set.{key}: an arm may set keys of model, optimizer and "
-                    "dataset.augment, training.batch_size, label_smoothing and precision; "
+                    "dataset.augment, training.batch_size, label_smoothing, precision, "
+                    "accumulate, clip_norm and ema; "
                     "the rest is the same for all arms"
                 )
         try:

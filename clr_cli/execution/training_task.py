@@ -25,10 +25,10 @@ from clr_cli.schedules import Schedule, make, resolved
 from clr_cli.training import sweep as sweeps
 from clr_cli.training.build import build
 from clr_cli.training.device import resolve_device, resolve_precision
-from clr_cli.training.stream import Fence, Turn, alone
 from clr_cli.training.loop import Diverged, answers, epochs_in_turns
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
+from clr_cli.training.stream import Fence, Turn, alone
 
 Rows = Generator[Row | Turn, None, None]
 WAYS_OUT = "start over with --overwrite, or keep both with another --name"

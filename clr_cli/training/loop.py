@@ -18,9 +18,9 @@ from torch import Tensor
 from clr_cli import interrupt
 from clr_cli.data.batches import evaluation_batches
 from clr_cli.data.sources import Split
-from clr_cli.training.stream import Fence, Turn, alone, finish
 from clr_cli.training.state import Segment, TrainState, forward
 from clr_cli.training.steps import steps_of
+from clr_cli.training.stream import Fence, Turn, alone, finish
 from clr_cli.training.switch import evaluating, to_training
 
 # Images at a time: those a CPU's cache holds, or enough to keep any other device busy.
@@ -44,7 +44,7 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Scored:
-    """A stretch of training that has ended, and the model on some splits after it.
+    """A segment of training that has ended, and the model on some splits after it.
 
     losses: one an iteration; correct: right answers in training; scores: mean cross-entropy
     (without label smoothing) and accuracy in 0..1 on each split.
@@ -65,11 +65,11 @@ def train_and_score(
     The host waits for the device once, at the end. Raises Stopped after the step at hand, with all
     that was done kept in the state: called again, it goes on where it was.
     """
-    stretch = state.segment
-    stretch.begin()
+    segment = state.segment
+    segment.begin()
     yield from _take_steps(state, end)
-    stretch.trained = state.stream.fence()
-    totals, counts = [], [torch.as_tensor(stretch.correct)]
+    segment.trained = state.stream.fence()
+    totals, counts = [], [torch.as_tensor(segment.correct)]
     for split in splits:
         total, right = yield from _sums(state, split)
         totals.append(total)
@@ -77,10 +77,10 @@ def train_and_score(
     with state.stream.enter():
         fetched = [
             state.stream.fetch(torch.cat([each.to(state.device).view(-1) for each in together]))
-            for together in ([stretch.all_losses(), *totals], counts)
+            for together in ([segment.all_losses(), *totals], counts)
         ]
     evaluated = state.stream.fence()
-    yield from _until(state, stretch.trained)
+    yield from _until(state, segment.trained)
     yield from _until(state, evaluated)
     values, right_answers = (each.tolist() for each in fetched)
     first = len(values) - len(splits)  # of the sums behind the losses
@@ -90,8 +90,8 @@ def train_and_score(
         losses=values[:first],
         correct=right_answers[0],
         scores=[(loss / len(split), right / len(split)) for split, loss, right in sums],
-        train_seconds=stretch.training_seconds(),
-        eval_seconds=evaluated.at - stretch.trained.at,
+        train_seconds=segment.training_seconds(),
+        eval_seconds=evaluated.at - segment.trained.at,
     )
 
 
@@ -101,19 +101,19 @@ def _take_steps(state: TrainState, end: int) -> Turns:
             state.steps = steps_of(state)
     with state.stream.enter():
         to_training(state)
-    marks = deque([state.stream.fence()])
+    fences = deque([state.stream.fence()])
     try:
         while state.iteration < end:
             left = state.steps_per_epoch - state.iteration % state.steps_per_epoch
             with state.stream.enter():
                 state.steps.take(state, min(state.chunk, left, end - state.iteration))
-            marks.append(state.stream.fence())
+            fences.append(state.stream.fence())
             _check(state)
             yield Turn.WORKED
-            if len(marks) > AHEAD:
-                before = marks.popleft()
-                yield from _until(state, marks[0])
-                _adapt(state, marks[0].at - before.at)
+            if len(fences) > AHEAD:
+                before = fences.popleft()
+                yield from _until(state, fences[0])
+                _adapt(state, fences[0].at - before.at)
     except interrupt.Stopped:  # on all ranks after the same step
         _share(state)
         raise
@@ -129,15 +129,15 @@ def _adapt(state: TrainState, seconds: float) -> None:
 
 
 def _share(state: TrainState) -> None:
-    """Make what the stretch has counted that of all ranks."""
+    """Make what the segment has counted that of all ranks."""
     if state.ranks.world > 1:
         with state.stream.enter():
             state.segment.losses = [state.ranks.mean(state.segment.all_losses())]
             state.segment.correct = state.ranks.total(state.segment.correct)
 
 
-def _until(state: TrainState, mark: Fence) -> Turns:
-    while not mark.is_reached():
+def _until(state: TrainState, fence: Fence) -> Turns:
+    while not fence.is_reached():
         _check(state)
         yield Turn.WAITING
 
@@ -167,7 +167,7 @@ def _batch(state: TrainState) -> int:
 
 
 def advance(state: TrainState, end: int) -> list[float]:
-    """Train up to iteration ``end``; the losses of the whole stretch. See ``train_and_score``."""
+    """Train up to iteration ``end``; the losses of the whole segment. See ``train_and_score``."""
     return finish(train_and_score(state, end)).losses
 
 

@@ -11,9 +11,9 @@ from collections.abc import Generator
 from typing import Any
 
 from clr_cli.schedules import Schedule
-from clr_cli.training.stream import Turn
 from clr_cli.training.loop import Diverged, train_and_score
 from clr_cli.training.state import TrainState
+from clr_cli.training.stream import Turn
 
 EPOCHS = 10.0  # of a probe, where the schedule has no cycle
 Row = dict[str, Any]

@@ -16,9 +16,9 @@ from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.sources import Split
 from clr_cli.records import Sweep
 from clr_cli.schedules import Schedule
-from clr_cli.training.stream import Turn
 from clr_cli.training.loop import train_and_score
 from clr_cli.training.state import TrainState
+from clr_cli.training.stream import Turn
 
 # A point's accuracy is within 1 to 2 % (one standard deviation) on so many images, at the least and
 # at the most; in between, validating costs no more than the training between two points.

@@ -46,7 +46,7 @@ number = 3
 def build(name, *, width=None, depth=None, pools=None, channels=3, size=32, classes=10, **options):
     config = ModelConfig(name=name, width=width, depth=depth, pools=pools)
     return build_model(
-        config, in_channels=channels, image_size=size, num_classes=classes, **options
+        config, in_channels=channels, image_size=(size, size), num_classes=classes, **options
     )
 
 

@@ -125,7 +125,7 @@ def test_either_goes_on_where_the_other_has_stopped(make, stop_at, device):
         assert (rows + after, at_the_end) == expected
 
 
-def test_a_stretch_may_cross_epochs(make):
+def test_a_segment_may_cross_epochs(make):
     plain, on_device = make("eager"), make("device")
     for end in (7, 14, 25):  # of epochs of 10
         assert loop.advance(plain, end) == loop.advance(on_device, end)
