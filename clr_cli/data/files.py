@@ -41,7 +41,7 @@ def npz(config: DatasetConfig) -> Arrays:
     for name in needed:
         if name not in arrays:
             raise InputError(f"{path}: has no array {name}; needed are {', '.join(needed)}")
-    checked = {
+    checked: dict[str, Any] = {
         name: (_npz_images if name.endswith("images") else _npz_labels)(array, f"{path}: {name}")
         for name, array in arrays.items()
     }

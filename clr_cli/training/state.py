@@ -115,7 +115,7 @@ class TrainState:
         return self.data.steps_per_epoch(self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint holds: tensors and plain numbers only (weights_only loads it)."""
+        """Return what a checkpoint holds: tensors and plain numbers only (weights_only)."""
         averages = {} if self.average is None else {"average": self.average.state_dict()}
         return {
             "model": self.model.state_dict(),

@@ -63,7 +63,7 @@ class EagerSteps:
         self._next = -1  # the iteration of the next batch
 
     def take(self, state: TrainState, count: int) -> None:
-        """Take steps. Raises Stopped after the one at hand, with what was done kept in the state."""
+        """Take steps. Raises Stopped after the one at hand, all kept in the state."""
         ranks = state.ranks
         stream = f"model/{ranks.rank}" if ranks.rank else "model"
         devices = [state.device] if state.device.type == "cuda" else []

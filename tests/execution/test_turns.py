@@ -1,6 +1,6 @@
 """Several runs in one process take turns: each is what it is alone, whatever befalls the others.
 
-There need be no GPU: a stream whose work is done only after a few looks makes runs wait as one does.
+There need be no GPU: a stream whose work is done only after a few looks makes runs wait as well.
 """
 
 from __future__ import annotations
