@@ -22,6 +22,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
 
 
 class Section(BaseModel):
+    """A part of a config: frozen, without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @model_validator(mode="before")
@@ -36,6 +38,8 @@ class Section(BaseModel):
 
 
 class AugmentConfig(Section):
+    """What is done to training images."""
+
     crop_padding: int = Field(
         4, ge=0, le=64, description="random crop after padding by this many pixels"
     )
@@ -60,6 +64,8 @@ class AugmentConfig(Section):
 
 
 class DatasetConfig(Section):
+    """Which data, and what is done to them."""
+
     name: str = Field("synthetic_digits", description="a key of data.DATASETS")
     root: Path = Field(Path("data"), description="folder of downloads and caches")
     path: Path | None = Field(None, description="file (npz) or folder (imagefolder)")
@@ -83,6 +89,8 @@ class DatasetConfig(Section):
 
 
 class ModelConfig(Section):
+    """Which model, and the weights that it starts from."""
+
     name: str = Field("cnn", description="cnn, resnet18, wrn, torchvision:<name>, module:function")
     width: Annotated[int, Field(ge=1, le=4096)] | None = None
     depth: Annotated[int, Field(ge=1, le=4096)] | None = None
@@ -132,6 +140,8 @@ OPTIMIZERS = {
 
 
 class OptimizerConfig(Section):
+    """Which optimizer, and what it is given besides the schedule's rate."""
+
     name: str = Field("sgd", description=f"{', '.join(OPTIMIZERS)}, module:function")
     momentum: float = Field(
         0.9, ge=0, lt=1, description="momentum of sgd and rmsprop, beta1 of adam and its kin"
@@ -169,6 +179,8 @@ class OptimizerConfig(Section):
 
 
 class TrainingConfig(Section):
+    """How long is trained, and what is done in a step."""
+
     epochs: Count = 80
     batch_size: Count = 128
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -202,6 +214,8 @@ class TrainingConfig(Section):
 
 
 class RangeTestConfig(Section):
+    """How good rates are searched for."""
+
     min_lr: Rate = Field(0.001, description="default: by the optimizer")
     max_lr: Rate = Field(0.5, description="default: by the optimizer")
     shape: Literal["linear", "exponential"] = "linear"
@@ -217,6 +231,7 @@ class RangeTestConfig(Section):
 
     @property
     def sweep_count(self) -> int:
+        """How many sweeps there are."""
         return self.sweeps or (1 if self.probes else CLASSIC_SWEEPS)
 
     @property
@@ -236,6 +251,8 @@ class RangeTestConfig(Section):
 
 
 class SeedsConfig(Section):
+    """Which seeds are run."""
+
     seeds: (
         Annotated[int, Field(ge=1, le=10_000)]
         | Annotated[list[Seed], Field(min_length=1)]
@@ -267,6 +284,8 @@ class SeedsConfig(Section):
 
 
 class CompareConfig(SeedsConfig):
+    """What is compared, and how closely."""
+
     schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
     baseline: str | None = Field(None, description="default: the first of schedules")
     margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")

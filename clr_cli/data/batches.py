@@ -146,6 +146,7 @@ class Augmenter:
         self._flip, self._cutout, self._fill = data.flip, data.cutout, data.fill
 
     def __call__(self, changes: Tensor) -> Tensor:
+        """Return the images of these rows."""
         place, mirrored, top, left = changes.unbind(1)
         offsets = (place[:, None] + self._first).view(-1)
         images = self._rows.index_select(0, offsets).view(len(place), *self._shape)

@@ -39,7 +39,7 @@ class Lasts:
     run: Fraction | tuple[Fraction, ...] | None = None
 
     def iterations(self, key: str, per_epoch: int | None, run: int | None) -> Any:
-        """The default in iterations. Raises ValueError where the run is not known."""
+        """Return the default in iterations. Raises ValueError where the run is not known."""
         if self.epochs is not None:
             if per_epoch is None:
                 raise ValueError(f"{key}: give it in iterations, or give iterations_per_epoch")
@@ -98,7 +98,7 @@ class Schedule(BaseModel):
         return self
 
     def lr(self, iteration: int) -> float:
-        """The learning rate of one update.
+        """Return the learning rate of one update.
 
         Args:
           iteration: the number of the update, from 0 on.
@@ -109,7 +109,7 @@ class Schedule(BaseModel):
         raise NotImplementedError
 
     def momentum(self, iteration: int) -> float | None:
-        """The momentum of one update.
+        """Return the momentum of one update.
 
         Args:
           iteration: the number of the update, from 0 on.
@@ -120,7 +120,7 @@ class Schedule(BaseModel):
         return None
 
     def cycles(self, total_iterations: int) -> float | None:
-        """How many cycles a run has.
+        """Return how many cycles a run has.
 
         Args:
           total_iterations: the length of the run.
@@ -131,7 +131,7 @@ class Schedule(BaseModel):
         return None
 
     def first_cycle(self) -> int | None:
-        """How long the first cycle is, a warm-up before it included.
+        """Return how long the first cycle is, a warm-up before it included.
 
         Returns:
           Iterations; None if the schedule has no cycles but lasts the whole run.
@@ -139,7 +139,7 @@ class Schedule(BaseModel):
         return None
 
     def torch(self, optimizer: Optimizer) -> ScheduleLR:
-        """This schedule as a PyTorch scheduler, for a training loop of one's own.
+        """Make a PyTorch scheduler of this schedule, for a training loop of one's own.
 
         Call its ``step()`` after every update, not after every epoch. The parameter group with
         the highest rate gets the schedule's rate; the others keep their ratios to it, and groups
@@ -186,7 +186,7 @@ def kind(name: str, **fixed: Any) -> Callable[[AnyClass], AnyClass]:
 
 
 def has_cycles(kind: str) -> bool:
-    """Whether a kind goes through cycles of a length of its own, whatever the run's.
+    """Return whether a kind goes through cycles of a length of its own, whatever the run's.
 
     >>> has_cycles("clr"), has_cycles("one_cycle")
     (True, False)
@@ -195,10 +195,13 @@ def has_cycles(kind: str) -> bool:
 
 
 def half_cosine(left: float) -> float:
-    """0 at left = 0 and 1 at left = 1: (1 - cos(pi left)) / 2, without its cancellation near 0."""
+    """Return (1 - cos(pi left)) / 2, from 0 to 1, without its cancellation near 0."""
     return sin(pi * left / 2) ** 2
 
 
 def against(base: float | None, top: float | None, height: float) -> float | None:
-    """Momentum against the rate (Smith 2018, section 4.3); ``height`` is the rate's, 0..1."""
+    """Return the momentum that runs against the rate (Smith 2018, section 4.3).
+
+    ``height`` is the rate's, 0..1.
+    """
     return None if base is None or top is None else top - (top - base) * height

@@ -15,7 +15,7 @@ ALLOW_CODE = "CLR_ALLOW_CODE"
 
 
 def import_callable(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
-    """The function (or class) of that name.
+    """Import the function (or class) of that name.
 
     It is imported only with ``allow_code`` or CLR_ALLOW_CODE=1 in the environment.
 
@@ -43,5 +43,5 @@ def import_callable(name: str, key: str, allow_code: bool) -> Callable[..., Any]
 
 
 def first_line(error: Exception) -> str:
-    """The error's type and the first line of its text."""
+    """Return the error's type and the first line of its text."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

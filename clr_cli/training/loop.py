@@ -143,13 +143,13 @@ def _until(state: TrainState, fence: Fence) -> Turns:
 
 
 def _check(state: TrainState) -> None:
-    """Raises Stopped if a signal has come; several ranks stop after a step, all after the same."""
+    """Raise Stopped if a signal has come; several ranks stop after a step, all after the same."""
     if state.ranks.world == 1:
         interrupt.check()
 
 
 def _sums(state: TrainState, split: Split) -> Generator[Turn, None, tuple[Tensor, Tensor]]:
-    """The summed loss and the right answers on a split, on the device."""
+    """Sum the loss and count the right answers on a split, on the device."""
     total, right = torch.tensor(0.0), torch.tensor(0)
     with evaluating(state):
         for images, labels in evaluation_batches(split, _batch(state)):
@@ -167,12 +167,12 @@ def _batch(state: TrainState) -> int:
 
 
 def advance(state: TrainState, end: int) -> list[float]:
-    """Train up to iteration ``end``; the losses of the whole segment. See ``train_and_score``."""
+    """Train up to iteration ``end``; return all losses of the segment. See ``train_and_score``."""
     return finish(train_and_score(state, end)).losses
 
 
 def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split.
+    """Return mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split.
 
     Raises Stopped.
     """
@@ -182,7 +182,7 @@ def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
 
 @torch.inference_mode()
 def answers(state: TrainState, split: Split) -> Tensor:
-    """Whether each image of a split is classified rightly: bool (N,), on the CPU."""
+    """Return whether each image of a split is classified rightly: bool (N,), on the CPU."""
     with evaluating(state), state.stream.enter():
         found = [
             forward(state, state.model, images).argmax(1) == labels
@@ -201,13 +201,13 @@ def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
 
 
 def epochs_in_turns(state: TrainState, epochs: int) -> Generator[Metrics | Turn, None, None]:
-    """``train`` as a generator of turns."""
+    """Do as ``train``, as a generator of turns."""
     while state.epoch < epochs:
         yield (yield from _epoch(state))
 
 
 def train_epoch(state: TrainState) -> Metrics:
-    """One epoch and its evaluation on the validation and test splits; see ``train``."""
+    """Train one epoch and evaluate on the validation and test splits; see ``train``."""
     return finish(_epoch(state))
 
 

@@ -56,8 +56,8 @@ def make(loaded):
     ):
         torch.set_num_threads(1)
         data = batches.to_device(loaded, device, crop_padding, **(augment or {}))
-        settings = {"batch_size": 50, **more.pop("training", {}), "cuda_graph": way != "eager"}
-        given = config(training=settings, **more)
+        settings = {"batch_size": 50, **sections.pop("training", {}), "cuda_graph": way != "eager"}
+        given = config(training=settings, **sections)
         schedule = schedule or make_schedule()
         state = build(given, schedule, data, seed=0, precision=precision)
         return take(state, way)
