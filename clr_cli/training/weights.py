@@ -74,7 +74,7 @@ def _read(name: str, source: str) -> dict[str, Tensor] | None:
         raise InputError(f"{path}: there is no such file", key=KEY)
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # type: ignore[import-not-found]
+            from safetensors.torch import load_file
 
             content: Any = load_file(path)
         else:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from clr_cli import schedules
+from clr_cli import interrupt, schedules
 from clr_cli.config.model import Config
 from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import batches, sources
@@ -191,3 +191,36 @@ def test_two_kinds_of_averages_are_refused(loaded, plain_model):
     data = batches.to_device(loaded, CPU, 4)
     with pytest.raises(InputError, match=r"training\.ema: clr_test_plain:Own averages"):
         make_state(data, optimizer="clr_test_plain:Own", ema=0.9)
+
+
+@pytest.mark.parametrize(("at", "training"), [(13, True), (20, True), (20, False)])
+def test_a_run_that_is_stopped_goes_on_to_the_bit(loaded, tmp_path, at, training):
+    """In a step, in measuring batch norm for the averages, and in their evaluation."""
+    data = batches.to_device(loaded, CPU, 4, flip=True, cutout=9)
+
+    def fresh():
+        return make_state(data, model="cnn", accumulate=2, clip_norm=0.5, ema=0.8)
+
+    def numbers(rows):
+        return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
+
+    whole, state = fresh(), fresh()
+    rows = numbers(loop.train(whole, 3))
+    first = list(loop.train(state, 1))
+
+    def check():
+        if state.iteration == at and state.model.training is training:
+            raise interrupt.Stopped(15)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interrupt, "check", check)
+        with pytest.raises(interrupt.Stopped):
+            loop.train_epoch(state)
+    torch.save(state.state_dict(), tmp_path / "checkpoint.pt")
+    resumed = fresh()
+    resumed.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    assert resumed.iteration == at
+    assert numbers([*first, *loop.train(resumed, 3)]) == rows
+    for left, right in ((whole.model, resumed.model), (whole.average, resumed.average)):
+        here, there = left.state_dict(), right.state_dict()
+        assert all(torch.equal(here[name], there[name]) for name in here)

@@ -46,6 +46,12 @@ def test_a_file_gives_all_weights_and_buffers(tmp_path, trained, inside):
     assert same(model.state_dict(), trained)
 
 
+def test_safetensors_are_read_where_the_package_is_installed(tmp_path, trained):
+    written = pytest.importorskip("safetensors.torch")
+    written.save_file(trained, tmp_path / "w.safetensors")
+    assert same(start(tmp_path / "w.safetensors")[0].state_dict(), trained)
+
+
 def test_the_head_is_new_where_the_classes_differ(tmp_path, trained):
     torch.save(trained, tmp_path / "w.pt")
     model, fresh = start(tmp_path / "w.pt", classes=7)
