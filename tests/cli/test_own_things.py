@@ -101,6 +101,6 @@ def test_the_config_of_cifar10_compares_on_synthetic_data_at_a_small_size(clr, d
     arms = ["--schedules", "recipe,recipe_cutout,clr"]
     done = clr("compare", "--config", "cifar10.yaml", "--device", "cpu", *arms, *sets, "--json")
     summary = json.loads(done.stdout)
-    assert [arm["arm"] for arm in summary["arms"]] == ["recipe", "recipe_cutout", "clr"]
+    assert [arm["name"] for arm in summary["arms"]] == ["recipe", "recipe_cutout", "clr"]
     assert plan(done.stderr)["augment"] == "crops of 4 pixels of padding, flips"
     assert plan(done.stderr)["recipe_cutout"].endswith("dataset.augment.cutout 16")
