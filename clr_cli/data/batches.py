@@ -76,8 +76,17 @@ class Resident:
 def to_device(
     data: Data, device: torch.device, crop_padding: int, flip: bool = False, cutout: int = 0
 ) -> Resident:
-    """Move a data set to the device and prepare it for ``training_batches``."""
+    """Move a data set to the device and prepare it for ``training_batches``.
+
+    Raises:
+        InputError: the square of cutout is larger than the images.
+    """
     _, height, width, channels = data.train.images.shape
+    if cutout > min(height, width):
+        raise InputError(
+            f"{cutout} is larger than the images ({height} x {width})",
+            key="dataset.augment.cutout",
+        )
     p = crop_padding
     images = data.train.images.to(device)
     mean, std = torch.tensor(data.mean), torch.tensor(data.std)

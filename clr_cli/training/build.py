@@ -77,6 +77,12 @@ def build(
         raise InputError(
             f"{config.optimizer.name} averages the weights itself; leave it out", key="training.ema"
         )
+    averages = training.ema is not None or has_switch(optimizer)
+    if averages and training.sync_batch_norm and ranks.world > 1:
+        raise InputError(
+            "does not go with averaged weights: rank 0 alone measures batch norm for them",
+            key="training.sync_batch_norm",
+        )
     return TrainState(
         model=model,
         optimizer=optimizer,

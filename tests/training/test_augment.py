@@ -92,6 +92,11 @@ def test_cutout_paints_a_square_with_the_mean_color_around_any_pixel(loaded):
     assert [int(centers.min()), int(centers.max())] == [0, 31]
 
 
+def test_a_square_larger_than_the_images_is_refused(loaded):
+    with pytest.raises(InputError, match=r"dataset\.augment\.cutout: 33 is larger than the images"):
+        batches.to_device(loaded, CPU, 4, cutout=33)
+
+
 def test_the_parts_of_a_batch_are_augmented_as_the_whole(loaded):
     data = batches.to_device(loaded, CPU, 4, flip=True, cutout=5)
     whole = batches.training_batches(data, 50, seed=0, epoch=1)
