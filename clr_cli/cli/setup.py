@@ -22,9 +22,13 @@ def rows(
         f"{config.dataset.label}: {setup.train_size:,} train, {setup.val_size:,} validation, "
         f"{setup.test_size:,} test images of {size}, {setup.num_classes} classes",
     )
-    given = config.model.model_dump(exclude={"name"}, exclude_none=True)
-    sizes = "".join(f", {key} {value}" for key, value in given.items())
-    yield "model", f"{config.model.name}{sizes}: {setup.parameters:,} parameters"
+    for note in setup.notes:
+        kind, _, text = note.partition(": ")
+        yield kind, text
+    yield "augment", config.dataset.augment.described
+    yield "model", f"{config.model.described}: {setup.parameters:,} parameters"
+    if setup.fresh:
+        yield "new head", f"{', '.join(setup.fresh)}: not from model.weights, for other classes"
     threads = f", {setup.threads} threads" if setup.threads is not None else ""
     yield "device", place or f"{setup.device}, {setup.precision}{threads}"
     steps = setup.steps_per_epoch
@@ -35,8 +39,11 @@ def rows(
     )
     yield (
         "training",
-        f"{length} of {training.batch_size} images; {optimizer.described}",
+        f"{length} of {training.batch_size} images; {optimizer.described}{training.extras}",
     )
+    if len(setup.ratios) > 1:
+        shown = ", ".join(f"{ratio:g}" for ratio in setup.ratios)
+        yield "groups", f"the schedule's rate times {shown}"
 
 
 def schedule_rows(

@@ -43,20 +43,23 @@ class ScheduleConfig(Section):
 
     @property
     def needs_bounds(self) -> bool:
+        """Whether a rate waits for a range test."""
         return bool(self.automatic)
 
     def with_bounds(
         self, bounds: Mapping[str, float], *, only_auto: bool = False
     ) -> ScheduleConfig:
-        """This arm with its ``auto`` rates from a range test, and without ``only_auto`` its
-        base_lr and max_lr too, as far as its kind has them."""
+        """Return this arm with its ``auto`` rates from a range test.
+
+        Without ``only_auto``, its base_lr and max_lr are replaced too, as far as its kind has them.
+        """
         names = dict.fromkeys(self.automatic)
         if not only_auto:
             names |= dict.fromkeys({"base_lr", "max_lr"} & type(self).model_fields.keys())
         return self.with_params({name: bounds[RATES[name]] for name in names})
 
     def with_params(self, params: Mapping[str, Any]) -> ScheduleConfig:
-        """This arm with other values of some keys. Raises pydantic's ValidationError."""
+        """Return this arm with other values of some keys. Raises pydantic's ValidationError."""
         given = self.model_dump(exclude_none=True)
         return type(self).model_validate({**given, **params})
 
@@ -76,7 +79,7 @@ class ScheduleConfig(Section):
         return None if given == "auto" else float(given)
 
     def at_rate(self, rate: float) -> ScheduleConfig:
-        """This arm with all its rates scaled, so that the highest is ``rate``.
+        """Return this arm with all its rates scaled, so that the highest is ``rate``.
 
         A base_lr that is not given, or is ``auto``, becomes rate / BASE_SHARE.
         """
@@ -93,7 +96,7 @@ class ScheduleConfig(Section):
         return self.with_params(scaled)
 
     def base_at(self, rate: float) -> float:
-        """The base_lr that belongs to this rate."""
+        """Return the base_lr that belongs to this rate."""
         given = self.at_rate(rate).params.get("base_lr")
         return rate / BASE_SHARE if given is None else float(given)
 

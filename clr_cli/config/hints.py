@@ -28,8 +28,8 @@ def explain(
     if loc[:1] == ["schedules"] and len(loc) > 2 and loc[2] in kinds:
         del loc[2]  # the union's tag
         del loc[3:]  # the kinds of value that a key could have had
-    if loc[:1] == ["compare"]:
-        del loc[2:]  # the kinds of value that seeds and target could have had
+    if loc[:1] == ["compare"] or loc[:2] in (["dataset", "image_size"], ["model", "output"]):
+        del loc[2:]  # the kinds of value that the key could have had
     key = ".".join(loc) or "config"
     kind, message = error["type"], error["msg"]
     if kind == "extra_forbidden":

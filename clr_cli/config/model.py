@@ -32,12 +32,15 @@ from clr_cli.paths import BOUNDS, Experiment
 
 # Epochs stay equal: every arm sees as many images.
 SETTABLE = re.compile(
-    r"^(model|optimizer|dataset\.augment)(\.|$)|^training\.(batch_size|label_smoothing|precision)$"
+    r"^(model|optimizer|dataset\.augment)(\.|$)"
+    r"|^training\.(batch_size|label_smoothing|precision|accumulate|clip_norm|ema)$"
 )
 ADAPTIVE = ("adamw", "adam", "nadam", "radam", "rmsprop")
 
 
 class Config(Section):
+    """An experiment: data, model, optimizer, training, and the arms that are compared."""
+
     name: Name = Field("experiment", description="the experiment; default: the file's name")
     dataset: DatasetConfig = DatasetConfig()
     model: ModelConfig = ModelConfig()
@@ -50,7 +53,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _range_by_optimizer(cls, given: Any) -> Any:
-        """The range test's default range, which is lower for optimizers like Adam."""
+        """Set the range test's default range, which is lower for optimizers like Adam."""
         if not isinstance(given, Mapping):
             return given
         optimizer, ramp = given.get("optimizer"), given.get("range_test", {})
@@ -66,7 +69,7 @@ class Config(Section):
         return self
 
     def for_arm(self, name: str) -> Config:
-        """The config as this arm sees it: with what the arm sets for itself.
+        """Return the config as this arm sees it: with what the arm sets for itself.
 
         Raises ValueError "schedules.<name>.set.<key>: what is wrong".
         """
@@ -79,7 +82,8 @@ class Config(Section):
             if not SETTABLE.match(key):
                 raise ValueError(
                     f"schedules.{name}.set.{key}: an arm may set keys of model, optimizer and "
-                    "dataset.augment, training.batch_size, label_smoothing and precision; "
+                    "dataset.augment, training.batch_size, label_smoothing, precision, "
+                    "accumulate, clip_norm and ema; "
                     "the rest is the same for all arms"
                 )
         try:
@@ -91,7 +95,7 @@ class Config(Section):
         raise ValueError(f"schedules.{name}.set.{said}")
 
     def schedule(self, name: str) -> ScheduleConfig:
-        """The arm of that name, or a bare kind with its defaults. Raises InputError."""
+        """Return the arm of that name, or a bare kind with its defaults. Raises InputError."""
         if name in self.schedules:
             return self.schedules[name]  # type: ignore[no-any-return]
         if name in SCHEDULE_MODELS:
@@ -100,7 +104,7 @@ class Config(Section):
         raise InputError(f"schedule {name!r} is unknown{did_you_mean(name, known)}")
 
     def arm(self, name: str, output_dir: Path, bounds: Path | None = None) -> ScheduleConfig:
-        """An arm with its bounds filled in: from ``bounds``, or ``auto`` from the range test's.
+        """Return an arm with the bounds of a file, or its ``auto`` ones from the range test.
 
         Raises InputError, naming the command to run if there are no bounds yet.
         """
@@ -125,7 +129,7 @@ class Config(Section):
             raise InputError(said, key=f"schedules.{name}") from None
 
     def arms(self, output_dir: Path, bounds: Path | None = None) -> dict[str, ScheduleConfig]:
-        """The comparison's arms by name, the baseline first. Raises InputError."""
+        """Return the comparison's arms by name, the baseline first. Raises InputError."""
         names = self.compare.schedules
         if len(names) < 2 or len(set(names)) < len(names):
             raise InputError(f"{names}: give two or more different arms", key="compare.schedules")
@@ -139,17 +143,18 @@ class Config(Section):
 
     @property
     def baseline(self) -> str:
+        """The arm that the others are compared with."""
         return self.compare.baseline or self.compare.schedules[0]
 
     def for_sweep(self) -> dict[str, Any]:
-        """What determines a sweep of the range test, whatever their number."""
+        """Return what determines a sweep of the range test, whatever their number."""
         kept = {"name", "dataset", "model", "optimizer", "training", "range_test"}
         ways = {"sweeps", "probes", "probe_epochs"}
         excluded: dict[str, Any] = {"training": {"epochs"}, "range_test": ways}
         return self.model_dump(mode="json", include=kept, exclude=excluded)
 
     def for_probe(self, arm: str, schedule: ScheduleConfig, iterations: int) -> dict[str, Any]:
-        """What determines a probe: neither range nor sweep, so that it serves every search.
+        """Return what determines a probe: neither range nor sweep, so that it serves every search.
 
         How long a whole run is matters only where the schedule lasts the whole run.
         """
@@ -159,7 +164,7 @@ class Config(Section):
         return {**tree, "probe": {"iterations": iterations}}
 
     def for_run(self, arm: str, schedule: ScheduleConfig) -> dict[str, Any]:
-        """What determines one arm's runs: this arm only, in the arm's own config."""
+        """Return what determines one arm's runs: this arm only, in the arm's own config."""
         dumped = self.model_dump(mode="json", exclude={"compare", "range_test", "schedules"})
         kept = schedule.model_dump(mode="json", exclude_none=True, exclude={"set"})
         return {**dumped, "schedules": {arm: kept}}

@@ -12,6 +12,7 @@ from clr_cli.config.hints import did_you_mean
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AUTO_CAP = 30  # seeds of ``seeds: auto`` at most, where no cap is given
 LEAST_CAP = 8  # seeds of its first look
@@ -20,6 +21,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
 
 
 class Section(BaseModel):
+    """A part of a config: frozen, without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @model_validator(mode="before")
@@ -34,18 +37,43 @@ class Section(BaseModel):
 
 
 class AugmentConfig(Section):
+    """What is done to training images."""
+
     crop_padding: int = Field(
         4, ge=0, le=64, description="random crop after padding by this many pixels"
     )
+    flip: bool = Field(False, description="mirror each training image left to right at random")
+    cutout: int = Field(
+        0, ge=0, le=1024, description="paint a random square of this side over; 0: none"
+    )
+
+    @property
+    def described(self) -> str:
+        """The augmentation in words, as the plan says it.
+
+        >>> AugmentConfig(flip=True, cutout=8).described
+        'crops of 4 pixels of padding, flips, cutout of 8 pixels'
+        """
+        words = [
+            f"crops of {self.crop_padding} pixels of padding" if self.crop_padding else "",
+            "flips" if self.flip else "",
+            f"cutout of {self.cutout} pixels" if self.cutout else "",
+        ]
+        return ", ".join(filter(None, words)) or "none"
 
 
 class DatasetConfig(Section):
+    """Which data, and what is done to them."""
+
     name: str = Field("synthetic_digits", description="a key of data.DATASETS")
     root: Path = Field(Path("data"), description="folder of downloads and caches")
     path: Path | None = Field(None, description="file (npz) or folder (imagefolder)")
     val_size: Count | None = Field(None, description="validation images, carved from train")
     split: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         0, description="which validation split: from 1 on its blocks are rotated"
+    )
+    image_size: Side | tuple[Side, Side] | None = Field(
+        None, description="imagefolder only: resize and crop to one side, or [height, width]"
     )
     augment: AugmentConfig = AugmentConfig()
     train_size: Count = Field(20_000, description="synthetic_digits only")
@@ -55,17 +83,51 @@ class DatasetConfig(Section):
 
     @property
     def label(self) -> str:
-        """What a reader calls it: the name, or that of the file or folder."""
+        """Return what a reader calls it: the name, or that of the file or folder."""
         return self.name if self.path is None else self.path.name
 
 
 class ModelConfig(Section):
+    """Which model, and the weights that it starts from."""
+
     name: str = Field("cnn", description="cnn, resnet18, wrn, torchvision:<name>, module:function")
     width: Annotated[int, Field(ge=1, le=4096)] | None = None
     depth: Annotated[int, Field(ge=1, le=4096)] | None = None
     pools: Annotated[int, Field(ge=0, le=3)] | None = Field(
         None, description="how many of cnn's three stages end in max-pooling (default: 2)"
     )
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="further arguments of the function that builds the model"
+    )
+    output: str | Annotated[int, Field(ge=0)] | None = Field(
+        None, description="which part of a model's answer is the logits: a key or a position"
+    )
+    weights: str | None = Field(
+        None,
+        description="what to start from: a file, a finished clr run's folder, or the name of "
+        "torchvision's weights, such as DEFAULT",
+    )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments that the model's function is given besides classes and channels.
+
+        >>> ModelConfig(width=8, settings={"dropout": 0.1}).arguments
+        {'width': 8, 'dropout': 0.1}
+        """
+        sizes = {"width": self.width, "depth": self.depth, "pools": self.pools}
+        return {k: v for k, v in sizes.items() if v is not None} | self.settings
+
+    @property
+    def described(self) -> str:
+        """The model in words, as plan and report say it.
+
+        >>> ModelConfig(name="wrn", depth=16, weights="runs/seed-0").described
+        'wrn, depth 16, weights runs/seed-0'
+        """
+        given = {**self.arguments, "output": self.output, "weights": self.weights}
+        words = [f"{key} {value}" for key, value in given.items() if value is not None]
+        return ", ".join([self.name, *words])
 
 
 # The keys besides ``settings`` that each of torch's optimizers is given.
@@ -77,6 +139,8 @@ OPTIMIZERS = {
 
 
 class OptimizerConfig(Section):
+    """Which optimizer, and what it is given besides the schedule's rate."""
+
     name: str = Field("sgd", description=f"{', '.join(OPTIMIZERS)}, module:function")
     momentum: float = Field(
         0.9, ge=0, lt=1, description="momentum of sgd and rmsprop, beta1 of adam and its kin"
@@ -114,18 +178,43 @@ class OptimizerConfig(Section):
 
 
 class TrainingConfig(Section):
+    """How long is trained, and what is done in a step."""
+
     epochs: Count = 80
     batch_size: Count = 128
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    accumulate: Count = Field(
+        1, description="parts into which each batch is cut; their gradients are averaged"
+    )
+    clip_norm: Rate | None = Field(
+        None, description="scale the gradient down to this norm where it is larger"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="evaluate a moving average of the weights: the share that it keeps at a step",
+    )
     cuda_graph: bool = Field(
         True, description="on CUDA: replay steps from a graph where that can be; false: one by one"
     )
     sync_batch_norm: bool = Field(False, description="under torchrun: statistics of whole batches")
     threads: Count | None = Field(None, description="CPU threads of a run; default: torch's own")
 
+    @property
+    def extras(self) -> str:
+        """What else is done in a step, in words, each after a comma.
+
+        >>> TrainingConfig(accumulate=2, ema=0.999).extras
+        ', in 2 parts, averaged weights (ema 0.999)'
+        """
+        parts = f", in {self.accumulate} parts" if self.accumulate > 1 else ""
+        norm = f", gradients clipped to {self.clip_norm:g}" if self.clip_norm is not None else ""
+        return parts + norm + (f", averaged weights (ema {self.ema:g})" if self.ema else "")
+
 
 class RangeTestConfig(Section):
+    """How good rates are searched for."""
+
     min_lr: Rate = Field(0.001, description="default: by the optimizer")
     max_lr: Rate = Field(0.5, description="default: by the optimizer")
     shape: Literal["linear", "exponential"] = "linear"
@@ -156,6 +245,8 @@ class RangeTestConfig(Section):
 
 
 class SeedsConfig(Section):
+    """Which seeds are run."""
+
     seeds: (
         Annotated[int, Field(ge=1, le=10_000)]
         | Annotated[list[Seed], Field(min_length=1)]
@@ -187,6 +278,8 @@ class SeedsConfig(Section):
 
 
 class CompareConfig(SeedsConfig):
+    """What is compared, and how closely."""
+
     schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
     baseline: str | None = Field(None, description="default: the first of schedules")
     margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")

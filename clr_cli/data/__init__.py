@@ -1,0 +1,1 @@
+"""Data sets: read, checked, split, and drawn from on the device."""

@@ -1,20 +1,49 @@
-"""What every data set is made of: four arrays."""
+"""What every data set is made of: images and labels of two or three splits."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
-Arrays = tuple[Images, Labels, Images, Labels]  # train images and labels, test images and labels
 
-ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
+
+class Arrays(NamedTuple):
+    """A data set: images uint8 (N, H, W, C), labels int64 (N,).
+
+    Without ``val_images`` and ``val_labels``, validation is carved from the training images.
+    """
+
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
+    val_images: Images | None = None
+    val_labels: Labels | None = None
+
+    def splits(self) -> dict[str, tuple[Images, Labels]]:
+        """Return images and labels of each split that there is, by its name."""
+        named = {
+            "train": (self.train_images, self.train_labels),
+            "test": (self.test_images, self.test_labels),
+        }
+        if self.val_images is not None and self.val_labels is not None:
+            named["val"] = (self.val_images, self.val_labels)
+        return named
+
+
+ARRAY_NAMES = Arrays._fields[:4]
+VAL_NAMES = Arrays._fields[4:]
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
+    """Return a shape as a reader writes it: 32x32x3."""
     return "x".join(str(n) for n in shape)
 
 
 def one_line(error: BaseException) -> str:
+    """Return an error's text in one line of at most 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Device-resident batches: gathered, cropped and normalised in bulk, without a DataLoader.
+"""Device-resident batches: gathered, augmented and normalized in bulk, without a DataLoader.
 
 Everything random is a function of (seed, epoch), so a resumed run sees what an uninterrupted one
 would have seen, and all arms of one seed see the same images in the same order.
@@ -19,7 +19,7 @@ from clr_cli.errors import InputError
 
 
 def derive_seed(seed: int, epoch: int, stream: str) -> int:
-    """A 63-bit seed for one use of randomness: distinct streams never share a sequence."""
+    """Return a 63-bit seed for one use of randomness: distinct streams never share a sequence."""
     digest = hashlib.blake2b(f"{seed}/{epoch}/{stream}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -34,7 +34,10 @@ class Resident:
     """A data set on its device, ready for training.
 
     padded: uint8 (N, H + 2p, W + 2p, C), the training images with a black border of p pixels.
-    scale, shift: (W * C,), float32, one image row: normalised = pixel * scale + shift.
+    flip: whether half of the training images are mirrored. cutout: the side of the square that is
+    painted over in each, with ``fill``, uint8 (C,), the mean color; 0 for none.
+    scale, shift: (W * C,), float32, one image row: normalized = pixel * scale + shift.
+    notes: what a person must know of the data.
     """
 
     padded: Tensor
@@ -42,21 +45,26 @@ class Resident:
     val: Split
     test: Split
     crop_padding: int
+    flip: bool
+    cutout: int
     height: int
     width: int
     channels: int
     num_classes: int
+    fill: Tensor
     scale: Tensor
     shift: Tensor
     classes: tuple[str, ...] = ()  # their names
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Full batches only: every step has the same shape (the rest returns in other epochs).
+        """Return the number of full batches: all steps have one shape, the rest comes another time.
 
-        Raises InputError if there is none.
+        Raises:
+            InputError: there is none.
         """
         if batch_size > len(self):
             raise InputError(
@@ -66,48 +74,76 @@ class Resident:
         return len(self) // batch_size
 
 
-def to_device(data: Data, device: torch.device, crop_padding: int) -> Resident:
-    """Move a data set to the device and prepare it for ``training_batches``."""
+def to_device(
+    data: Data, device: torch.device, crop_padding: int, flip: bool = False, cutout: int = 0
+) -> Resident:
+    """Move a data set to the device and prepare it for ``training_batches``.
+
+    Raises:
+        InputError: the square of cutout is larger than the images.
+    """
     _, height, width, channels = data.train.images.shape
+    if cutout > min(height, width):
+        raise InputError(
+            f"{cutout} is larger than the images ({height} x {width})",
+            key="dataset.augment.cutout",
+        )
     p = crop_padding
     images = data.train.images.to(device)
-    std = torch.tensor(data.std)
-    scale = 1 / (255 * std)
-    shift = -torch.tensor(data.mean) / std
+    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
     return Resident(
         padded=F.pad(images, (0, 0, p, p, p, p)) if p else images,
         labels=data.train.labels.to(device),
         val=Split(data.val.images.to(device), data.val.labels.to(device)),
         test=Split(data.test.images.to(device), data.test.labels.to(device)),
         crop_padding=p,
+        flip=flip,
+        cutout=cutout,
         height=height,
         width=width,
         channels=channels,
         num_classes=data.num_classes,
-        scale=scale.repeat(width).to(device),
-        shift=shift.repeat(width).to(device),
+        fill=(255 * mean).round().to(torch.uint8).to(device),
+        scale=(1 / (255 * std)).repeat(width).to(device),
+        shift=(-mean / std).repeat(width).to(device),
+        notes=data.notes,
         classes=data.classes or tuple(map(str, range(data.num_classes))),
     )
 
 
 def draw(data: Resident, *, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
-    """One epoch's order of the images, and the place of each one's crop in that order, (N,) both.
+    """Draw one epoch's order of the images, (N,), and what is done to each in that order, (N, 4).
 
-    A place is the number of the crop's first byte in ``padded``. Drawn on the CPU and left there.
+    The four columns: the number of the crop's first byte in ``padded``; 1 if it is mirrored; top
+    and left of the square to paint over, which may lie partly outside. Drawn on the CPU and left
+    there.
     """
-    order = torch.randperm(len(data), generator=_generator(seed, epoch, "order"))
+    count = len(data)
+    order = torch.randperm(count, generator=_generator(seed, epoch, "order"))
+    changes = torch.zeros((count, 4), dtype=torch.int64)
     image_stride, row_stride, pixel_stride, _ = data.padded.stride()
-    places = order * image_stride
+    changes[:, 0] = order * image_stride
     if data.crop_padding:
         generator = _generator(seed, epoch, "crop")
         span = 2 * data.crop_padding + 1
-        top, left = torch.randint(span, (2, len(data)), generator=generator)
-        places += top * row_stride + left * pixel_stride
-    return order, places
+        top, left = torch.randint(span, (2, count), generator=generator)
+        changes[:, 0] += top * row_stride + left * pixel_stride
+    if data.flip:
+        generator = _generator(seed, epoch, "flip")
+        changes[:, 1] = torch.randint(2, (count,), generator=generator)
+    if data.cutout:
+        generator = _generator(seed, epoch, "cutout")
+        for column, side in ((2, data.height), (3, data.width)):
+            centers = torch.randint(side, (count,), generator=generator)
+            changes[:, column] = centers - data.cutout // 2
+    return order, changes
 
 
-class Crops:
-    """Cuts crops out of the padded images: places (B,) of their first bytes -> (B, H, W, C)."""
+class Augmenter:
+    """Cuts crops out of the padded images, mirrors them and paints squares over.
+
+    It takes the rows of ``draw``, (B, 4) on the device, and gives uint8 (B, H, W, C).
+    """
 
     def __init__(self, data: Resident) -> None:
         # A crop is H contiguous runs of W * C bytes, so the gather copies whole rows; indexing the
@@ -115,41 +151,55 @@ class Crops:
         row = data.width * data.channels
         self._shape = (data.height, data.width, data.channels)
         self._rows = data.padded.as_strided((data.padded.numel() - row + 1, row), (1, 1))
-        steps = torch.arange(data.height, device=data.padded.device)
-        self._first = steps * data.padded.stride(1)
+        self._y = torch.arange(data.height, device=data.padded.device)
+        self._x = torch.arange(data.width, device=data.padded.device)
+        self._first = self._y * data.padded.stride(1)
+        self._flip, self._cutout, self._fill = data.flip, data.cutout, data.fill
 
-    def __call__(self, places: Tensor) -> Tensor:
-        offsets = (places[:, None] + self._first).view(-1)
-        return self._rows.index_select(0, offsets).view(len(places), *self._shape)
+    def __call__(self, changes: Tensor) -> Tensor:
+        """Return the images of these rows."""
+        place, mirrored, top, left = changes.unbind(1)
+        offsets = (place[:, None] + self._first).view(-1)
+        images = self._rows.index_select(0, offsets).view(len(place), *self._shape)
+        if self._flip:
+            images = torch.where(mirrored.bool()[:, None, None, None], images.flip(2), images)
+        if self._cutout:  # DeVries & Taylor 2017, section 3
+            square = self._within(self._y, top)[:, :, None] & self._within(self._x, left)[:, None]
+            images = torch.where(square[..., None], self._fill, images)
+        return images
+
+    def _within(self, pixels: Tensor, first: Tensor) -> Tensor:
+        """Return which pixels of a side the square covers: (B, pixels)."""
+        return (pixels >= first[:, None]) & (pixels < first[:, None] + self._cutout)
 
 
 def training_batches(
     data: Resident, batch_size: int, *, seed: int, epoch: int, part: tuple[int, int] = (0, 1)
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of shuffled, randomly cropped batches: images uint8 (B, H, W, C), labels (B,).
+    """Yield one epoch of shuffled, augmented batches: images uint8 (B, H, W, C), labels (B,).
 
     ``part`` (k, n) gives the k-th of n equal parts of every batch, so B is batch_size / n.
     """
     k, n = part
     size = batch_size // n
     device = data.labels.device
-    order, places = (drawn.to(device) for drawn in draw(data, seed=seed, epoch=epoch))
-    crops = Crops(data)
+    order, changes = (drawn.to(device) for drawn in draw(data, seed=seed, epoch=epoch))
+    augment = Augmenter(data)
     for step in range(data.steps_per_epoch(batch_size)):
         first_image = step * batch_size + k * size
         chosen = slice(first_image, first_image + size)
-        yield crops(places[chosen]), data.labels[order[chosen]]
+        yield augment(changes[chosen]), data.labels[order[chosen]]
 
 
 def evaluation_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The split in order, uncropped; the last batch may be smaller."""
+    """Yield the split in order, as it is; the last batch may be smaller."""
     for start in range(0, len(split), batch_size):
         part = slice(start, start + batch_size)
         yield split.images[part], split.labels[part]
 
 
 def normalize(data: Resident, images: Tensor) -> Tensor:
-    """uint8 (B, H, W, C) -> float32 (B, C, H, W) in channels_last memory, zero mean, unit std."""
+    """Return uint8 (B, H, W, C) as float32 (B, C, H, W), channels_last, of mean 0 and std 1."""
     rows = images.reshape(len(images), data.height, data.width * data.channels)
-    scaled = rows.float().mul_(data.scale).add_(data.shift)  # by rows: vectorises, unlike C = 3
+    scaled = rows.float().mul_(data.scale).add_(data.shift)  # by rows: vectorizes, unlike C = 3
     return scaled.view(images.shape).permute(0, 3, 1, 2)

@@ -66,7 +66,7 @@ class Glyphs:
 
 
 def render(train_size: int, test_size: int) -> Arrays:
-    """Train images and labels, test images and labels: uint8 (N, 32, 32, 3) and int64 (N,).
+    """Render train images and labels, test images and labels: uint8 (N, 32, 32, 3) and int64 (N,).
 
     A function of the two sizes alone, and of each split's own size only: the first N images of a
     split are the same whatever the sizes are. Every ten consecutive labels hold each digit once.
@@ -207,7 +207,7 @@ def _compose(rng: np.random.Generator, coverage: Floats, hard: Floats) -> Floats
 
 
 def _shaded(rng: np.random.Generator, light: Floats) -> Floats:
-    """A colour of the given lightness (_BLOCK,) with a linear gradient in a random direction."""
+    """Draw colors of the given lightness (_BLOCK,) with a gradient in a random direction."""
     saturation = 70 * _uniform(rng, 0.0, 1.0) * _uniform(rng, 0.0, 1.0)
     tint = _uniform(rng, -1.0, 1.0, (_BLOCK, 3)) * saturation[:, None]
     tint -= (tint[:, :1] + tint[:, 1:2] + tint[:, 2:]) / 3
@@ -216,14 +216,14 @@ def _shaded(rng: np.random.Generator, light: Floats) -> Floats:
 
 
 def _plane(rng: np.random.Generator, strength: float) -> Floats:
-    """A linear ramp over each image, zero in the middle: at most 2 * strength at the corners."""
+    """Draw a linear ramp over each image: 0 in the middle, 2 * strength at most at the corners."""
     grid = np.linspace(-1, 1, SIZE).astype(np.float32)
     across, along = _uniform(rng, -strength, strength), _uniform(rng, -strength, strength)
     return across[:, None, None] * grid[None, None, :] + along[:, None, None] * grid[None, :, None]
 
 
 def _plate_edge(rng: np.random.Generator) -> Floats:
-    """The edge of a plate, brick or door frame through two images in five: (_BLOCK, S, S, 3)."""
+    """Draw the edge of a plate or door frame through two images in five: (_BLOCK, S, S, 3)."""
     ramp = _plane(rng, 8.0) + _uniform(rng, -6.0, 6.0)[:, None, None]
     present = rng.random((_BLOCK, 1)) < 0.4
     step = _uniform(rng, -55.0, 55.0, (_BLOCK, 1)) + _uniform(rng, -15.0, 15.0, (_BLOCK, 3))

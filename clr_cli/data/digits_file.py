@@ -13,7 +13,7 @@ from clr_cli.data.digits import VERSION, Arrays, render
 
 
 def load(root: Path, train_size: int, test_size: int) -> Arrays:
-    """render(), kept in a file under root so that the next run need not render again.
+    """Return what ``render`` gives, kept in a file under root so that it is rendered once.
 
     A damaged file is replaced, and a root that cannot be written to is done without.
     """

@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from clr_cli.data import digits, digits_file, files, torchvision_sets
-from clr_cli.data.arrays import ARRAY_NAMES, Arrays, Images, shape_text
+from clr_cli.data.arrays import Arrays, Images, shape_text
 from clr_cli.data.classes import class_names
 from clr_cli.data.split import validation_mask
 from clr_cli.errors import InputError
@@ -43,10 +43,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits, and what normalising needs.
+    """The three splits, and what normalizing needs.
 
     mean and std are per channel, of the train split alone, with pixels in 0..1; a channel that
-    never changes has std 1. fingerprint changes with any image or label of any split.
+    never changes has std 1. fingerprint changes with any image or label of any split. notes are
+    what a person must know of the data, in words.
     """
 
     name: str
@@ -58,55 +59,100 @@ class Data:
     std: tuple[float, ...]
     fingerprint: str
     classes: tuple[str, ...] = ()  # their names
+    notes: tuple[str, ...] = ()
 
 
 def load(config: DatasetConfig) -> Data:
-    """Read (download, render) the data set of a config, check it and carve the validation split.
+    """Read (download, render) the data set of a config and check it.
 
-    Raises InputError when the data is missing, damaged or not usable for classification, or when
-    val_size does not fit it; EnvironmentFailure when the disk is full.
+    Validation images are those that the data set has of its own, or carved from the train split.
+
+    Raises:
+        InputError: the data is missing, damaged or not usable for classification, or val_size,
+            split or image_size do not fit it.
+        EnvironmentFailure: the disk is full.
     """
     if config.name not in DATASETS:
         near = difflib.get_close_matches(config.name, DATASETS, 1)
         hint = f"did you mean {near[0]}?" if near else "choose one of " + ", ".join(DATASETS)
         raise InputError(f"there is no data set {config.name!r}; {hint}", key="dataset.name")
+    if config.image_size is not None and config.name != "imagefolder":
+        raise InputError(
+            f"only imagefolder resizes images, not {config.name}; leave it out",
+            key="dataset.image_size",
+        )
     where = str(config.path) if config.path is not None else config.name
     arrays = DATASETS[config.name](config)
     num_classes = _check(arrays, where)
-    images, labels, test_images, test_labels = arrays
-    chosen = validation_mask(labels, num_classes, config.val_size, config.split)
-    val = Split(torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen]))
-    train_images = _without(images, chosen)
-    train = Split(torch.from_numpy(train_images), torch.from_numpy(labels[~chosen]))
-    test = Split(torch.from_numpy(test_images), torch.from_numpy(test_labels))
+    train_images, train_labels, test_images, test_labels, val_images, val_labels = arrays
+    notes = []
+    if val_images is None or val_labels is None:
+        carved = validation_mask(train_labels, num_classes, config.val_size, config.split)
+        val_images, val_labels = train_images[carved], train_labels[carved]
+        train_images, train_labels = _without(train_images, carved), train_labels[~carved]
+    else:
+        _refuse_carving(config)
+        notes.append(f"validation: the {len(val_labels):,} images that the data set has for it")
     mean, std = _mean_std(train_images)
+    notes += [
+        f"warning: channel {channel} never changes in the training images (always "
+        f"{round(255 * mean[channel])}); the model learns nothing from it"
+        for channel in range(len(mean))
+        if std[channel] == 1  # no other channel's is above .5
+    ]
+    train, val, test = (
+        Split(torch.from_numpy(images), torch.from_numpy(labels))
+        for images, labels in (
+            (train_images, train_labels),
+            (val_images, val_labels),
+            (test_images, test_labels),
+        )
+    )
     fingerprint = _fingerprint((train, val, test))
-    names = class_names(config, num_classes)
-    return Data(config.name, train, val, test, num_classes, mean, std, fingerprint, names)
+    return Data(
+        name=config.name,
+        train=train,
+        val=val,
+        test=test,
+        num_classes=num_classes,
+        mean=mean,
+        std=std,
+        fingerprint=fingerprint,
+        classes=class_names(config, num_classes),
+        notes=tuple(notes),
+    )
+
+
+def _refuse_carving(config: DatasetConfig) -> None:
+    """Raise InputError where a config carves validation from a data set that has its own."""
+    for key, value in (("val_size", config.val_size), ("split", config.split or None)):
+        if value is not None:
+            raise InputError(
+                f"{value} does not apply: the data set has validation images of its own; leave "
+                "it out, with compare.vary: [seed], or take those images away",
+                key=f"dataset.{key}",
+            )
 
 
 def _check(arrays: Arrays, where: str) -> int:
-    """The number of classes of arrays that fit together; InputError for those that do not."""
-    untyped: tuple[npt.NDArray[Any], ...] = arrays
-    for name, array in zip(ARRAY_NAMES, untyped, strict=True):
-        if len(array) == 0:
-            raise InputError(f"{where}: {name} is empty; every split needs images")
-    train_images, train_labels, test_images, test_labels = arrays
-    for split, images, labels in (
-        ("train", train_images, train_labels),
-        ("test", test_images, test_labels),
-    ):
+    """Return the number of classes of arrays that fit together; InputError for others."""
+    splits = arrays.splits()
+    for split, (images, labels) in splits.items():
+        for name, array in (("images", images), ("labels", labels)):
+            if len(array) == 0:
+                raise InputError(f"{where}: {split}_{name} is empty; every split needs images")
         if len(images) != len(labels):
             raise InputError(
                 f"{where}: {split}_images has {len(images)} images but {split}_labels has "
                 f"{len(labels)} labels; they must match"
             )
-    if train_images.shape[1:] != test_images.shape[1:]:
-        raise InputError(
-            f"{where}: train images are {shape_text(train_images.shape[1:])} but test images are "
-            f"{shape_text(test_images.shape[1:])}; all images must have one size"
-        )
-    classes = np.unique(train_labels)
+    for split, (images, _) in splits.items():
+        if images.shape[1:] != arrays.train_images.shape[1:]:
+            raise InputError(
+                f"{where}: train images are {shape_text(arrays.train_images.shape[1:])} but "
+                f"{split} images are {shape_text(images.shape[1:])}; all images must have one size"
+            )
+    classes = np.unique(arrays.train_labels)
     if len(classes) < 2:
         raise InputError(f"{where}: train_labels has one class only; at least two are needed")
     if classes[0] != 0 or classes[-1] != len(classes) - 1:
@@ -115,17 +161,18 @@ def _check(arrays: Arrays, where: str) -> int:
             f"{where}: train_labels must use every class from 0 on, but they go from {classes[0]} "
             f"to {classes[-1]} and class {unused} has no image; number the classes 0, 1, 2, ..."
         )
-    low, high = test_labels.min(), test_labels.max()
-    if low < 0 or high >= len(classes):
-        raise InputError(
-            f"{where}: test_labels holds {low if low < 0 else high}, "
-            f"but the classes of train_labels are 0..{len(classes) - 1}"
-        )
+    for split, (_, labels) in splits.items():
+        low, high = labels.min(), labels.max()
+        if low < 0 or high >= len(classes):
+            raise InputError(
+                f"{where}: {split}_labels contains {low if low < 0 else high}, "
+                f"but the classes of train_labels are 0..{len(classes) - 1}"
+            )
     return len(classes)
 
 
 def _without(images: Images, chosen: npt.NDArray[np.bool_]) -> Images:
-    """The images that are not chosen, moved together in place: SVHN with extra fills 1.8 GB."""
+    """Return the images not chosen, moved together in place: SVHN with extra fills 1.8 GB."""
     kept = 0
     for start in range(0, len(images), _CHUNK):
         part = images[start : start + _CHUNK][~chosen[start : start + _CHUNK]]
@@ -135,7 +182,7 @@ def _without(images: Images, chosen: npt.NDArray[np.bool_]) -> Images:
 
 
 def _mean_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, in units of 0..1, from exact integer sums."""
+    """Return mean and deviation per channel, in units of 0..1, from exact integer sums."""
     mean, std = [], []
     count = images[..., 0].size
     for channel in range(images.shape[-1]):
@@ -165,7 +212,7 @@ def _synthetic_digits(config: DatasetConfig) -> Arrays:
     ):
         if not least <= size <= _MAX_RENDERED:
             raise InputError(f"dataset.{key}: {size} must be within {least}..{_MAX_RENDERED}")
-    return digits_file.load(config.root, config.train_size, config.test_size)
+    return Arrays(*digits_file.load(config.root, config.train_size, config.test_size))
 
 
 DATASETS: dict[str, Callable[[DatasetConfig], Arrays]] = {

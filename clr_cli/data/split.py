@@ -19,7 +19,7 @@ _MIN_BLOCK = 50  # images; smaller sets are carved in fewer blocks
 def validation_mask(
     labels: Labels, num_classes: int, val_size: int | None, split: int = 0
 ) -> npt.NDArray[np.bool_]:
-    """Which training images become validation: True for exactly val_size of them, (N,).
+    """Choose which training images become validation: True for exactly val_size of them, (N,).
 
     Ten (in small sets fewer) equal blocks of neighbours, spread evenly over the training images.
     If these would leave a class out of validation or of training, as where images are sorted by
@@ -65,7 +65,7 @@ def validation_mask(
 
 
 def _shares(counts: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
-    """size divided over the classes in proportion to counts: at least 1, and at least 1 left."""
+    """Divide ``size`` over the classes in proportion to counts: at least 1, and at least 1 left."""
     shares: npt.NDArray[np.int64] = (counts * size // counts.sum()).clip(1, counts - 1)
     while shares.sum() < size:
         shares[(counts - shares).argmax()] += 1

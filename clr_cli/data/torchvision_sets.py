@@ -23,7 +23,7 @@ _TIMEOUT = 30.0  # seconds without an answer before a download counts as failed
 
 
 def svhn(config: DatasetConfig) -> Arrays:
-    """SVHN, cropped digits (Netzer et al., 2011); with dataset.extra, train takes in the extra."""
+    """Read SVHN, cropped digits (Netzer et al. 2011); with dataset.extra, train includes extra."""
     from torchvision.datasets import SVHN
 
     names = ["train", "extra", "test"] if config.extra else ["train", "test"]
@@ -36,7 +36,7 @@ def svhn(config: DatasetConfig) -> Arrays:
     for split in train:
         images[done : done + len(split.data)] = split.data.transpose(0, 2, 3, 1)
         done += len(split.data)
-    return (
+    return Arrays(
         images,
         np.concatenate([s.labels for s in train]),
         np.ascontiguousarray(test.data.transpose(0, 2, 3, 1)),
@@ -45,14 +45,14 @@ def svhn(config: DatasetConfig) -> Arrays:
 
 
 def cifar(config: DatasetConfig) -> Arrays:
-    """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009)."""
+    """Read CIFAR-10 or CIFAR-100 (Krizhevsky 2009)."""
     from torchvision.datasets import CIFAR10, CIFAR100
 
     source = CIFAR10 if config.name == "cifar10" else CIFAR100
     files = {f"{source.base_folder}/{n}": md5 for n, md5 in source.train_list + source.test_list}
     with _fetching(config, files):
         train, test = (source(str(config.root), t, download=config.download) for t in (True, False))
-    return (
+    return Arrays(
         np.ascontiguousarray(train.data),
         np.array(train.targets, np.int64),
         np.ascontiguousarray(test.data),
@@ -61,14 +61,14 @@ def cifar(config: DatasetConfig) -> Arrays:
 
 
 def mnist(config: DatasetConfig) -> Arrays:
-    """MNIST (LeCun et al., 1998) and Fashion-MNIST (Xiao et al., 2017): 28x28, one channel."""
+    """Read MNIST (LeCun et al. 1998) or Fashion-MNIST (Xiao et al. 2017): 28x28, one channel."""
     from torchvision.datasets import MNIST, FashionMNIST
 
     source = MNIST if config.name == "mnist" else FashionMNIST
     files = {f"{source.__name__}/raw/{n.removesuffix('.gz')}": None for n, _ in source.resources}
     with _fetching(config, files):
         train, test = (source(str(config.root), t, download=config.download) for t in (True, False))
-    return (
+    return Arrays(
         train.data.numpy()[..., None],
         train.targets.numpy(),
         test.data.numpy()[..., None],
@@ -78,7 +78,7 @@ def mnist(config: DatasetConfig) -> Arrays:
 
 @contextlib.contextmanager
 def _fetching(config: DatasetConfig, files: Mapping[str, str | None]) -> Iterator[None]:
-    """Around torchvision's download and reading of files (their MD5 sums, where it knows them).
+    """Guard torchvision's download and reading of files (name -> MD5 sum, if it is known).
 
     Its messages go to stderr, its bars only to a terminal, and whatever goes wrong becomes one
     InputError that says which files are missing or damaged.

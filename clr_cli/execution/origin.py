@@ -14,7 +14,7 @@ from pathlib import Path
 from clr_cli.config.model import Config
 from clr_cli.errors import InputError
 from clr_cli.paths import MODEL
-from clr_cli.training.code import imported, source_digests
+from clr_cli.training.code import import_callable, source_digests
 
 Origin = dict[str, dict[str, str]]  # kind -> file -> digest of its content
 
@@ -32,7 +32,7 @@ def origin_of(config: Config, allow_code: bool) -> Origin:
     code: dict[str, str] = {}
     for key, name in (("model", config.model.name), ("optimizer", config.optimizer.name)):
         if ":" in name and not name.startswith("torchvision:"):
-            imported(name, f"{key}.name", allow_code)
+            import_callable(name, f"{key}.name", allow_code)
             code |= source_digests(name.partition(":")[0])
     files = {"data": config.dataset.path, "weights": getattr(config.model, "weights", None)}
     found = {kind: _digests(Path(path)) for kind, path in files.items() if path is not None}

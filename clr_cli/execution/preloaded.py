@@ -58,7 +58,7 @@ def resident(dataset: DatasetConfig, device: torch.device) -> tuple[Resident, st
         loaded = _given[1]
     else:
         loaded = sources.load(dataset)
-    return to_device(loaded, device, dataset.augment.crop_padding), loaded.fingerprint
+    return to_device(loaded, device, **dataset.augment.model_dump()), loaded.fingerprint
 
 
 def git_commit() -> str | None:

@@ -32,7 +32,7 @@ from clr_cli.files import write_atomic, write_json
 from clr_cli.format import duration
 from clr_cli.paths import CONFIG, PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
 from clr_cli.records import RunRecord
-from clr_cli.training.lane import Turn
+from clr_cli.training.stream import Turn
 
 if TYPE_CHECKING:
     from clr_cli.training.ranks import Ranks

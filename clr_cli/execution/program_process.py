@@ -19,7 +19,7 @@ from typing import IO, ClassVar
 from clr_cli import interrupt
 from clr_cli.execution import supervisor
 from clr_cli.files import read_json, write_json
-from clr_cli.training.lane import Turn
+from clr_cli.training.stream import Turn
 
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 PAUSE = 0.02  # seconds between two looks at what it has written

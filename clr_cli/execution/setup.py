@@ -8,10 +8,12 @@ import torch
 
 from clr_cli.execution.metadata import describe_device
 from clr_cli.execution.training_task import TrainingTask
+from clr_cli.schedules.as_torch import ratios
 from clr_cli.training.build import fresh_model
 from clr_cli.training.device import resolve_precision
 from clr_cli.training.optimizers import build_optimizer
 from clr_cli.training.sweep import chance
+from clr_cli.training.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class Setup:
     """Sizes: images of each split, image shape (H, W, C), classes, weights of the model, batches.
 
     chance is the share of the largest class in validation: what a model that has learned nothing
-    can reach. device, precision and threads are those of this process; an engine may run tasks
-    elsewhere.
+    can reach. notes are what a person must know of the data. fresh are the weights that
+    model.weights does not give. ratios are those of the parameter groups' rates. device, precision
+    and threads are those of this process; an engine may run tasks elsewhere.
     """
 
     train_size: int
@@ -34,6 +37,9 @@ class Setup:
     device: str
     precision: str
     threads: int | None
+    notes: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    ratios: tuple[float, ...] = (1.0,)
 
 
 def measure(task: TrainingTask) -> Setup:
@@ -56,7 +62,10 @@ def measure(task: TrainingTask) -> Setup:
             num_classes=images.num_classes,
             allow_code=task.allow_code,
         )
-    build_optimizer(config.optimizer, model, torch.device("cpu"), allow_code=task.allow_code)
+    fresh = load_weights(config.model, model, images.num_classes)
+    optimizer = build_optimizer(
+        config.optimizer, model, torch.device("cpu"), allow_code=task.allow_code
+    )
     return Setup(
         train_size=len(images),
         val_size=len(images.val),
@@ -69,4 +78,7 @@ def measure(task: TrainingTask) -> Setup:
         device=describe_device(device),
         precision=resolve_precision(config.training.precision, device),
         threads=torch.get_num_threads() if device.type == "cpu" else None,
+        notes=images.notes,
+        fresh=tuple(fresh),
+        ratios=tuple(ratios(optimizer)),
     )

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Protocol
 from clr_cli.errors import EnvironmentFailure
 from clr_cli.execution.run_directory import Locked, RunDirectory
 from clr_cli.paths import Experiment
-from clr_cli.training.lane import Turn, alone
 from clr_cli.training.ranks import SINGLE, Ranks
+from clr_cli.training.stream import Turn, alone
 
 RETRIES = 1  # of a task whose worker died
 

@@ -28,10 +28,10 @@ from clr_cli.schedules import Schedule, make, resolved
 from clr_cli.training import sweep as sweeps
 from clr_cli.training.build import build
 from clr_cli.training.device import resolve_device, resolve_precision
-from clr_cli.training.lane import Mark, Turn, alone
 from clr_cli.training.loop import Diverged, answers, epochs_in_turns
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
+from clr_cli.training.stream import Fence, Turn, alone
 from clr_cli.training.trained import to_keep
 
 Rows = Generator[Row | Turn, None, None]
@@ -135,7 +135,7 @@ class TrainingTask(Task):
 
         started, diverged = time.perf_counter(), None
 
-        def kept() -> tuple[Row, Mark]:
+        def kept() -> tuple[Row, Fence]:
             nonlocal started, seconds
             now = time.perf_counter()
             started, seconds = now, seconds + now - started

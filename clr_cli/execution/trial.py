@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from clr_cli.data.sources import Split
-from clr_cli.training.lane import POLL_SECONDS, Turn
 from clr_cli.training.loop import train_and_score
 from clr_cli.training.state import TrainState
+from clr_cli.training.stream import POLL_SECONDS, Turn
 
 CANDIDATES = (1, 2, 4, 6, 8, 12)
 GAIN = 1.05  # more runs at a time that train no faster together are not worth their memory

@@ -10,8 +10,8 @@ from collections.abc import Generator, Iterable
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.task import Event, Task, execute_in_turns
-from clr_cli.training.lane import POLL_SECONDS, Turn
 from clr_cli.training.ranks import SINGLE, Ranks
+from clr_cli.training.stream import POLL_SECONDS, Turn
 
 Running = Generator[Event | Turn, None, None]
 

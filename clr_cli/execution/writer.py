@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from clr_cli.execution.run_directory import RunDirectory
-from clr_cli.training.lane import Mark, Turn
+from clr_cli.training.stream import Fence, Turn
 
 Row = dict[str, Any]
 
@@ -33,12 +33,12 @@ class Writer:
     ) -> None:
         self._thread.shutdown()
 
-    def write(self, row: Row, state: Mapping[str, Any], there: Mark) -> None:
+    def write(self, row: Row, state: Mapping[str, Any], there: Fence) -> None:
         """Begin to write, once nothing is left to ``collect``. ``there``: the state can be read."""
         assert self._written is None
         self._row, self._written = row, self._thread.submit(self._write, row, state, there)
 
-    def _write(self, row: Row, state: Mapping[str, Any], there: Mark) -> None:
+    def _write(self, row: Row, state: Mapping[str, Any], there: Fence) -> None:
         self._directory.append_metrics(row)  # before its checkpoint: a kill leaves no gap
         there.wait()
         self._directory.save_checkpoint(state)

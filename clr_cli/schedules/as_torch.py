@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,34 +13,79 @@ from clr_cli.schedules.base import Schedule
 
 
 class ScheduleLR(LRScheduler):
-    """Steps once per update. A group's rate is the schedule's times the group's ratio."""
+    """A scheduler that is stepped once per update.
+
+    The group with the highest rate at the beginning gets the schedule's rate, and the other groups
+    keep their ratios to it. A group that is added later joins at the next step, with the ratio of
+    its own rate to that highest one.
+    """
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule) -> None:
         self.schedule = schedule
-        self.ratios = ratios(optimizer)
+        self.highest = highest_rate(optimizer)
+        self.ratios: list[float] = []
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | Tensor]:
+        """Return the rate of every group at ``last_epoch``, which counts updates here."""
+        for group in self.optimizer.param_groups[len(self.ratios) :]:
+            first = _first_rate(group)
+            group.setdefault("initial_lr", first)
+            self.ratios.append(first / self.highest)
         rate, momentum = self.schedule.lr(self.last_epoch), self.schedule.momentum(self.last_epoch)
         if momentum is not None:
             set_momentum(self.optimizer, momentum)
         return [rate * ratio for ratio in self.ratios]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers; the schedule itself is made again, as the optimizer is."""
+        """Return plain numbers; the schedule itself is made again, as the optimizer is."""
         return {key: value for key, value in super().state_dict().items() if key != "schedule"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on at the saved update: its rate and momentum are set now.
+
+        The optimizer's own state may be loaded before this or after it.
+        """
+        super().load_state_dict({**state_dict, "ratios": list(state_dict["ratios"])})
+        rates = [float(rate) for rate in self.get_lr()]
+        set_rates(self.optimizer, rates)
+        self._last_lr: list[float | Tensor] = list(rates)
+
+
+def highest_rate(optimizer: Optimizer) -> float:
+    """Return the highest rate of an optimizer's groups at the beginning.
+
+    Raises:
+        ValueError: it is not above 0, so there are no ratios to it.
+    """
+    highest = max(map(_first_rate, optimizer.param_groups))
+    if not highest > 0:
+        raise ValueError(f"lr: {highest:g} in every parameter group; expected one above 0")
+    return highest
 
 
 def ratios(optimizer: Optimizer) -> list[float]:
-    """Each group's rate over the optimizer's (``optimizer.defaults["lr"]``) at the beginning.
+    """Return each group's rate over the highest one, both at the beginning.
 
-    Raises ValueError if that is not above 0.
+    Raises:
+        ValueError: the highest rate is not above 0.
     """
-    groups = optimizer.param_groups
-    base = float(getattr(optimizer, "defaults", {}).get("lr", groups[0]["lr"]))
-    if base <= 0:
-        raise ValueError(f"lr: the optimizer's is {base:g}; ratios to it need one above 0")
-    return [float(group.get("initial_lr", group["lr"])) / base for group in groups]
+    highest = highest_rate(optimizer)
+    return [_first_rate(group) / highest for group in optimizer.param_groups]
+
+
+def _first_rate(group: dict[str, Any]) -> float:
+    # PyTorch keeps it in the group, and in the optimizer's state_dict, once a scheduler is there.
+    return float(group.get("initial_lr", group["lr"]))
+
+
+def set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
+    """Write the rate of every group, in place where it is a tensor."""
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def set_momentum(optimizer: Optimizer, momentum: float) -> None:

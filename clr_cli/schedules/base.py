@@ -6,10 +6,11 @@ config, its JSON Schema, the help and the checks follow from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, pi, sin
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -38,7 +39,7 @@ class Lasts:
     run: Fraction | tuple[Fraction, ...] | None = None
 
     def iterations(self, key: str, per_epoch: int | None, run: int | None) -> Any:
-        """The default in iterations. Raises ValueError where the run is not known."""
+        """Return the default in iterations. Raises ValueError where the run is not known."""
         if self.epochs is not None:
             if per_epoch is None:
                 raise ValueError(f"{key}: give it in iterations, or give iterations_per_epoch")
@@ -52,6 +53,23 @@ class Lasts:
 
 WHOLE_RUN = Lasts(run=Fraction(1))
 
+
+def plain(value: Any) -> Any:
+    """Return Python's own number for one of NumPy's; anything else as it is.
+
+    >>> import numpy as np
+    >>> plain(np.int64(3)), plain([np.float32(0.5), 2]), plain("auto")
+    (3, [0.5, 2], 'auto')
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value))
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
+
+
 _ORDERED = (("min_lr", "initial_lr"), ("base_lr", "max_lr"), ("base_momentum", "max_momentum"))
 
 
@@ -59,6 +77,13 @@ class Schedule(BaseModel):
     """What every schedule offers. Constructing one checks its fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_numbers(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping):
+            return fields
+        return {key: plain(value) for key, value in fields.items()}
 
     @model_validator(mode="after")
     def _ordered(self) -> Schedule:
@@ -73,7 +98,7 @@ class Schedule(BaseModel):
         return self
 
     def lr(self, iteration: int) -> float:
-        """The learning rate of one update.
+        """Return the learning rate of one update.
 
         Args:
           iteration: the number of the update, from 0 on.
@@ -84,7 +109,7 @@ class Schedule(BaseModel):
         raise NotImplementedError
 
     def momentum(self, iteration: int) -> float | None:
-        """The momentum of one update.
+        """Return the momentum of one update.
 
         Args:
           iteration: the number of the update, from 0 on.
@@ -95,7 +120,7 @@ class Schedule(BaseModel):
         return None
 
     def cycles(self, total_iterations: int) -> float | None:
-        """How many cycles a run has.
+        """Return how many cycles a run has.
 
         Args:
           total_iterations: the length of the run.
@@ -106,7 +131,7 @@ class Schedule(BaseModel):
         return None
 
     def first_cycle(self) -> int | None:
-        """How long the first cycle is, a warm-up before it included.
+        """Return how long the first cycle is, a warm-up before it included.
 
         Returns:
           Iterations; None if the schedule has no cycles but lasts the whole run.
@@ -114,10 +139,12 @@ class Schedule(BaseModel):
         return None
 
     def torch(self, optimizer: Optimizer) -> ScheduleLR:
-        """This schedule as a PyTorch scheduler, for a training loop of one's own.
+        """Make a PyTorch scheduler of this schedule, for a training loop of one's own.
 
-        Call its ``step()`` after every update, not after every epoch. Parameter groups keep their
-        ratio to the optimizer's own rate. It has ``state_dict`` as PyTorch's schedulers have.
+        Call its ``step()`` after every update, not after every epoch. The parameter group with
+        the highest rate gets the schedule's rate; the others keep their ratios to it, and groups
+        that are added later join. It has ``state_dict`` as PyTorch's schedulers have, and goes on
+        at the saved update whether it or the optimizer is loaded first.
 
         Args:
           optimizer: its rates, and its momentum if this schedule cycles it, are set here.
@@ -159,7 +186,7 @@ def kind(name: str, **fixed: Any) -> Callable[[AnyClass], AnyClass]:
 
 
 def has_cycles(kind: str) -> bool:
-    """Whether a kind goes through cycles of a length of its own, whatever the run's.
+    """Return whether a kind goes through cycles of a length of its own, whatever the run's.
 
     >>> has_cycles("clr"), has_cycles("one_cycle")
     (True, False)
@@ -168,10 +195,13 @@ def has_cycles(kind: str) -> bool:
 
 
 def half_cosine(left: float) -> float:
-    """0 at left = 0 and 1 at left = 1: (1 - cos(pi left)) / 2, without its cancellation near 0."""
+    """Return (1 - cos(pi left)) / 2, from 0 to 1, without its cancellation near 0."""
     return sin(pi * left / 2) ** 2
 
 
 def against(base: float | None, top: float | None, height: float) -> float | None:
-    """Momentum against the rate (Smith 2018, section 4.3); ``height`` is the rate's, 0..1."""
+    """Return the momentum that runs against the rate (Smith 2018, section 4.3).
+
+    ``height`` is the rate's, 0..1.
+    """
     return None if base is None or top is None else top - (top - base) * height

@@ -34,10 +34,11 @@ class CyclesMomentum(Schedule):
     )
 
     def height(self, iteration: int) -> float:
-        """Where the rate is between its bounds, 0..1."""
+        """Return where the rate is between its bounds, 0..1."""
         raise NotImplementedError
 
     def momentum(self, iteration: int) -> float | None:
+        """Return the momentum of one update, or None."""
         return against(self.base_momentum, self.max_momentum, self.height(iteration))
 
 
@@ -98,6 +99,7 @@ class Cyclic(CyclesMomentum):
         return self.step_size + (self.step_size_down or self.step_size)
 
     def height(self, iteration: int) -> float:
+        """Return where the rate is between its bounds, 0..1."""
         cycle, position = divmod(iteration, self._length)
         left = self._length - position
         rising = position <= self.step_size
@@ -107,12 +109,15 @@ class Cyclic(CyclesMomentum):
         return _SHAPES[self.shape](triangle, left / self._length) * scale
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         return self.base_lr + (self.max_lr - self.base_lr) * self.height(iteration)
 
     def cycles(self, total_iterations: int) -> float | None:
+        """Return how many cycles a run has."""
         return total_iterations / self._length
 
     def first_cycle(self) -> int | None:
+        """Return how long the first cycle is."""
         return self._length
 
 
@@ -135,7 +140,7 @@ class Sgdr(CyclesMomentum):
     )
 
     def _place(self, iteration: int) -> tuple[int, float]:
-        """(cycles done, part of the present one done)"""
+        """Return the number of cycles done and the part of the present one that is done."""
         done, length = 0, self.t_0
         if self.t_mult == 1:
             done, iteration = divmod(iteration, length)
@@ -144,15 +149,19 @@ class Sgdr(CyclesMomentum):
         return done, iteration / length
 
     def height(self, iteration: int) -> float:
+        """Return where the rate is between its bounds, 0..1."""
         return half_cosine(1 - self._place(iteration)[1])
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         return self.base_lr + (self.max_lr - self.base_lr) * self.height(iteration)
 
     def cycles(self, total_iterations: int) -> float | None:
+        """Return how many cycles a run has."""
         return sum(self._place(total_iterations))
 
     def first_cycle(self) -> int | None:
+        """Return how long the first cycle is."""
         return self.t_0
 
 
@@ -198,11 +207,14 @@ class OneCycle(CyclesMomentum):
         return b + (a - b) * (half_cosine(left) if self.anneal == "cos" else left)
 
     def height(self, iteration: int) -> float:
+        """Return where the rate is between its bounds, 0..1."""
         return self._along(iteration, 0, 1, 0)
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         first = self.max_lr / self.div_factor
         return self._along(iteration, first, self.max_lr, first / self.final_div_factor)
 
     def cycles(self, total_iterations: int) -> float | None:
+        """Return how many cycles a run has."""
         return min(1.0, total_iterations / self.total)

@@ -37,6 +37,7 @@ class Constant(Decay):
     """
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         return self.initial_lr
 
 
@@ -54,6 +55,7 @@ class Step(Decay):
     )
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         return float(self.initial_lr * self.gamma ** (iteration // self.step_size))
 
 
@@ -77,6 +79,7 @@ class MultiStep(Decay):
         return self
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         return float(self.initial_lr * self.gamma ** bisect_right(self.milestones, iteration))
 
 
@@ -94,6 +97,7 @@ class Exponential(Decay):
     )
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         return float(self.initial_lr * self.gamma ** (iteration / self.step_size))
 
 
@@ -109,6 +113,7 @@ class Inverse(Decay):
     power: Annotated[float, Field(gt=0)] = Field(0.75, description="exponent")
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         return float(self.initial_lr * (1 + self.gamma * iteration) ** -self.power)
 
 
@@ -121,10 +126,11 @@ class Ending(Decay):
     )
 
     def height(self, left: float) -> float:
-        """How far the rate is above min_lr, 1..0, with a part ``left`` of ``total`` to go, 1..0."""
+        """Return how far the rate is above min_lr, 1..0, with ``left`` of ``total`` to go, 1..0."""
         raise NotImplementedError
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         left = (self.total - min(iteration, self.total)) / self.total
         return self.min_lr + (self.initial_lr - self.min_lr) * self.height(left)
 
@@ -141,6 +147,7 @@ class Polynomial(Ending):
     power: Annotated[float, Field(gt=0)] = Field(1.0, description="exponent")
 
     def height(self, left: float) -> float:
+        """Return where the rate is between its bounds, 0..1."""
         return float(left**self.power)
 
 
@@ -153,13 +160,16 @@ class Cosine(Ending):
     """
 
     def height(self, left: float) -> float:
+        """Return where the rate is between its bounds, 0..1."""
         return half_cosine(left)
 
 
 @kind("wsd")
 class WarmupStableDecay(Ending):
-    """A plateau at lr, then a fall to min_lr over the last ``decay_share`` (Hu et al. 2024,
-    "MiniCPM", section 4; the forms of the fall: Hägele et al. 2024, section 3).
+    """A plateau at lr, then a fall to min_lr over the last ``decay_share`` of the run.
+
+    The source is Hu et al. 2024 ("MiniCPM"), section 4; of the forms of the fall, Hägele et al.
+    2024, section 3.
 
     With u, 0..1, the part of the fall that is done, the rate is above min_lr by (lr - min_lr)
     times 1 - u (linear), (1 + cos(pi u)) / 2 (cosine) or 1 - sqrt(u) (sqrt). The warm-up is that
@@ -173,6 +183,7 @@ class WarmupStableDecay(Ending):
     decay_share: Factor = Field(0.2, description="part of total that the fall takes")
 
     def height(self, left: float) -> float:
+        """Return where the rate is between its bounds, 0..1."""
         to_go = min(1.0, left / self.decay_share)
         if self.decay == "sqrt":
             return 1 - sqrt(1 - to_go)

@@ -11,12 +11,13 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from clr_cli.errors import reason
-from clr_cli.schedules.base import FIXED, KINDS, Factor, Iterations, Lasts, Schedule
+from clr_cli.schedules.base import FIXED, KINDS, Factor, Iterations, Lasts, Schedule, plain
 
 
 class Warmup(Schedule):
-    """A linear rise to the first rate of `schedule`, which starts after it (Goyal et al. 2017,
-    section 2.2).
+    """A linear rise to the first rate of `schedule`, which starts after it.
+
+    The source is Goyal et al. 2017, section 2.2.
 
     >>> constant = make("constant", lr=1.0, warmup=100, warmup_start_factor=0.5)
     >>> [constant.lr(i) for i in (0, 50, 100)]
@@ -32,17 +33,21 @@ class Warmup(Schedule):
     )
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         part = min(1.0, iteration / self.warmup)
         factor = self.warmup_start_factor * (1 - part) + part
         return self.schedule.lr(max(0, iteration - self.warmup)) * factor
 
     def momentum(self, iteration: int) -> float | None:
+        """Return the momentum of one update, or None."""
         return self.schedule.momentum(max(0, iteration - self.warmup))
 
     def cycles(self, total_iterations: int) -> float | None:
+        """Return how many cycles a run has."""
         return self.schedule.cycles(total_iterations - self.warmup)
 
     def first_cycle(self) -> int | None:
+        """Return how long the first cycle is."""
         length = self.schedule.first_cycle()
         return None if length is None else self.warmup + length
 
@@ -89,7 +94,7 @@ def _fields(kind: str) -> dict[str, tuple[str, FieldInfo]]:
 
 
 def parameters(kind: str) -> tuple[Parameter, ...]:
-    """The config keys of a kind.
+    """Return the config keys of a kind.
 
     Args:
       kind: a key of KINDS.
@@ -130,7 +135,7 @@ def make(
     total_iterations: int | None = None,
     **more: Any,
 ) -> Schedule:
-    """The schedule of a config entry, its durations resolved to iterations.
+    """Make the schedule of a config entry, its durations resolved to iterations.
 
     Outside a run of clr, give every duration in iterations, or say how long an epoch and the run
     are. What lasts the whole run by default lasts what the warm-up leaves of ``total_iterations``.
@@ -156,7 +161,9 @@ def make(
     0.25
     """
     items = _fields(kind)
-    given = {key: value for key, value in {**(params or {}), **more}.items() if value is not None}
+    iterations_per_epoch, total_iterations = plain(iterations_per_epoch), plain(total_iterations)
+    both = {**(params or {}), **more}
+    given = {key: plain(value) for key, value in both.items() if value is not None}
     durations = {key: mark for key, (_, field) in items.items() if (mark := _lasts(field))}
     for key in given:
         if key not in items and key.removesuffix("_epochs") not in durations:
@@ -218,7 +225,7 @@ def _in_iterations(key: str, epochs: Any, per_epoch: int | None) -> Any:
 
 
 def resolved(kind: str, schedule: Schedule) -> dict[str, Any]:
-    """The plain values of a schedule, for a file.
+    """Return the plain values of a schedule, for a file.
 
     Args:
       kind: the kind it was made as.

@@ -1,0 +1,1 @@
+"""Training: models, optimizers, steps, and the loops around them."""

@@ -15,6 +15,8 @@ from clr_cli.training.models import build_model
 from clr_cli.training.optimizers import build_optimizer
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
+from clr_cli.training.switch import has_switch
+from clr_cli.training.weights import load_weights
 
 
 def fresh_model(
@@ -35,7 +37,7 @@ def fresh_model(
     return build_model(
         config,
         in_channels=channels,
-        image_size=height,
+        image_size=(height, width),
         num_classes=num_classes,
         allow_code=allow_code,
     )
@@ -51,19 +53,34 @@ def build(
     allow_code: bool = False,
     ranks: Ranks = SINGLE,
 ) -> TrainState:
-    """Build a fresh model and optimizer. The weights depend on the seed alone: arms are paired.
+    """Build a model and an optimizer. What is random of the weights depends on the seed alone.
+
+    Args:
+        config: the arm's config.
+        schedule: its schedule, in iterations.
+        data: the data set on its device, where the model goes too.
+        seed: of weights, data order and augmentation.
+        precision: ``fp32`` or ``bf16``.
+        allow_code: whether people's own code may run.
+        ranks: the processes that share the run.
 
     Raises:
-        InputError: the model, the optimizer or the batch size does not fit the data.
-
+        InputError: the model, its weights or the batch size do not fit the data or each other.
     """
-    batch_size = config.training.batch_size
+    training = config.training
+    batch_size = training.batch_size
     make_exact(data.labels.device)
     data.steps_per_epoch(batch_size)  # raises if there is no full batch
     device = data.labels.device
     if batch_size % ranks.world:
         raise InputError(
             f"{batch_size} cannot be split over {ranks.world} ranks", key="training.batch_size"
+        )
+    share = batch_size // ranks.world
+    if share % training.accumulate:
+        raise InputError(
+            f"{share} images of a batch cannot be cut into {training.accumulate} equal parts",
+            key="training.accumulate",
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0, "init"))
@@ -75,20 +92,35 @@ def build(
             num_classes=data.num_classes,
             allow_code=allow_code,
         )
-    if config.training.sync_batch_norm and ranks.world > 1:
+    load_weights(config.model, model, data.num_classes)
+    if training.sync_batch_norm and ranks.world > 1:
         if device.type != "cuda":
             raise InputError("PyTorch has it for CUDA only", key="training.sync_batch_norm")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(config.optimizer, model, device, allow_code=allow_code)
+    if training.ema is not None and has_switch(optimizer):
+        raise InputError(
+            f"{config.optimizer.name} averages the weights itself; leave it out", key="training.ema"
+        )
+    averages = training.ema is not None or has_switch(optimizer)
+    if averages and training.sync_batch_norm and ranks.world > 1:
+        raise InputError(
+            "does not go with averaged weights: rank 0 alone measures batch norm for them",
+            key="training.sync_batch_norm",
+        )
     return TrainState(
         model=model,
-        optimizer=build_optimizer(config.optimizer, model, device, allow_code=allow_code),
+        optimizer=optimizer,
         schedule=schedule,
         data=data,
         batch_size=batch_size,
-        label_smoothing=config.training.label_smoothing,
+        label_smoothing=training.label_smoothing,
         seed=seed,
         autocast=torch.bfloat16 if precision == "bf16" else None,
-        cuda_graph=config.training.cuda_graph,
+        accumulate=training.accumulate,
+        clip_norm=training.clip_norm,
+        ema=training.ema,
+        cuda_graph=training.cuda_graph,
         ranks=ranks,
     )

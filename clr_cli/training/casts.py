@@ -16,7 +16,7 @@ CAST = (nn.Conv2d, nn.Linear)  # autocast would cast all parameters of these
 
 
 def with_cast_weights(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """``model``, to be called under autocast to ``dtype``."""
+    """Return ``model``, to be called under autocast to ``dtype``."""
 
     def call(x: Tensor) -> Tensor:
         weights = {

@@ -23,7 +23,7 @@ _NOT_OWN = (
 )
 
 
-def imported(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
+def import_callable(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
     """Import the function (or class) of that name.
 
     It is imported only with ``allow_code`` or CLR_ALLOW_CODE=1 in the environment.

@@ -8,7 +8,7 @@ from clr_cli.errors import InputError
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` is CUDA, then MPS, then the CPU. Raises InputError if the device is not there."""
+    """Find a device; auto is CUDA, then MPS, then the CPU. Raises InputError for a missing one."""
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -26,7 +26,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """``auto`` is bf16 where the hardware computes in it, else fp32."""
+    """Return fp32 or bf16; ``auto`` is bf16 where the hardware computes in it."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -54,7 +54,7 @@ def make_exact(device: torch.device) -> None:
 
 
 def generator_of(device: torch.device) -> torch.Generator | None:
-    """The generator from which layers on this device draw, if it is not the CPU's."""
+    """Return the generator from which layers on this device draw, if it is not the CPU's."""
     if device.type != "cuda":
         return None
     index = torch.cuda.current_device() if device.index is None else device.index

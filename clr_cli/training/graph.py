@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from clr_cli.errors import InputError
-from clr_cli.training.lane import Lane
+from clr_cli.training.stream import Stream
 
 WARM_UP = 3  # steps before: cuDNN, the allocator and the optimizer settle in them
 
@@ -22,12 +22,12 @@ class Graph:
     Whatever it reads from Python is frozen. The state's tensors must stay the same ones.
     """
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def replay(self, step: Callable[[], None]) -> None:
-        """One step, in the lane. Raises InputError for one that cannot be recorded."""
+        """Take one step in the stream. Raises InputError for one that cannot be recorded."""
         if self._graph is None:
             self._graph = self._record(step)
         self._graph.replay()
@@ -38,7 +38,7 @@ class Graph:
         try:
             # Other threads may go on: they write checkpoints.
             with torch.cuda.graph(
-                graph, stream=self._lane.stream, capture_error_mode="thread_local"
+                graph, stream=self._stream.cuda, capture_error_mode="thread_local"
             ):
                 try:
                     step()
@@ -58,7 +58,7 @@ class Graph:
 
 
 def waits_for_device(step: Callable[[], None], device: torch.device) -> bool:
-    """Take the step; whether it made the host wait for the device, which a graph cannot."""
+    """Take the step; return whether it made the host wait for the device, which a graph cannot."""
     if device.type != "cuda":
         step()
         return False

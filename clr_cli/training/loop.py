@@ -18,9 +18,9 @@ from torch.nn.functional import cross_entropy
 from clr_cli import interrupt
 from clr_cli.data.batches import evaluation_batches
 from clr_cli.data.sources import Split
-from clr_cli.training.lane import Mark, Turn, alone, finished
-from clr_cli.training.state import Stretch, TrainState, forward
+from clr_cli.training.state import Segment, TrainState, forward
 from clr_cli.training.steps import steps_of
+from clr_cli.training.stream import Fence, Turn, alone, finish
 from clr_cli.training.switch import evaluating, to_training
 
 # Images at a time: those a CPU's cache holds, or enough to keep any other device busy.
@@ -44,7 +44,7 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Scored:
-    """A stretch of training that has ended, and the model on some splits after it.
+    """A segment of training that has ended, and the model on some splits after it.
 
     losses: one an iteration; correct: right answers in training; scores: mean cross-entropy
     (without label smoothing) and accuracy in 0..1 on each split.
@@ -65,55 +65,55 @@ def train_and_score(
     The host waits for the device once, at the end. Raises Stopped after the step at hand, with all
     that was done kept in the state: called again, it goes on where it was.
     """
-    stretch = state.stretch
-    stretch.begin()
+    segment = state.segment
+    segment.begin()
     yield from _take_steps(state, end)
-    stretch.trained = state.lane.mark()
-    totals, counts = [], [torch.as_tensor(stretch.correct)]
+    segment.trained = state.stream.fence()
+    totals, counts = [], [torch.as_tensor(segment.correct)]
     for split in splits:
         total, right = yield from _sums(state, split)
         totals.append(total)
         counts.append(right)
-    with state.lane.entered():
+    with state.stream.enter():
         fetched = [
-            state.lane.fetched(torch.cat([each.to(state.device).view(-1) for each in together]))
-            for together in ([stretch.all_losses(), *totals], counts)
+            state.stream.fetch(torch.cat([each.to(state.device).view(-1) for each in together]))
+            for together in ([segment.all_losses(), *totals], counts)
         ]
-    evaluated = state.lane.mark()
-    yield from _until(state, stretch.trained)
+    evaluated = state.stream.fence()
+    yield from _until(state, segment.trained)
     yield from _until(state, evaluated)
     values, right_answers = (each.tolist() for each in fetched)
     first = len(values) - len(splits)  # of the sums behind the losses
     sums = zip(splits, values[first:], right_answers[1:], strict=True)
-    state.stretch = Stretch()
+    state.segment = Segment()
     return Scored(
         losses=values[:first],
         correct=right_answers[0],
         scores=[(loss / len(split), right / len(split)) for split, loss, right in sums],
-        train_seconds=stretch.training_seconds(),
-        eval_seconds=evaluated.at - stretch.trained.at,
+        train_seconds=segment.training_seconds(),
+        eval_seconds=evaluated.at - segment.trained.at,
     )
 
 
 def _take_steps(state: TrainState, end: int) -> Turns:
     if state.steps is None:
-        with state.lane.entered():
+        with state.stream.enter():
             state.steps = steps_of(state)
-    with state.lane.entered():
+    with state.stream.enter():
         to_training(state)
-    marks = deque([state.lane.mark()])
+    fences = deque([state.stream.fence()])
     try:
         while state.iteration < end:
             left = state.steps_per_epoch - state.iteration % state.steps_per_epoch
-            with state.lane.entered():
+            with state.stream.enter():
                 state.steps.take(state, min(state.chunk, left, end - state.iteration))
-            marks.append(state.lane.mark())
+            fences.append(state.stream.fence())
             _check(state)
             yield Turn.WORKED
-            if len(marks) > AHEAD:
-                before = marks.popleft()
-                yield from _until(state, marks[0])
-                _adapt(state, marks[0].at - before.at)
+            if len(fences) > AHEAD:
+                before = fences.popleft()
+                yield from _until(state, fences[0])
+                _adapt(state, fences[0].at - before.at)
     except interrupt.Stopped:  # on all ranks after the same step
         _share(state)
         raise
@@ -129,15 +129,15 @@ def _adapt(state: TrainState, seconds: float) -> None:
 
 
 def _share(state: TrainState) -> None:
-    """Make what the stretch has counted that of all ranks."""
+    """Make what the segment has counted that of all ranks."""
     if state.ranks.world > 1:
-        with state.lane.entered():
-            state.stretch.losses = [state.ranks.mean(state.stretch.all_losses())]
-            state.stretch.correct = state.ranks.total(state.stretch.correct)
+        with state.stream.enter():
+            state.segment.losses = [state.ranks.mean(state.segment.all_losses())]
+            state.segment.correct = state.ranks.total(state.segment.correct)
 
 
-def _until(state: TrainState, mark: Mark) -> Turns:
-    while not mark.reached():
+def _until(state: TrainState, fence: Fence) -> Turns:
+    while not fence.is_reached():
         _check(state)
         yield Turn.WAITING
 
@@ -149,12 +149,12 @@ def _check(state: TrainState) -> None:
 
 
 def _sums(state: TrainState, split: Split) -> Generator[Turn, None, tuple[Tensor, Tensor]]:
-    """Sum the loss and the right answers on a split, on the device."""
+    """Sum the loss and count the right answers on a split, on the device."""
     total, right = torch.tensor(0.0), torch.tensor(0)
     with evaluating(state):
         for images, labels in evaluation_batches(split, evaluation_batch(state.device)):
             _check(state)
-            with state.lane.entered(), torch.inference_mode():
+            with state.stream.enter(), torch.inference_mode():
                 logits = forward(state, state.model, images)
                 loss = cross_entropy(logits, labels, reduction="sum")
                 total, right = total + loss, right + (logits.argmax(1) == labels).sum()
@@ -169,7 +169,7 @@ def evaluation_batch(device: torch.device) -> int:
 
 def advance(state: TrainState, end: int) -> list[float]:
     """Train up to iteration ``end`` and return its losses; see ``train_and_score``."""
-    return finished(train_and_score(state, end)).losses
+    return finish(train_and_score(state, end)).losses
 
 
 def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
@@ -177,14 +177,14 @@ def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
 
     Raises Stopped.
     """
-    loss, correct = finished(_sums(state, split))
+    loss, correct = finish(_sums(state, split))
     return loss.item() / len(split), correct.item() / len(split)
 
 
 @torch.inference_mode()
 def answers(state: TrainState, split: Split) -> Tensor:
     """Return whether each image of a split is classified rightly: bool (N,), on the CPU."""
-    with evaluating(state), state.lane.entered():
+    with evaluating(state), state.stream.enter():
         found = [
             forward(state, state.model, images).argmax(1) == labels
             for images, labels in evaluation_batches(split, evaluation_batch(state.device))
@@ -209,7 +209,7 @@ def epochs_in_turns(state: TrainState, epochs: int) -> Generator[Metrics | Turn,
 
 def train_epoch(state: TrainState) -> Metrics:
     """Train one epoch and evaluate it on the validation and test splits; see ``train``."""
-    return finished(_epoch(state))
+    return finish(_epoch(state))
 
 
 def _epoch(state: TrainState) -> Generator[Turn, None, Metrics]:

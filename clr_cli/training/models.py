@@ -1,13 +1,14 @@
 """Models by name: our own for small images, torchvision's, and people's own functions.
 
-To add one: write a function with keyword arguments `num_classes`, `in_channels` and, where it has
-them, `width`, `depth` and `pools`, and list it in MODELS.
+To add one: write a function with keyword arguments `num_classes`, `in_channels` and whatever
+`model.width`, `depth`, `pools` and `settings` may set, and list it in MODELS.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -18,11 +19,11 @@ from torch.nn.functional import avg_pool2d, relu
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
-from clr_cli.training.code import first_line, imported
+from clr_cli.training.code import first_line, import_callable
 
 
 def cnn(*, num_classes: int, in_channels: int, width: int = 32, pools: int = 2) -> nn.Module:
-    """A small VGG-like network: three stages of two 3x3 convolutions with batch norm.
+    """Build a small VGG-like network: three stages of two 3x3 convolutions with batch norm.
 
     The stages have `width`, 2 `width` and 4 `width` channels; the first `pools` of them end in
     max-pooling, right after the convolution, so that batch norm and ReLU see a quarter of the
@@ -43,18 +44,19 @@ def cnn(*, num_classes: int, in_channels: int, width: int = 32, pools: int = 2) 
 
 
 class GlobalAverage(nn.Module):
-    """The mean of every channel: (N, C, H, W) -> (N, C).
+    """The mean of every channel: (N, C, H, W) becomes (N, C).
 
     Its gradient is channels_last where the activations are. That of AdaptiveAvgPool2d is not, and
     the layers before it would run on mixed layouts.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Average over height and width."""
         return avg_pool2d(x, list(x.shape[-2:])).flatten(1)
 
 
 def resnet18(*, num_classes: int, in_channels: int) -> nn.Module:
-    """ResNet-18 for 32x32 images: a 3x3 stem of stride 1 and no max-pooling (He et al. 2016)."""
+    """Build ResNet-18 for 32x32 images: a 3x3 stem of stride 1, no max-pooling (He et al. 2016)."""
     from torchvision import models
 
     model = models.resnet18(weights=None, num_classes=num_classes)
@@ -77,6 +79,7 @@ class WideBlock(nn.Module):
         self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add the block's change to its shortcut: (N, inputs, H, W) becomes (N, outputs, ...)."""
         active = relu(self.bn1(x))
         # A changed shape branches off after the activation, as in the authors' code.
         kept = x if self.shortcut is None else self.shortcut(active)
@@ -84,7 +87,7 @@ class WideBlock(nn.Module):
 
 
 def wrn(*, num_classes: int, in_channels: int, width: int = 4, depth: int = 16) -> nn.Module:
-    """Wide ResNet WRN-`depth`-`width`, pre-activated, without dropout (Zagoruyko & Komodakis 2016).
+    """Build WRN-`depth`-`width`, pre-activated, without dropout (Zagoruyko & Komodakis 2016).
 
     `depth` is 6 n + 4, n blocks in each of three groups. Raises InputError for another depth.
     """
@@ -113,41 +116,93 @@ def build_model(
     config: ModelConfig,
     *,
     in_channels: int,
-    image_size: int,
+    image_size: tuple[int, int],
     num_classes: int,
     allow_code: bool = False,
 ) -> nn.Module:
-    """The named model with fresh weights from torch's global generator, on the CPU.
+    """Build the named model with fresh weights from torch's global generator, on the CPU.
 
-    It maps (N, in_channels, image_size, image_size) to logits (N, num_classes), which is tried on
-    two empty images. `module.path:function` is imported and called only with `allow_code` or
-    CLR_ALLOW_CODE=1 in the environment. Raises InputError for a model that cannot be built or used.
+    It maps (N, in_channels, *image_size) to logits (N, num_classes), which is tried on two empty
+    images, in training and in evaluation. `module.path:function` is imported and called only with
+    `allow_code` or CLR_ALLOW_CODE=1 in the environment.
+
+    Args:
+        config: the config's section; its `weights` are left to `load_weights`.
+        in_channels: the images' channels.
+        image_size: their height and width.
+        num_classes: the number of classes.
+        allow_code: whether people's own code may run.
+
+    Raises:
+        InputError: the model cannot be built or used.
     """
     name = config.name
-    given = config.model_dump(exclude={"name"}, exclude_none=True)
+    for key in ("num_classes", "in_channels"):
+        if key in config.settings:
+            raise InputError("follows from the data; leave it out", key=f"model.settings.{key}")
     if name.startswith("torchvision:"):
         function = _torchvision(name.removeprefix("torchvision:"), in_channels, image_size)
     elif ":" in name:
-        function = imported(name, "model.name", allow_code)
+        function = import_callable(name, "model.name", allow_code)
     elif name in MODELS:
         function = MODELS[name]
     else:
         known = [*MODELS, "torchvision:<name>", "module.path:function"]
         raise InputError(f"{name!r} is unknown{did_you_mean(name, known)}", key="model.name")
-    _check_arguments(name, function, given)
+    _check_arguments(config, function)
     try:
-        model = function(num_classes=num_classes, in_channels=in_channels, **given)
+        model = function(num_classes=num_classes, in_channels=in_channels, **config.arguments)
     except InputError:
         raise
     except Exception as error:
+        key = "model.settings" if config.settings else "model.name"
+        raise InputError(f"{name} cannot be built: {first_line(error)}", key=key) from error
+    if not isinstance(model, nn.Module):
         raise InputError(
-            f"{name} cannot be built: {first_line(error)}", key="model.name"
-        ) from error
-    _check_output(name, model, (2, in_channels, image_size, image_size), num_classes)
+            f"{name} gave a {type(model).__name__}, not a torch module", key="model.name"
+        )
+    if config.output is not None:
+        # A hook, and no module around it: the names of the weights stay the model's own.
+        model.register_forward_hook(partial(_pick, config.output))
+    for training in (False, True):
+        _check_output(name, model.train(training), (2, in_channels, *image_size), num_classes)
     return model
 
 
-def _torchvision(name: str, in_channels: int, image_size: int) -> Callable[..., nn.Module]:
+def _pick(output: str | int, module: nn.Module, images: Any, answer: Any) -> Any:
+    """Return the part of a model's answer that is the logits; many models have it in training only.
+
+    Raises:
+        InputError: the answer has no such part.
+    """
+    if isinstance(answer, Tensor):
+        return answer
+    try:
+        if isinstance(answer, Mapping) or isinstance(output, int):
+            return answer[output]
+        return getattr(answer, output)
+    except (LookupError, TypeError, AttributeError):
+        raise InputError(
+            f"{output!r} is not part of the answer, {_described(answer)}", key="model.output"
+        ) from None
+
+
+def _described(answer: Any) -> str:
+    """Say what a model answers, and what of it may be chosen."""
+    kind = type(answer).__name__
+    if isinstance(answer, Tensor):
+        return str(tuple(answer.shape))
+    if isinstance(answer, Mapping):
+        return f"a {kind} of {', '.join(map(str, answer))}"
+    if isinstance(answer, tuple | list):
+        names = getattr(answer, "_fields", range(len(answer)))
+        return f"a {kind} of {', '.join(map(str, names))}"
+    return f"a {kind}"
+
+
+def _torchvision(
+    name: str, in_channels: int, image_size: tuple[int, int]
+) -> Callable[..., nn.Module]:
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -159,49 +214,62 @@ def _torchvision(name: str, in_channels: int, image_size: int) -> Callable[..., 
         raise InputError(
             f"torchvision's {name} needs 3 channels, not {in_channels}", key="model.name"
         )
-    fixed = {"image_size": image_size} if name.startswith("vit_") else {}
+    fixed = {}
+    if name.startswith("vit_"):
+        height, width = image_size
+        if height != width:
+            raise InputError(
+                f"torchvision's {name} needs square images, not {height} x {width}",
+                key="model.name",
+            )
+        fixed["image_size"] = height
 
-    def build(*, num_classes: int, in_channels: int) -> nn.Module:
+    def build(*, num_classes: int, in_channels: int, **settings: Any) -> nn.Module:
         return models.get_model(  # type: ignore[no-any-return]
-            name, weights=None, num_classes=num_classes, **fixed
+            name, weights=None, num_classes=num_classes, **{**fixed, **settings}
         )
 
     return build
 
 
-def _check_arguments(name: str, function: Callable[..., Any], given: dict[str, int]) -> None:
-    """InputError unless the function takes the common arguments and the given sizes."""
+def _check_arguments(config: ModelConfig, function: Callable[..., Any]) -> None:
+    """Raise InputError unless the function takes the common arguments and those of the config."""
     try:
         taken = inspect.signature(function).parameters
     except ValueError:  # a built-in without a signature
         taken = MappingProxyType({})
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+    name = config.name
+    sizes = [key for key in config.arguments if key not in config.settings]
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    if open_ended and not (sizes and name.startswith("torchvision:")):
         return
     for key in ("num_classes", "in_channels"):
         if key not in taken:
             raise InputError(f"{name} must take the keyword argument {key}", key="model.name")
-    for key in given:
+    for key in config.arguments:
         if key not in taken:
-            raise InputError(f"{name} has no {key}; leave it out", key=f"model.{key}")
+            place = f"model.{key}" if key in sizes else f"model.settings.{key}"
+            raise InputError(f"{name} has no {key}; leave it out", key=place)
 
 
-def _check_output(name: str, model: Any, shape: tuple[int, ...], num_classes: int) -> None:
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"{name} gave a {type(model).__name__}, not a torch module", key="model.name"
-        )
-    # In training mode, because some models answer otherwise there; on copies of the buffers and
-    # with a generator of its own, so that batch norm and the random numbers stay as they were.
+def _check_output(name: str, model: nn.Module, shape: tuple[int, ...], num_classes: int) -> None:
+    # On copies of the buffers and with a generator of its own, so that batch norm and the random
+    # numbers stay as they were.
     buffers = {key: value.clone() for key, value in model.named_buffers()}
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             logits = torch.func.functional_call(model, buffers, (torch.zeros(shape),))
+    except InputError:
+        raise
     except Exception as error:
         size = " x ".join(map(str, shape[1:]))
         raise InputError(
             f"{name} fails on {size} images: {first_line(error)}", key="model.name"
         ) from error
-    if not isinstance(logits, Tensor) or logits.shape != (shape[0], num_classes):
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        expected = (shape[0], num_classes)
-        raise InputError(f"{name} answers {got}, not logits of shape {expected}", key="model.name")
+    expected = (shape[0], num_classes)
+    if not isinstance(logits, Tensor) or logits.shape != expected:
+        hint = "" if isinstance(logits, Tensor) else "; model.output says which part is the logits"
+        raise InputError(
+            f"{name} answers {_described(logits)}, not logits of shape {expected}{hint}",
+            key="model.name",
+        )

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from clr_cli.config.sections import OPTIMIZERS, OptimizerConfig
 from clr_cli.errors import InputError
 from clr_cli.schedules.as_torch import ratios
-from clr_cli.training.code import first_line, imported
+from clr_cli.training.code import first_line, import_callable
 
 TORCH = {
     "sgd": torch.optim.SGD,
@@ -34,17 +34,19 @@ NEEDED = ("param_groups", "step", "zero_grad", "state_dict", "load_state_dict")
 def build_optimizer(
     given: OptimizerConfig, model: nn.Module, device: torch.device, *, allow_code: bool = False
 ) -> Optimizer:
-    """The optimizer of a model that is on its device already.
+    """Build the optimizer of a model that is on its device already.
 
     ``module:function`` is called with the model, or with its parameters if it is a class of
     optimizers, and with the settings. Its rates count only in their ratio to one another: the
-    schedule sets the rate before every step.
+    schedule's is that of the group with the highest rate.
 
     Raises:
-        InputError: it cannot be imported or made, or is no optimizer.
+        InputError: it cannot be imported or built, or is not an optimizer.
     """
     foreign = given.name not in OPTIMIZERS
-    make: Any = imported(given.name, "optimizer.name", allow_code) if foreign else TORCH[given.name]
+    make: Any = (
+        import_callable(given.name, "optimizer.name", allow_code) if foreign else TORCH[given.name]
+    )
     takes_parameters = inspect.isclass(make) and issubclass(make, Optimizer)
     what = model.parameters() if takes_parameters else model
     try:
@@ -70,12 +72,12 @@ def build_optimizer(
 
 
 def _settings(given: OptimizerConfig) -> dict[str, Any]:
-    """As torch's optimizers want them: pairs are tuples."""
+    """Return the settings as torch's optimizers take them: pairs are tuples."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in given.settings.items()}
 
 
 def _arguments(given: OptimizerConfig, device: torch.device) -> dict[str, Any]:
-    """What the config's keys are to one of torch's optimizers. Raises InputError."""
+    """Translate the config's keys to those of one of torch's optimizers. Raises InputError."""
     if "lr" in given.settings:
         raise InputError("the schedule sets it", key="optimizer.settings.lr")
     arguments = given.used
@@ -89,13 +91,13 @@ def _arguments(given: OptimizerConfig, device: torch.device) -> dict[str, Any]:
     return {**arguments, "lr": lr, **({"fused": True} if fused else {})}
 
 
-def graphable(optimizer: Optimizer) -> bool:
-    """Whether a CUDA graph can hold its steps: all that changes between them is on the device."""
+def supports_cuda_graph(optimizer: Optimizer) -> bool:
+    """Return whether all that changes between its steps is on the device, as a graph needs it."""
     return all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
 
 
-def progress(optimizer: Optimizer) -> dict[str, Any]:
-    """What a checkpoint keeps of an optimizer.
+def state_to_save(optimizer: Optimizer) -> dict[str, Any]:
+    """Return what a checkpoint keeps of an optimizer.
 
     Torch's own keep what they have learned in ``state``. Others also count and average in their
     parameter groups. The rate is not kept: it is the schedule's business.
@@ -108,8 +110,8 @@ def progress(optimizer: Optimizer) -> dict[str, Any]:
     return {"state": whole["state"], "groups": [] if _own(optimizer) else groups}
 
 
-def restore(optimizer: Optimizer, kept: Mapping[str, Any]) -> None:
-    """Go on from ``progress``, with the present hyperparameters of torch's own optimizers."""
+def load_state(optimizer: Optimizer, kept: Mapping[str, Any]) -> None:
+    """Go on from ``state_to_save``, with the present hyperparameters of torch's own optimizers."""
     groups = optimizer.state_dict()["param_groups"]  # whose tensors are on the device already
     for group, values in zip(groups, kept.get("groups", []), strict=False):
         group.update(values)
@@ -121,7 +123,7 @@ def _own(optimizer: Optimizer) -> bool:
 
 
 def _plain(value: Any) -> bool:
-    """Whether a checkpoint may hold it: it is loaded without running code."""
+    """Return whether a checkpoint may hold it: it is loaded without running code."""
     if isinstance(value, (list, tuple)):
         return all(map(_plain, value))
     return value is None or isinstance(value, (bool, int, float, str, Tensor))

@@ -11,9 +11,9 @@ from collections.abc import Generator
 from typing import Any
 
 from clr_cli.schedules import Schedule
-from clr_cli.training.lane import Turn
 from clr_cli.training.loop import Diverged, train_and_score
 from clr_cli.training.state import TrainState
+from clr_cli.training.stream import Turn
 
 EPOCHS = 10.0  # of a probe, where the schedule has no cycle
 Row = dict[str, Any]
@@ -33,17 +33,20 @@ class Compressed(Schedule):
     total: int
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         return self.schedule.lr(iteration * self.run // self.total)
 
     def momentum(self, iteration: int) -> float | None:
+        """Return the momentum of one update, or None."""
         return self.schedule.momentum(iteration * self.run // self.total)
 
 
 def length(schedule: Schedule, steps_per_epoch: int, run: int, epochs: float | None = None) -> int:
-    """Iterations of a probe of this schedule: one cycle, or EPOCHS; ``run`` at most.
+    """Return the iterations of a probe of this schedule: one cycle, or EPOCHS; ``run`` at most.
 
     Args:
         schedule: the arm's, in iterations.
+        steps_per_epoch: iterations of an epoch.
         run: iterations of a whole run.
         epochs: the length, if it is given.
     """
@@ -55,7 +58,7 @@ def length(schedule: Schedule, steps_per_epoch: int, run: int, epochs: float | N
 
 
 def shortened(schedule: Schedule, run: int, total: int) -> Schedule:
-    """The schedule of a probe of ``total`` iterations: whole cycles, or the whole run compressed.
+    """Return the schedule of a probe of ``total`` iterations: whole cycles, or the run compressed.
 
     A probe ends where a cycle does, because its score is that of an annealed model: cycles that do
     not fit are compressed too.

@@ -22,14 +22,14 @@ if TYPE_CHECKING:  # torch is imported where it is needed: a single process has 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that share a run. ``flags``: a group for what is on the CPU."""
+    """One of the processes that share a run. ``flags``: a group for what is on the CPU."""
 
     rank: int = 0
     world: int = 1
     flags: Any = None
 
     def parallel(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """The model with its gradients averaged over the ranks."""
+        """Return the model with its gradients averaged over the ranks."""
         if self.world == 1:
             return model
         from torch import nn
@@ -38,9 +38,11 @@ class Ranks:
         return nn.parallel.DistributedDataParallel(model, device_ids=on)
 
     def mean(self, values: Tensor) -> Tensor:
+        """Average a tensor over the ranks."""
         return self._sum(values) / self.world
 
     def total(self, value: Tensor | int) -> Tensor | int:
+        """Sum a number over the ranks."""
         if self.world == 1:
             return value
         import torch
@@ -57,7 +59,7 @@ class Ranks:
         return summed
 
     def share(self, value: Any) -> Any:
-        """Rank 0's value, on every rank."""
+        """Return rank 0's value, on every rank."""
         if self.world == 1:
             return value
         import torch.distributed as dist
@@ -67,7 +69,7 @@ class Ranks:
         return box[0]
 
     def check(self) -> None:
-        """Raises Stopped, on all ranks in the same step, if a signal has come to any of them."""
+        """Raise Stopped, on all ranks in the same step, if a signal has come to any of them."""
         if self.world == 1:
             interrupt.check()
             return
@@ -86,16 +88,17 @@ SINGLE = Ranks()
 
 
 def launched() -> int:
-    """How many processes torchrun has started for this run; 1 without torchrun."""
+    """Return how many processes torchrun has started for this run; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def on_this_machine() -> int:
+    """Return how many of these processes run here."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def own_device(device: torch.device) -> torch.device:
-    """This rank's device: each rank of a machine takes a GPU of its own."""
+    """Return this rank's device: each rank of a machine takes a GPU of its own."""
     if launched() == 1 or device.type != "cuda":
         return device
     import torch

@@ -14,10 +14,11 @@ from torch.utils._pytree import tree_map_only
 
 from clr_cli.data.batches import Resident, normalize
 from clr_cli.schedules import Schedule
-from clr_cli.schedules.as_torch import ratios, set_momentum
+from clr_cli.schedules.as_torch import ratios, set_momentum, set_rates
 from clr_cli.training import optimizers
-from clr_cli.training.lane import Lane, Mark
+from clr_cli.training.average import WeightAverage
 from clr_cli.training.ranks import SINGLE, Ranks
+from clr_cli.training.stream import Fence, Stream
 
 if TYPE_CHECKING:
     from clr_cli.training.steps import Steps
@@ -26,7 +27,7 @@ Model = Callable[[Tensor], Tensor]
 
 
 @dataclass
-class Stretch:
+class Segment:
     """The iterations since the last row of metrics: an epoch's, or those of a sweep's point.
 
     losses: tensors that hold one for each; correct: right answers so far; seconds: training time
@@ -37,14 +38,14 @@ class Stretch:
     correct: Tensor | int = 0
     seconds: float = 0.0
     started: float | None = None
-    trained: Mark | None = None
+    trained: Fence | None = None
 
     def all_losses(self) -> Tensor:
-        """(iterations,)"""
+        """Return one loss for each iteration, (iterations,)."""
         return torch.cat([loss.view(-1) for loss in self.losses] or [torch.empty(0)])
 
     def begin(self) -> None:
-        """Training goes on from here."""
+        """Go on with training from here."""
         self.seconds, self.started, self.trained = (
             self.training_seconds(),
             time.perf_counter(),
@@ -52,6 +53,7 @@ class Stretch:
         )
 
     def training_seconds(self) -> float:
+        """Return the training time so far, in all processes."""
         if self.started is None:
             return self.seconds
         end = time.perf_counter() if self.trained is None else self.trained.at
@@ -62,7 +64,9 @@ class Stretch:
 class TrainState:
     """All that changes while training, and what one step needs. ``epoch`` counts finished ones.
 
-    steps: how steps are taken, found at the first. chunk: how many between two turns.
+    accumulate: parts of each batch. clip_norm: the largest norm of a gradient. ema: the decay of
+    the average of the weights that is evaluated. steps: how steps are taken, found at the first.
+    chunk: how many between two turns.
     """
 
     model: nn.Module
@@ -73,90 +77,101 @@ class TrainState:
     label_smoothing: float
     seed: int
     autocast: torch.dtype | None
+    accumulate: int = 1
+    clip_norm: float | None = None
+    ema: float | None = None
     epoch: int = 0
     iteration: int = 0
     cuda_graph: bool = True
     steps: Steps | None = None
     chunk: int = 1
-    stretch: Stretch = field(default_factory=Stretch)
+    segment: Segment = field(default_factory=Segment)
     ranks: Ranks = SINGLE
 
     def __post_init__(self) -> None:
         self.ratios = ratios(self.optimizer)
         self.parallel = self.ranks.parallel(self.model, self.device)
-        self.lane = Lane(self.device)  # after all that was enqueued elsewhere
+        self.average = None if self.ema is None else WeightAverage(self.model, self.ema)
+        self.stream = Stream(self.device)  # after all that was enqueued elsewhere
 
     @property
     def device(self) -> torch.device:
+        """The device of the data, on which all work is done."""
         return self.data.labels.device
 
     @property
     def precision(self) -> str:
+        """``fp32`` or ``bf16``."""
         return "fp32" if self.autocast is None else "bf16"
 
     @property
     def parameters(self) -> int:
-        """Trainable and frozen weights, as a number."""
+        """The number of weights, frozen ones among them."""
         return sum(p.numel() for p in self.model.parameters())
 
     @property
     def steps_per_epoch(self) -> int:
+        """The number of updates of an epoch."""
         return self.data.steps_per_epoch(self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds: tensors and plain numbers only (weights_only loads it)."""
+        """Return what a checkpoint holds: tensors and plain numbers only (weights_only)."""
+        averages = {} if self.average is None else {"average": self.average.state_dict()}
         return {
             "model": self.model.state_dict(),
-            "optimizer": optimizers.progress(self.optimizer),
+            "optimizer": optimizers.state_to_save(self.optimizer),
+            **averages,
             "epoch": self.epoch,
             "iteration": self.iteration,
-            "losses": self.stretch.all_losses(),
-            "correct": int(self.stretch.correct),
-            "stretch_seconds": self.stretch.training_seconds(),
+            "losses": self.segment.all_losses(),
+            "correct": int(self.segment.correct),
+            "segment_seconds": self.segment.training_seconds(),
         }
 
-    def snapshot(self) -> tuple[dict[str, Any], Mark]:
-        """``state_dict`` on the CPU, to be read once the mark is reached; training may go on."""
-        with self.lane.entered():
-            copied = tree_map_only(Tensor, self.lane.fetched, self.state_dict())
-        return copied, self.lane.mark()
+    def snapshot(self) -> tuple[dict[str, Any], Fence]:
+        """Copy ``state_dict`` to the CPU while training goes on; it may be read after the fence."""
+        with self.stream.enter():
+            copied = tree_map_only(Tensor, self.stream.fetch, self.state_dict())
+        return copied, self.stream.fence()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        with self.lane.entered():
+        """Go on from a checkpoint. Raises KeyError or RuntimeError for one of another model."""
+        with self.stream.enter():
             self.model.load_state_dict(state["model"])
-            optimizers.restore(self.optimizer, state["optimizer"])
+            optimizers.load_state(self.optimizer, state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
             losses = [state["losses"].to(self.device)]
         self.epoch, self.iteration = state["epoch"], state["iteration"]
         # The losses are means over all ranks already; the right answers are counted once.
         correct = 0 if self.ranks.rank else state["correct"]
-        self.stretch = Stretch(losses, correct, state["stretch_seconds"])
+        self.segment = Segment(losses, correct, state["segment_seconds"])
         self.steps = None  # they may hold tensors that were replaced
 
 
 def cycles_momentum(state: TrainState) -> bool:
+    """Return whether the schedule moves the momentum."""
     return state.schedule.momentum(0) is not None
 
 
 def rates(state: TrainState, iteration: int) -> list[float]:
-    """The rate of every parameter group."""
+    """Return the rate of every parameter group."""
     lr = state.schedule.lr(iteration)
     return [lr * ratio for ratio in state.ratios]
 
 
 def set_hyperparameters(state: TrainState) -> None:
-    """Write this iteration's rates (and momentum, if the schedule has one)."""
+    """Write this iteration's rates, its momentum and the share of the averages, as far as used."""
+    set_rates(state.optimizer, rates(state, state.iteration))
     momentum = state.schedule.momentum(state.iteration)
-    for group, lr in zip(state.optimizer.param_groups, rates(state, state.iteration), strict=True):
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
-            group["lr"] = lr
     if momentum is not None:
         set_momentum(state.optimizer, momentum)
+    if state.average is not None:
+        state.average.share.fill_(state.average.share_at(state.iteration))
 
 
 def train_step(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """One update from uint8 (B, H, W, C) images.
+    """Take one update from uint8 (B, H, W, C) images.
 
     Returns the mean loss and the number of correct answers as device scalars: no host sync.
     """
@@ -169,17 +184,40 @@ def train_step(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tenso
 def update(
     state: TrainState, model: Model, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What a step does on the device, with the rates that the optimizer has."""
+    """Do what a step does on the device, with the hyperparameters that are there.
+
+    The gradient is the mean over ``accumulate`` equal parts of the batch, one after the other.
+    """
+    count = state.accumulate
+    state.optimizer.zero_grad(set_to_none=True)
+    parts = [
+        _add_gradient(state, model, *part)
+        for part in zip(images.chunk(count), labels.chunk(count), strict=True)
+    ]
+    if state.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), state.clip_norm)
+    state.optimizer.step()
+    if state.average is not None:
+        state.average.update()
+    if count == 1:
+        return parts[0]
+    losses, correct = zip(*parts, strict=True)
+    return torch.stack(losses).mean(), torch.stack(correct).sum()
+
+
+def _add_gradient(
+    state: TrainState, model: Model, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Add this part's share of a batch's gradient; return its mean loss and its right answers."""
     logits = forward(state, model, images)
     loss = F.cross_entropy(logits, labels, label_smoothing=state.label_smoothing)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
+    share = loss if state.accumulate == 1 else loss / state.accumulate
+    share.backward()  # type: ignore[no-untyped-call]
     return loss.detach(), (logits.argmax(1) == labels).sum()
 
 
 def forward(state: TrainState, model: Model, images: Tensor) -> Tensor:
-    """uint8 (B, H, W, C) -> float32 logits."""
+    """Return the float32 logits of uint8 (B, H, W, C) images."""
     with torch.autocast(state.device.type, state.autocast, enabled=state.autocast is not None):
         logits = model(normalize(state.data, images))
     return logits.float()

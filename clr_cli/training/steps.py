@@ -16,11 +16,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from clr_cli.data.batches import Crops, derive_seed, draw, training_batches
+from clr_cli.data.batches import Augmenter, derive_seed, draw, training_batches
 from clr_cli.training.casts import with_cast_weights
 from clr_cli.training.device import generator_of, seed_layers
 from clr_cli.training.graph import WARM_UP, Graph, waits_for_device
-from clr_cli.training.optimizers import graphable
+from clr_cli.training.optimizers import supports_cuda_graph
 from clr_cli.training.state import (
     Model,
     TrainState,
@@ -35,11 +35,11 @@ class Steps(Protocol):
     """How steps are taken. It does not hold the state: a run that has ended is free at once."""
 
     def take(self, state: TrainState, count: int) -> None:
-        """The next ``count``, all of one epoch; the state's iteration and stretch keep up."""
+        """Take the next ``count`` steps, all of one epoch; iteration and segment keep up."""
 
 
 def steps_of(state: TrainState) -> Steps:
-    """The fastest way that is open to this run.
+    """Return the fastest way that is open to this run.
 
     Steps are replayed on CUDA unless ``training.cuda_graph`` is false, several ranks share the
     run (they must agree on signals in every step), the momentum is cycled (the fused optimizers
@@ -47,21 +47,23 @@ def steps_of(state: TrainState) -> Steps:
     whose layers draw random numbers (dropout), or that waits for the device, is found out in its
     first steps and goes on step by step.
     """
-    wanted = state.cuda_graph and state.device.type == "cuda" and graphable(state.optimizer)
+    wanted = (
+        state.cuda_graph and state.device.type == "cuda" and supports_cuda_graph(state.optimizer)
+    )
     if wanted and state.ranks.world == 1 and not cycles_momentum(state):
         return DeviceSteps(state)
     return EagerSteps()
 
 
 class EagerSteps:
-    """One by one, each with its own seed for what layers draw (dropout)."""
+    """Steps one by one, each with its own seed for what layers draw (dropout)."""
 
     def __init__(self) -> None:
         self._batches: Iterator[tuple[Tensor, Tensor]] = iter(())
         self._next = -1  # the iteration of the next batch
 
     def take(self, state: TrainState, count: int) -> None:
-        """Raises Stopped after the step at hand, with all that was done kept in the state."""
+        """Take steps. Raises Stopped after the one at hand, all kept in the state."""
         ranks = state.ranks
         stream = f"model/{ranks.rank}" if ranks.rank else "model"
         devices = [state.device] if state.device.type == "cuda" else []
@@ -72,8 +74,8 @@ class EagerSteps:
                 seed_layers(state.device, derive_seed(state.seed, state.iteration, stream))
                 loss, right = train_step(state, images, labels)
                 self._next = state.iteration
-                state.stretch.losses.append(loss)
-                state.stretch.correct += right
+                state.segment.losses.append(loss)
+                state.segment.correct += right
                 ranks.check()
 
     def _begin(self, state: TrainState) -> None:
@@ -88,28 +90,30 @@ class EagerSteps:
 class DeviceSteps:
     """All of a step on the device; on CUDA recorded once and replayed.
 
-    places: (steps, B), of the crops; labels: (steps, B); rates: (steps, parameter groups);
-    losses: (steps,); correct: (); step: (1,), the row that is next.
+    changes: (steps, B, 4), what ``draw`` says of each image; order, labels: (steps, B);
+    hyperparameters: (steps, parameter groups, and one for averages); losses: (steps,); correct:
+    (); step: (1,), the row that is next.
     """
 
     def __init__(self, state: TrainState) -> None:
         steps, device = state.steps_per_epoch, state.device
-        groups = len(state.optimizer.param_groups)
-        self._crops = Crops(state.data)
-        self.places = torch.zeros((steps, state.batch_size), dtype=torch.int64, device=device)
-        self.labels = torch.zeros_like(self.places)
-        self.order = torch.zeros_like(self.places)
-        self.rates = torch.zeros((steps, groups), device=device)
+        columns = len(state.optimizer.param_groups) + (state.average is not None)
+        self._augment = Augmenter(state.data)
+        self.order = torch.zeros((steps, state.batch_size), dtype=torch.int64, device=device)
+        self.changes = torch.zeros((*self.order.shape, 4), dtype=torch.int64, device=device)
+        self.labels = torch.zeros_like(self.order)
+        self.hyperparameters = torch.zeros((steps, columns), device=device)
         self.losses = torch.zeros(steps, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.step = torch.zeros(1, dtype=torch.int64, device=device)
         self._taken = 0
         self._next = -1
         self._drawn: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
-        self._graph = Graph(state.lane) if device.type == "cuda" else None
+        self._graph = Graph(state.stream) if device.type == "cuda" else None
         self._eager: EagerSteps | None = None
 
     def take(self, state: TrainState, count: int) -> None:
+        """Take steps, the first few of them watched; see ``steps_of``."""
         while count and self._eager is None and self._taken < WARM_UP:
             self._enqueue(state, self._warm_up, 1)
             count -= 1
@@ -133,34 +137,39 @@ class DeviceSteps:
         self._taken += count
         state.iteration += count
         self._next = state.iteration
-        state.stretch.losses.append(self.losses[first : first + count].clone())
-        state.stretch.correct = state.stretch.correct + self.correct
+        state.segment.losses.append(self.losses[first : first + count].clone())
+        state.segment.correct = state.segment.correct + self.correct
         self.correct.zero_()
 
     def _draw(self, state: TrainState, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The epoch's order, crops and rates, on the CPU; drawn once."""
+        """Return the epoch's order, changes and hyperparameters, on the CPU; drawn once."""
         if self._drawn is None or self._drawn[0] != epoch:
             steps = state.steps_per_epoch
-            drawn = draw(state.data, seed=state.seed, epoch=epoch + 1)
-            order, places = (x[: self.places.numel()].view_as(self.places) for x in drawn)
-            table = torch.tensor([rates(state, epoch * steps + k) for k in range(steps)])
-            self._drawn = epoch, (order, places, table)
+            order, changes = draw(state.data, seed=state.seed, epoch=epoch + 1)
+            used = self.order.numel()
+            table = torch.tensor([_hyperparameters(state, epoch * steps + k) for k in range(steps)])
+            self._drawn = (
+                epoch,
+                (order[:used].view_as(self.order), changes[:used].view_as(self.changes), table),
+            )
         return self._drawn[1]
 
     def _begin(self, state: TrainState, epoch: int, step: int) -> None:
-        tables = (self.order, self.places, self.rates)
+        tables = (self.order, self.changes, self.hyperparameters)
         for drawn, table in zip(self._draw(state, epoch), tables, strict=True):
-            state.lane.sent(drawn, table)
+            state.stream.send(drawn, table)
         torch.index_select(state.data.labels, 0, self.order.view(-1), out=self.labels.view(-1))
         self.step.fill_(step)
 
     def _step(self, state: TrainState) -> None:
         step = self.step
-        images = self._crops(self.places.index_select(0, step)[0])
+        images = self._augment(self.changes.index_select(0, step)[0])
         labels = self.labels.index_select(0, step)[0]
-        now = self.rates.index_select(0, step)[0]
-        for group, rate in zip(state.optimizer.param_groups, now, strict=True):
+        now = self.hyperparameters.index_select(0, step)[0]
+        for group, rate in zip(state.optimizer.param_groups, now, strict=False):
             group["lr"].copy_(rate)
+        if state.average is not None:
+            state.average.share.copy_(now[-1])
         model: Model = state.model
         if state.autocast is not None:
             model = with_cast_weights(state.model, state.autocast)
@@ -170,7 +179,7 @@ class DeviceSteps:
         self.step += 1
 
     def _warm_up(self, state: TrainState) -> None:
-        """A step like any other, seeded like any other, and watched."""
+        """Take a step like any other, seeded like any other, and watch it."""
         devices = [state.device] if state.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             seed_layers(state.device, derive_seed(state.seed, state.iteration, "model"))
@@ -185,7 +194,13 @@ class DeviceSteps:
                     group["capturable"] = True
 
 
+def _hyperparameters(state: TrainState, iteration: int) -> list[float]:
+    """Return the rate of every group and, where weights are averaged, the share of the average."""
+    shares = [] if state.average is None else [state.average.share_at(iteration)]
+    return rates(state, iteration) + shares
+
+
 def _generators(device: torch.device) -> list[bytes]:
-    """The states of the generators from which a model's layers may draw."""
+    """Return the states of the generators from which a model's layers may draw."""
     each = (torch.default_generator, generator_of(device))
     return [one.get_state().numpy().tobytes() for one in each if one is not None]

@@ -16,9 +16,9 @@ from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.sources import Split
 from clr_cli.records import Stopped, Sweep
 from clr_cli.schedules import Schedule
-from clr_cli.training.lane import Turn
 from clr_cli.training.loop import train_and_score
 from clr_cli.training.state import TrainState
+from clr_cli.training.stream import Turn
 
 # A point's accuracy is within 1 to 2 % (one standard deviation) on so many images, at the least and
 # at the most; in between, validating costs no more than the training between two points.
@@ -48,7 +48,7 @@ class Divergence:
     stopped_at: int | None = None  # 0-based iteration, that is an index into the losses
 
     def after(self, losses: Iterable[float]) -> Divergence:
-        """The state after these further losses; those after a stop are ignored."""
+        """Return the state after these further losses; those after a stop are ignored."""
         state = self
         for loss in losses:
             if state.reason is not None:
@@ -70,7 +70,7 @@ class Divergence:
 
 
 def ramp(shape: str, min_lr: float, max_lr: float, total: int) -> Callable[[int], float]:
-    """The rate of iteration 0 .. total-1: min_lr at the first, max_lr from the last on.
+    """Return the rate as a function of the iteration: min_lr at 0, max_lr from total - 1 on.
 
     ``shape`` is linear (Smith 2015, section 3.3) or exponential (equal time per decade).
     Raises ValueError for another shape or an empty range.
@@ -98,6 +98,7 @@ class Ramp(Schedule):
     rate: Callable[[int], float]
 
     def lr(self, iteration: int) -> float:
+        """Return the rate of one update."""
         return self.rate(iteration)
 
 
@@ -115,7 +116,7 @@ class SweepPlan(NamedTuple):
 
 
 def plan(config: RangeTestConfig, steps_per_epoch: int) -> SweepPlan:
-    """How long a sweep is.
+    """Return how long a sweep is.
 
     Validation comes once an epoch, as in the original post's figure, or at least
     LEAST_POINTS times.
@@ -127,14 +128,17 @@ def plan(config: RangeTestConfig, steps_per_epoch: int) -> SweepPlan:
 
 
 def validation_subset(split: Split, trained: int) -> Split:
-    """As many images as are ``trained`` on between two points, within limits: always the same."""
+    """Return about as many images as are ``trained`` on between two points, within limits.
+
+    They are always the same ones.
+    """
     least, most = VALIDATION_IMAGES
     step = math.ceil(len(split) / min(max(trained, least), most))
     return Split(split.images[::step], split.labels[::step])
 
 
 def chance(split: Split) -> float:
-    """The accuracy without learning: the share of the largest class of a split."""
+    """Return the accuracy without learning: the share of the largest class of a split."""
     return float(split.labels.bincount().max()) / len(split)
 
 
@@ -179,12 +183,12 @@ def _or_none(value: float) -> float | None:
 
 
 def losses_of(rows: Sequence[Row]) -> list[float]:
-    """All iterations' losses of a sweep's rows; one that was not finite is nan."""
+    """Return all iterations' losses of a sweep's rows; one that was not finite is nan."""
     return [math.nan if loss is None else loss for row in rows for loss in row["losses"]]
 
 
 def measured(seed: int, rows: Sequence[Row]) -> Sweep:
-    """A sweep's rows as the pure side sees them, without the point at which it stopped."""
+    """Return a sweep's rows as the pure side sees them, without the point at which it stopped."""
     whole = [row for row in rows if row["stopped"] is None]
     return Sweep(
         seed=seed,

@@ -1,7 +1,8 @@
 """Model and optimizer as they are trained, and as they are evaluated.
 
-Some optimizers evaluate an average of the weights that they train and have a switch between the
-two, ``train()`` and ``eval()`` (Defazio et al. 2024, "The Road Less Scheduled").
+What is evaluated may be an average of the weights that are trained: with ``training.ema``, and
+with optimizers that have a switch between the two, ``train()`` and ``eval()`` (Defazio et al.
+2024, "The Road Less Scheduled").
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
 BATCHES = 16  # for the statistics of batch norm
 
 
+def has_switch(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether an optimizer switches between the weights it trains and an average."""
+    return hasattr(optimizer, "eval")
+
+
 def to_training(state: TrainState) -> None:
-    """Model and optimizer as they are trained."""
+    """Put model and optimizer into the mode in which they are trained."""
     state.model.train()
     optimizer: Any = state.optimizer
     if hasattr(optimizer, "train"):
@@ -34,37 +40,40 @@ def to_training(state: TrainState) -> None:
 
 @contextlib.contextmanager
 def evaluating(state: TrainState) -> Iterator[None]:
-    """Within, model and optimizer are as they are evaluated; afterwards as before, to the bit.
+    """Have model and optimizer as they are evaluated within, afterwards as before, to the bit.
 
     The switch rounds. A run that is stopped in the middle of an evaluation repeats it, and must
     not be rounded once more: so the weights are kept and put back.
     """
     optimizer: Any = state.optimizer
-    if not hasattr(optimizer, "eval"):
+    if state.average is None and not has_switch(optimizer):
         state.model.eval()
         try:
             yield
         finally:
             state.model.train()
         return
-    with state.lane.entered(), torch.inference_mode(False), torch.no_grad():
+    with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
         to_training(state)
         kept = {name: value.clone() for name, value in state.model.state_dict().items()}
     try:
-        with state.lane.entered(), torch.inference_mode(False), torch.no_grad():
-            optimizer.eval()
+        with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
+            if state.average is None:
+                optimizer.eval()
+            else:
+                state.average.write_to_model()
             _measure_batch_norm(state)
         state.model.eval()
         yield
     finally:
-        with state.lane.entered(), torch.inference_mode(False), torch.no_grad():
+        with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
             to_training(state)
             for name, value in state.model.state_dict().items():
                 value.copy_(kept[name])
 
 
 def _measure_batch_norm(state: TrainState) -> None:
-    """Batch norm's statistics for the weights that are evaluated: means over some batches.
+    """Measure batch norm's statistics for the weights that are evaluated, over some batches.
 
     The running ones belong to the weights that are trained.
     """

@@ -36,7 +36,7 @@ def to_keep(state: TrainState, config: Mapping[str, Any]) -> dict[str, Any]:
         config: what its folder is kept under (``Config.for_run``).
 
     """
-    with evaluating(state), state.lane.entered():
+    with evaluating(state), state.stream.enter():
         weights = {name: value.cpu().clone() for name, value in state.model.state_dict().items()}
     data = state.data
     return {

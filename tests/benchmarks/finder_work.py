@@ -30,9 +30,9 @@ from clr_cli.schedules import make
 from clr_cli.training import sweep as ramps
 from clr_cli.training.build import build
 from clr_cli.training.device import resolve_precision
-from clr_cli.training.lane import alone
 from clr_cli.training.loop import advance, evaluate
 from clr_cli.training.models import GlobalAverage, build_model
+from clr_cli.training.stream import alone
 
 CPU = torch.device("cpu")
 SHARED = Path(os.environ.get("CLR_DATA", "../shared/data"))
@@ -145,7 +145,7 @@ class Cell:
         return build_model(
             self.config(EPOCHS).model,
             in_channels=self.images.channels,
-            image_size=32,
+            image_size=(32, 32),
             num_classes=self.images.num_classes,
             allow_code=True,
         )

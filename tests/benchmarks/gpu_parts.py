@@ -317,11 +317,11 @@ def profile(size: Size, folder: Path, tell: Telling) -> None:
         assert state.steps is not None
         left = state.steps_per_epoch - state.iteration % state.steps_per_epoch
         count = min(size.steps, left, 50)  # more would wait for the device
-        with state.lane.entered():
+        with state.stream.enter():
             started = time.perf_counter()
             state.steps.take(state, count)
             host = time.perf_counter() - started
-        state.lane.mark().wait()
+        state.stream.fence().wait()
         tell(f"host time of a step, {way}, µs", f"{host / count * 1e6:.0f}")
 
 

@@ -12,7 +12,7 @@ import pytest
 from clr_cli.config.model import Config
 from clr_cli.errors import InputError
 from clr_cli.execution.origin import changes, origin_of
-from clr_cli.training.code import imported, source_digests
+from clr_cli.training.code import import_callable, source_digests
 
 MODEL = """
 from torch import nn
@@ -101,7 +101,7 @@ def package(tmp_path: Path, monkeypatch):
 
 
 def test_imports_are_followed_beside_the_module_and_no_further(package):
-    imported("clrown.nets:net", "model.name", True)
+    import_callable("clrown.nets:net", "model.name", True)
     assert list(source_digests("clrown.nets")) == [
         "clr_helper.py",
         "clrown/__init__.py",

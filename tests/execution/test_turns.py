@@ -1,6 +1,6 @@
 """Several runs in one process take turns: each is what it is alone, whatever befalls the others.
 
-There need be no GPU: a lane whose work is done only after a few looks makes runs wait as one does.
+There need be no GPU: a stream whose work is done only after a few looks makes runs wait as well.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from clr_cli.execution import engines
 from clr_cli.execution.training_task import Run
 from clr_cli.execution.turns import interleave
 from clr_cli.execution.workers import Place, Pool, execute_in_workers
-from clr_cli.training import lane, models
+from clr_cli.training import models, stream
 
 DIVERGES = "schedules.constant.lr=1e30"
 looks = itertools.count()
 
 
-class SlowMark(lane.Mark):
+class SlowFence(stream.Fence):
     """Reached at the third to seventh look."""
 
     def __init__(self):
         super().__init__()
         self.left = 2 + next(looks) % 5
 
-    def reached(self):
+    def is_reached(self):
         self.left -= 1
         return self.left < 0
 
 
 @pytest.fixture
 def busy_device(monkeypatch):
-    monkeypatch.setattr(lane.Lane, "mark", lambda _: SlowMark())
+    monkeypatch.setattr(stream.Stream, "fence", lambda _: SlowFence())
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ class Failing(Run):
         rows = 0
         for item in super().rows(state, before):
             yield item
-            rows += not isinstance(item, lane.Turn)
+            rows += not isinstance(item, stream.Turn)
             if rows == 1 and self.how == "die":
                 os._exit(9)
             if rows == 2:

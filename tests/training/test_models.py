@@ -40,13 +40,42 @@ def broken(*, num_classes, in_channels):
     return nn.Linear(num_classes, -1)
 
 number = 3
+
+from collections import namedtuple
+Two = namedtuple("Two", "logits features")
+
+class Answers(nn.Module):
+    # Logits among others, in the form that is named; perhaps alone in evaluation.
+
+    def __init__(self, form, plain_eval, **sizes):
+        super().__init__()
+        self.net, self.form, self.plain_eval = net(**sizes), form, plain_eval
+
+    def forward(self, x):
+        logits = self.net(x)
+        if self.plain_eval and not self.training:
+            return logits
+        parts = {"features": x, "logits": logits}
+        return {
+            "dict": parts,
+            "tuple": (logits, x),
+            "named": Two(logits, x),
+            "object": type("Output", (), parts)(),
+        }[self.form]
+
+def several(*, num_classes, in_channels, form, plain_eval=False):
+    return Answers(form, plain_eval, num_classes=num_classes, in_channels=in_channels)
 """
 
 
-def build(name, *, width=None, depth=None, pools=None, channels=3, size=32, classes=10, **options):
-    config = ModelConfig(name=name, width=width, depth=depth, pools=pools)
+def build(name, *, channels=3, size=32, classes=10, allow_code=False, **keys):
+    sides = size if isinstance(size, tuple) else (size, size)
     return build_model(
-        config, in_channels=channels, image_size=size, num_classes=classes, **options
+        ModelConfig(name=name, **keys),
+        in_channels=channels,
+        image_size=sides,
+        num_classes=classes,
+        allow_code=allow_code,
     )
 
 
@@ -224,3 +253,92 @@ def test_own_code_that_does_not_fit_is_refused_in_a_line(own_code, name, options
         build(name, allow_code=True, **options)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# ---- settings, answers of several parts, images that are not square
+
+
+@pytest.mark.parametrize(
+    ("form", "output"),
+    [("dict", "logits"), ("tuple", 0), ("named", "logits"), ("named", 0), ("object", "logits")],
+)
+@pytest.mark.parametrize("plain_eval", [False, True])
+def test_the_logits_are_picked_from_an_answer_of_several_parts(own_code, form, output, plain_eval):
+    settings = {"form": form, "plain_eval": plain_eval}
+    model = build("clr_test_own:several", settings=settings, output=output, allow_code=True)
+    images = torch.rand(4, 3, 32, 32)
+    for training in (True, False):
+        model.train(training)
+        torch.manual_seed(0)
+        picked = model(images)
+        torch.manual_seed(0)
+        assert torch.equal(picked, model.net(images))
+    assert all(name.startswith("net.") for name in model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("form", "output", "message"),
+    [
+        ("dict", None, "answers a dict of features, logits, not logits of shape (2, 10); model.ou"),
+        ("named", None, "answers a Two of logits, features, not logits"),
+        ("tuple", None, "answers a tuple of 0, 1, not logits"),
+        ("dict", "logit", "model.output: 'logit' is not part of the answer, a dict of features"),
+        ("tuple", 2, "model.output: 2 is not part of the answer, a tuple of 0, 1"),
+        ("object", 0, "model.output: 0 is not part of the answer, a Output"),
+        ("dict", "features", "answers (2, 3, 32, 32), not logits of shape (2, 10)"),
+    ],
+)
+def test_an_output_that_is_not_there_is_refused_in_a_line(own_code, form, output, message):
+    with pytest.raises(InputError) as caught:
+        build("clr_test_own:several", settings={"form": form}, output=output, allow_code=True)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_reach_torchvision_and_own_functions(own_code):
+    slim = build("torchvision:mobilenet_v3_small", settings={"width_mult": 0.5})
+    assert count(slim) < count(build("torchvision:mobilenet_v3_small"))
+    assert build("clr_test_own:net", settings={"width": 3}, allow_code=True)[0].out_channels == 3
+    assert build("cnn", settings={"width": 3})[0].out_channels == 3
+
+
+@pytest.mark.slow
+def test_googlenet_trains_with_and_without_its_auxiliary_heads():
+    settings = {"init_weights": False}
+    name = "torchvision:googlenet"
+    with_heads = build(name, size=64, settings=settings, output="logits")
+    without = build(name, size=64, settings={**settings, "aux_logits": False})
+    assert count(without) < count(with_heads)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("torchvision:resnet18", {"wide": 2}, "model.settings: torchvision:resnet18 cannot be bu"),
+        ("cnn", {"height": 2}, "model.settings.height: cnn has no height; leave it out"),
+        ("cnn", {"num_classes": 2}, "model.settings.num_classes: follows from the data"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_in_a_line(name, settings, message):
+    with pytest.raises(InputError) as caught:
+        build(name, settings=settings)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet18", "wrn", "torchvision:mobilenet_v3_small"])
+def test_images_need_not_be_square(name):
+    assert build(name, size=(16, 24))(torch.rand(2, 3, 16, 24)).shape == (2, 10)
+
+
+def test_narrow_images_are_tried_as_they_are():
+    assert build("cnn", size=(32, 3), pools=1)(torch.rand(2, 3, 32, 3)).shape == (2, 10)
+    with pytest.raises(InputError, match="cnn fails on 3 x 32 x 3 images"):
+        build("cnn", size=(32, 3))
+
+
+def test_a_transformer_on_images_that_are_not_square_is_refused_in_a_line():
+    with pytest.raises(InputError) as caught:
+        build("torchvision:vit_b_16", size=(32, 48))
+    assert str(caught.value) == (
+        "model.name: torchvision's vit_b_16 needs square images, not 32 x 48"
+    )

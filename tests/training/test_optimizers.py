@@ -230,7 +230,7 @@ def test_a_run_with_a_switch_goes_on_to_the_bit(resident, own, tmp_path, at, tra
         ({"name": "adamw", "settings": {"epss": 1}}, "settings: adamw cannot be made: TypeError"),
         ({"name": "sgd", "settings": {"lr": 1}}, "settings.lr: the schedule sets it"),
         ({"name": "clr_test_optimizers:nothing"}, "gave a int, which has no param_groups"),
-        ({"name": "clr_test_optimizers:zero"}, "zero: lr: the optimizer's is 0"),
+        ({"name": "clr_test_optimizers:zero"}, "zero: lr: 0 in every parameter group"),
         ({"name": "clr_test_optimizers:zer"}, "has no function 'zer'; did you mean 'zero'?"),
         ({"name": "torch.optim:Muon"}, "optimizer.name: torch.optim:Muon cannot be made"),
         ({"name": "clr_test_absent:f"}, "optimizer.name: cannot import 'clr_test_absent'"),

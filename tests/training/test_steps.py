@@ -24,7 +24,14 @@ PROBLEMS = [
     {"optimizer": {"name": "adamw", "weight_decay": 0.01}},
     {"training": {"batch_size": 50, "label_smoothing": 0.1}, "precision": "bf16"},
     {"training": {"batch_size": 60}, "crop_padding": 0},  # some images are left over
+    {"augment": {"flip": True, "cutout": 9}},
+    {"training": {"accumulate": 2, "clip_norm": 0.5, "ema": 0.9}},
+    {"training": {"accumulate": 5, "ema": 0.99}, "precision": "bf16"},
 ]
+EVERYTHING = {
+    "augment": {"flip": True, "cutout": 9},
+    "training": {"accumulate": 2, "clip_norm": 0.5, "ema": 0.9},
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +44,18 @@ def loaded(data_root: Path) -> sources.Data:
 def make(loaded):
     """Fresh states of one problem, whose steps are taken in the way that is named."""
 
-    def fresh(way, *, device=CPU, crop_padding=4, precision="fp32", schedule=None, **sections):
+    def fresh(
+        way,
+        *,
+        device=CPU,
+        crop_padding=4,
+        precision="fp32",
+        schedule=None,
+        augment=None,
+        **sections,
+    ):
         torch.set_num_threads(1)
-        data = batches.to_device(loaded, device, crop_padding)
+        data = batches.to_device(loaded, device, crop_padding, **(augment or {}))
         settings = {"batch_size": 50, **sections.pop("training", {}), "cuda_graph": way != "eager"}
         given = config(training=settings, **sections)
         schedule = schedule or make_schedule()
@@ -108,24 +124,26 @@ def test_weights_are_cast_as_autocast_casts_them(make, device):
 
 
 @pytest.mark.parametrize("device", [CPU, pytest.param(CUDA, marks=needs_cuda, id="cuda")])
-@pytest.mark.parametrize("stop_at", [1, 7, 10, 13])
-def test_either_goes_on_where_the_other_has_stopped(make, stop_at, device):
-    expected = left(make("eager", device=device), 3)
+@pytest.mark.parametrize(
+    ("stop_at", "problem"), [(1, {}), (7, EVERYTHING), (10, EVERYTHING), (13, {})]
+)
+def test_either_goes_on_where_the_other_has_stopped(make, stop_at, problem, device):
+    expected = left(make("eager", device=device, **problem), 3)
     for first, second in (("eager", "device"), ("device", "eager")):
-        begun = make(first, device=device)
+        begun = make(first, device=device, **problem)
         rows = [numbers(row) for row in loop.train(begun, stop_at // 10)]
         for _ in loop.train_and_score(begun, stop_at):
             if begun.iteration == stop_at:
                 break
         saved, there = begun.snapshot()
         there.wait()
-        resumed = make(second, device=device)
+        resumed = make(second, device=device, **problem)
         resumed.load_state_dict(saved)
         after, at_the_end = left(take(resumed, second), 3)
         assert (rows + after, at_the_end) == expected
 
 
-def test_a_stretch_may_cross_epochs(make):
+def test_a_segment_may_cross_epochs(make):
     plain, on_device = make("eager"), make("device")
     for end in (7, 14, 25):  # of epochs of 10
         assert loop.advance(plain, end) == loop.advance(on_device, end)
@@ -148,11 +166,11 @@ class _Reads(TorchDispatchMode):
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("way", ["eager", "device"])
 def test_no_step_waits_for_the_device(make, way, optimizer):
-    state = make(way, precision="bf16", optimizer={"name": optimizer})
+    state = make(way, precision="bf16", optimizer={"name": optimizer}, **EVERYTHING)
     with _Reads() as reads:
         state.steps.take(state, 10)
         assert reads.count == 0
-        assert state.stretch.all_losses().sum().isfinite()  # reads one number, and is seen
+        assert state.segment.all_losses().sum().isfinite()  # reads one number, and is seen
         assert reads.count == 1
 
 

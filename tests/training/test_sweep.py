@@ -19,7 +19,7 @@ from clr_cli.execution import preloaded
 from clr_cli.execution.task import execute
 from clr_cli.execution.training_task import Run, SweepTask
 from clr_cli.training import sweep as range_test
-from clr_cli.training.lane import alone
+from clr_cli.training.stream import alone
 
 
 def sweep_task(config_path, path, *overrides, seed=0):

@@ -1,4 +1,4 @@
-"""Where a run's work is done: here and now on a CPU, in a stream of its own on CUDA.
+"""Where a run's work is done: here and now on a CPU, in a CUDA stream of its own on a GPU.
 
 Runs of one process take turns: each is a generator that yields a ``Turn`` wherever another may go
 on. Nothing that belongs to the whole process (current stream, random numbers) is changed across it.
@@ -27,79 +27,81 @@ class Turn(enum.Enum):
     WAITING = enum.auto()
 
 
-class Mark:
-    """A moment in a lane: reached once all that was enqueued before it is done.
+class Fence:
+    """A moment in a stream: reached once all work that was enqueued before it is done.
 
-    ``at`` is then the time by the host's clock at which that was seen.
+    ``at`` is then the time by the host's clock at which that was noticed.
     """
 
     def __init__(self, event: torch.cuda.Event | None = None) -> None:
         self._event = event
         self.at = time.perf_counter()
 
-    def reached(self) -> bool:
+    def is_reached(self) -> bool:
+        """Return whether the device has come this far, without waiting."""
         if self._event is not None and self._event.query():  # type: ignore[no-untyped-call]
             self._event, self.at = None, time.perf_counter()
         return self._event is None
 
     def wait(self) -> None:
-        """Block this thread until it is reached."""
+        """Block this thread until the fence is reached."""
         if self._event is not None:
             self._event.synchronize()
 
 
-class Lane:
+class Stream:
     """The order in which one run's work is done on its device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.stream: torch.cuda.Stream | None = None
+        self.cuda: torch.cuda.Stream | None = None
         if device.type == "cuda":
             import torch
 
-            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            self.stream.wait_stream(torch.cuda.current_stream(device))
+            self.cuda = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.cuda.wait_stream(torch.cuda.current_stream(device))
 
     @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """What is done within goes to this lane. Never yield a turn within."""
-        if self.stream is None:
+    def enter(self) -> Iterator[None]:
+        """Send all work within the block to this stream. Never yield a turn within it."""
+        if self.cuda is None:
             yield
             return
         import torch
 
-        with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
+        with torch.cuda.device(self.device), torch.cuda.stream(self.cuda):
             yield
 
-    def mark(self) -> Mark:
+    def fence(self) -> Fence:
+        """Return a fence behind all work that has been enqueued so far."""
         import torch
 
-        if self.stream is None:
+        if self.cuda is None:
             if self.device.type == "mps":
                 torch.mps.synchronize()
-            return Mark()
+            return Fence()
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        event.record(self.stream)
-        return Mark(event)
+        event.record(self.cuda)
+        return Fence(event)
 
-    def fetched(self, value: Tensor) -> Tensor:
-        """A copy on the CPU, to be read once a mark made after it is reached."""
-        if self.stream is None:
+    def fetch(self, value: Tensor) -> Tensor:
+        """Return a copy on the CPU, which may be read once a later fence is reached."""
+        if self.cuda is None:
             return value.detach().clone().cpu()
         import torch
 
         pinned = torch.empty_like(value, device="cpu", pin_memory=True)
         return pinned.copy_(value.detach(), non_blocking=True)
 
-    def sent(self, value: Tensor, to: Tensor) -> None:
-        """Copy a tensor of the CPU into one of the device's, without waiting."""
+    def send(self, value: Tensor, to: Tensor) -> None:
+        """Copy a CPU tensor into one of the device's, without waiting."""
         # The allocator of pinned memory keeps it until the copy is done.
-        pinned = value if self.stream is None else value.pin_memory()
+        pinned = value if self.cuda is None else value.pin_memory()
         to.copy_(pinned, non_blocking=True)
 
 
 def alone(turns: Iterator[T | Turn]) -> Iterator[T]:
-    """What a run yields besides turns, if no other takes turns with it."""
+    """Yield what a run yields besides turns, where no other run takes turns with it."""
     for item in turns:
         if not isinstance(item, Turn):
             yield item
@@ -107,8 +109,8 @@ def alone(turns: Iterator[T | Turn]) -> Iterator[T]:
             time.sleep(POLL_SECONDS)
 
 
-def finished(turns: Generator[Turn, None, T]) -> T:
-    """What a generator of turns returns, if no other takes turns with it."""
+def finish(turns: Generator[Turn, None, T]) -> T:
+    """Exhaust a generator of turns, where no other run takes turns with it; return its result."""
     while True:
         try:
             turn = next(turns)

@@ -1,0 +1,114 @@
+"""Weights to start from: a file, a finished run of clr, or those that torchvision offers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clr_cli.config.sections import ModelConfig
+from clr_cli.errors import InputError
+from clr_cli.paths import CHECKPOINT, RESULT
+from clr_cli.training.code import first_line
+
+RUN_FILES = ("model.pt", CHECKPOINT)  # of a run's folder, the first that is there
+INSIDE = ("model", "state_dict")  # where a file may keep the weights beside other things
+KEY = "model.weights"
+
+
+def load_weights(config: ModelConfig, model: nn.Module, num_classes: int) -> list[str]:
+    """Start a model from the config's weights, if it names any.
+
+    A tensor that differs in its first size alone, which is ``num_classes`` in the model, belongs
+    to the head for other classes: it keeps its fresh values.
+
+    Returns:
+        The names of those tensors.
+
+    Raises:
+        InputError: the weights cannot be read, or are those of another model.
+    """
+    if config.weights is None:
+        return []
+    source, own = config.weights, model.state_dict()
+    weights, complete = _read(config.name, source), True
+    if weights is None:
+        weights, complete = _download(config.name, source), False
+    # Old files were written before batch norm counted its batches.
+    counters = {name: v for name, v in own.items() if name.endswith("num_batches_tracked")}
+    weights = {**counters, **weights}
+    missing = [name for name in own if name not in weights]
+    # torchvision's have parts that a model may be built without, such as auxiliary classifiers.
+    surplus = [name for name in weights if name not in own] if complete else []
+    for names, what in ((missing, "lack"), (surplus, "have")):
+        if names:
+            said = f"{names[0]!r}" + (f" and {len(names) - 1} more" if names[1:] else "")
+            other = "which the model has" if what == "lack" else "which the model has not"
+            raise InputError(f"{source}: the weights {what} {said}, {other}", key=KEY)
+    head = [name for name, value in own.items() if weights[name].shape != value.shape]
+    for name in head:
+        there, here = weights[name].shape, own[name].shape
+        if here[1:] != there[1:] or here[:1] != (num_classes,):
+            raise InputError(
+                f"{source}: {name} has shape {tuple(there)} there and {tuple(here)} in the model",
+                key=KEY,
+            )
+    model.load_state_dict({name: own[name] if name in head else weights[name] for name in own})
+    return head
+
+
+def _read(name: str, source: str) -> dict[str, Tensor] | None:
+    """Read a file's or a finished run's weights; None where they are torchvision's to give."""
+    path = Path(source)
+    if path.is_dir():
+        if not (path / RESULT).is_file():
+            raise InputError(f"{path}: not the folder of a finished run", key=KEY)
+        path = next((path / file for file in RUN_FILES if (path / file).is_file()), path)
+    if not path.is_file():
+        if name.startswith("torchvision:") and path.name == source and not path.suffix:
+            return None
+        raise InputError(f"{path}: there is no such file", key=KEY)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError:
+        raise InputError(f"{path}: needs the package safetensors; install it", key=KEY) from None
+    except Exception as error:  # whatever is wrong with it, it cannot be used
+        raise InputError(f"{path}: not readable as weights: {first_line(error)}", key=KEY) from None
+    for inside in INSIDE:
+        if isinstance(content, Mapping) and isinstance(content.get(inside), Mapping):
+            content = content[inside]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise InputError(f"{path}: not a state dict of names and tensors", key=KEY)
+    return dict(content)
+
+
+def _download(name: str, weights: str) -> dict[str, Tensor]:
+    """Fetch torchvision's weights of that name for a model, or read them where they are cached."""
+    from torchvision import models
+
+    model = name.removeprefix("torchvision:")
+    known = {**models.get_model_weights(model).__members__}
+    if weights not in known:
+        near = difflib.get_close_matches(weights, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
+        raise InputError(
+            f"{weights!r} is neither a file nor weights that torchvision has for {model}; {hint}",
+            key=KEY,
+        )
+    try:
+        return dict(known[weights].get_state_dict(progress=False, check_hash=True))
+    except Exception as error:  # whatever a download trips over
+        raise InputError(
+            f"torchvision's {weights} for {model} cannot be downloaded ({first_line(error)}); "
+            "give a file with them",
+            key=KEY,
+        ) from None
