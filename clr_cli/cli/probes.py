@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clr_cli.cli import terminal
-from clr_cli.cli.options import Options
-from clr_cli.config.arms import ScheduleConfig
-from clr_cli.config.model import Config
 
 if TYPE_CHECKING:
     from clr_cli.analysis.lattice import Found
+    from clr_cli.cli.options import Options
+    from clr_cli.config.arms import ScheduleConfig
+    from clr_cli.config.model import Config
     from clr_cli.execution.engines import Engine
     from clr_cli.execution.setup import Setup
     from clr_cli.execution.task import Task
