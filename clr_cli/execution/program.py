@@ -27,9 +27,9 @@ from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import keeper
 from clr_cli.execution.rows import Rows, Tail, from_json, from_text, last_lines, numbers
 from clr_cli.execution.task import RETRIES, Event, Task
-from clr_cli.files import read_json, write_atomic, write_json
+from clr_cli.files import open_own, refuse_link, write_atomic, write_json
 from clr_cli.paths import PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
-from clr_cli.records import RunRecord
+from clr_cli.records import ProgramResult, ProgramSeconds, RunRecord, read
 from clr_cli.training.lane import Turn
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 PAUSE = 0.02  # seconds between two looks at what it has written
 SHOWN = 10  # lines of the log of a program that has failed
+REMEDY = "delete the run's folder and run again"  # where a file of it is damaged
 CLOCK_SECONDS = 10.0  # how often the time that it has taken is saved
 
 
@@ -78,8 +79,8 @@ class Program(Task):
         """Whether nothing is left to do. Its rows are read anew where other patterns are given."""
         if not self.directory.finished:
             return False
-        result = self.directory.read_result()
-        if result.get("read") != list(self.reads):
+        result = self._result()
+        if result["read"] != list(self.reads):
             rows = self._read()
             self._keep(rows)
             write_json(
@@ -123,12 +124,24 @@ class Program(Task):
         )
         yield Event(index, "end", self.record().status)
 
+    def _result(self) -> dict[str, Any]:
+        """Return the finished run's result. Raises InputError for a damaged one."""
+        self.directory.read_result()
+        return read(ProgramResult, self.directory.result_path, remedy=REMEDY).plain()
+
     def record(self) -> RunRecord:
         """What the run came to. Raises InputError for a finished one that told no metric."""
         rows = self.directory.read_metrics()
+        for row in rows:
+            for key, value in row.items():
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    path = self.directory.metrics_path
+                    raise InputError(
+                        f"{value!r:.60} is not a number; {REMEDY}", key=key, source=path
+                    )
         if not self.directory.finished:
             return RunRecord(self.arm, self.seed, "failed", rows, {})
-        result = self.directory.read_result()
+        result = self._result()
         kept = Rows()
         kept.all = rows
         final = kept.final()
@@ -157,7 +170,7 @@ class Program(Task):
             for tail, _ in tails:  # what is there already is in the rows
                 tail.lines()
             running = _Running()
-            with open(self.log, "ab") as log:
+            with open(open_own(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
                 process = self._start(log.fileno(), running, lock.fileno())
         clock = _Clock(self.path / PROGRAM_SECONDS)
         try:
@@ -239,7 +252,7 @@ class _Clock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.before = float(read_json(path)["seconds"]) if path.exists() else 0.0
+        self.before = read(ProgramSeconds, path, remedy=REMEDY).seconds if path.exists() else 0.0
         self._started = self._saved = time.monotonic()
 
     def save(self, *, now: bool = False) -> None:
@@ -277,7 +290,7 @@ def _ended_before(folder: Path) -> Generator[Turn, None, IO[str]]:
 
     A clr that was killed leaves its program to the keeper, for GRACE seconds at most.
     """
-    file = open(folder / ".program", "w")  # noqa: SIM115 - closed by who asked
+    file = open(open_own(folder / ".program", os.O_RDWR))  # noqa: SIM115 - closed by the caller
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -290,6 +303,7 @@ def _ended_before(folder: Path) -> Generator[Turn, None, IO[str]]:
 
 def _drop_cut_line(path: Path) -> None:
     """Cut off a last line without an end, which a kill has left: it may hold half a number."""
+    refuse_link(path)
     if path.is_file():
         with open(path, "rb+") as file:
             text = file.read()

@@ -15,7 +15,14 @@ from clr_cli.records.range_test import (
     Sweep,
     SweepEnd,
 )
-from clr_cli.records.runs import Divergence, Final, RunRecord, RunResult
+from clr_cli.records.runs import (
+    Divergence,
+    Final,
+    ProgramResult,
+    ProgramSeconds,
+    RunRecord,
+    RunResult,
+)
 from clr_cli.records.summary import (
     ArmSummary,
     ArmTimes,
@@ -58,6 +65,8 @@ __all__ = [
     "Final",
     "Interval",
     "Metric",
+    "ProgramResult",
+    "ProgramSeconds",
     "Ramp",
     "RangeTestResult",
     "RateSearch",
