@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from clr_cli import schedules
     from clr_cli.api import Comparison, LearningRate, compare, find_lr
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
 __all__ = ["Comparison", "LearningRate", "__version__", "compare", "find_lr", "schedules"]
 
 
