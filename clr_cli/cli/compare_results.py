@@ -78,10 +78,11 @@ def compare(request: Request) -> None:
     counted = (
         f"{len(records)} runs of {len(arms)} arms" if len(arms) > 1 else f"{len(records)} runs"
     )
+    file = request.source.name.encode(errors="backslashreplace").decode()
     summary = summarize(
         records,
         experiment=folder.parent.name,
-        context={"source": f"{request.source.name} ({counted}, sha256 {table.sha256[:12]})"},
+        context={"source": f"{file} ({counted}, sha256 {table.sha256[:12]})"},
         baseline=baseline,
         paired=request.paired,
         metric=metric,
