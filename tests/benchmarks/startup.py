@@ -1,6 +1,7 @@
 """Measure how long ``clr --help`` and a config error take, beside an empty Python.
 
-CPU and wall seconds of the fastest of several starts, with the bytecode cached. Run: python tests/benchmarks/startup.py [REPEATS]
+CPU and wall seconds of the fastest of several starts, with the bytecode cached.
+Run: python tests/benchmarks/startup.py [REPEATS]
 """
 
 from __future__ import annotations
