@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clr_cli.api import Comparison, LearningRate, compare, find_lr
     from clr_cli.training.trained import load
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
 __all__ = ["Comparison", "LearningRate", "__version__", "compare", "find_lr", "load", "schedules"]
 
 

@@ -1,7 +1,7 @@
-"""Files: whole ones are replaced atomically, JSON is read with one clear line for a damaged one.
+"""Write and read files: whole ones are replaced atomically, damaged ones give one clear line.
 
 A whole file is written to a temporary file, synced and renamed, so that a kill at any moment
-leaves the old file or the new one.
+leaves the old file or the new one. No file is written or emptied through a symbolic link.
 """
 
 from __future__ import annotations
@@ -26,14 +26,18 @@ def digest(content: bytes) -> str:
 
 
 def unwritable(path: Path, error: OSError) -> InputError | EnvironmentFailure:
-    """What to raise for a file or folder that cannot be made."""
+    """Return what to raise for a file or folder that cannot be made."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     kind = EnvironmentFailure if full else InputError
     return kind(f"{path}: cannot be written: {error.strerror}")
 
 
 def check_writable(folder: Path) -> None:
-    """Raise unless files can be made in ``folder``, or where it would be made; leave nothing."""
+    """Raise unless files can be made in ``folder``, or where it would be made; leave nothing.
+
+    Raises InputError, also for a symbolic link, and EnvironmentFailure for a full disk.
+    """
+    refuse_link(folder)
     try:
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(dir=nearest):
@@ -42,9 +46,38 @@ def check_writable(folder: Path) -> None:
         raise unwritable(folder, error) from None
 
 
+def refuse_link(path: Path) -> None:
+    """Raise InputError for a symbolic link."""
+    if path.is_symlink():
+        raise InputError(
+            "a symbolic link, and nothing is written through one: delete it (only the output "
+            "folder and the experiment's folder may be links)",
+            source=path,
+        )
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file of clr's own and return its descriptor; make the file if it is missing.
+
+    Raises InputError for a symbolic link, OSError for what else is wrong.
+    """
+    # A named pipe without a reader is an error, and not a wait without end.
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except OSError:
+        refuse_link(path)
+        raise
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace ``path`` by ``content`` or leave it as it was. Raises EnvironmentFailure."""
-    data = content.encode() if isinstance(content, str) else content
+    """Replace ``path`` by ``content`` or leave it as it was.
+
+    A symbolic link at ``path`` is replaced by the file. Raises EnvironmentFailure, and InputError
+    where the temporary file is a symbolic link.
+    """
+    # The name of a file may contain bytes that are not UTF-8.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     # Always the same name, so that what a kill leaves there is used up by the next write.
     temporary = path.with_name(f".{path.name}.part")
     try:
@@ -66,12 +99,12 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def _only_writer(path: Path) -> Iterator[BinaryIO]:
-    """The file at ``path``, made if need be, once no other process writes it."""
+    """Open ``path``, made if need be, once no other process writes it."""
     while True:
-        with open(path, "ab") as file:
+        with open(open_own(path, os.O_WRONLY | os.O_APPEND), "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             try:
-                still_there = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+                still_there = os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
             except FileNotFoundError:
                 still_there = False
             if still_there:  # else whoever had it before has renamed it away
@@ -80,11 +113,12 @@ def _only_writer(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Replace ``path`` by a value as JSON. Raises as ``write_atomic`` does."""
     write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file. Raises InputError naming the file if it is missing or damaged."""
+    """Return the value of a JSON file. Raises InputError for a missing or damaged one."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM (Slurm's preemption, a container's stop): training ends after its step.
+"""Answer Ctrl-C and SIGTERM (Slurm's preemption, a container's stop): end after the step.
 
 Signals belong to the process, so this is the one module with state of its own.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 _pending: int | None = None
 _deferred = 0  # how many want signals to wait; runs that take turns begin and end in any order
-_insist = True
+_exit_on_second_signal = True
 
 
 class Stopped(BaseException):
@@ -23,14 +23,14 @@ class Stopped(BaseException):
         self.exit_code = 128 + signum
 
 
-def install(*signals: signal.Signals, insist: bool = True) -> None:
+def install(*signals: signal.Signals, exit_on_second_signal: bool = True) -> None:
     """Let these signals raise Stopped: at once, or at the next ``check`` while deferred.
 
-    A second one ends the process on the spot (files are replaced whole, so it does no damage),
-    unless it does not ``insist``: torchrun passes on what the terminal has sent already.
+    A second one ends the process at once (files are replaced whole, so it does no damage), unless
+    ``exit_on_second_signal`` is false: torchrun sends again what the terminal has sent already.
     """
-    global _insist
-    _insist = insist
+    global _exit_on_second_signal
+    _exit_on_second_signal = exit_on_second_signal
     for signum in signals:
         signal.signal(signum, _stop)
 
@@ -38,7 +38,7 @@ def install(*signals: signal.Signals, insist: bool = True) -> None:
 def _stop(signum: int, _: object) -> None:
     global _pending
     if _pending is not None:
-        if _insist:
+        if _exit_on_second_signal:
             os._exit(128 + signum)
         return
     _pending = signum
@@ -47,19 +47,19 @@ def _stop(signum: int, _: object) -> None:
 
 
 def pending() -> int | None:
-    """The signal that has come, if one has."""
+    """Return the signal that has come, or None."""
     return _pending
 
 
 def check() -> None:
-    """Raises Stopped if a signal has come."""
+    """Raise Stopped if a signal has come."""
     if _pending is not None:
         raise Stopped(_pending)
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Within, a signal is only remembered: what is being done comes to a ``check`` first."""
+    """Keep a signal that comes within until the next ``check``, at the latest at the end."""
     global _deferred
     _deferred += 1
     try:

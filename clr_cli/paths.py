@@ -1,4 +1,4 @@
-"""Where files lie: the one place that knows the layout of the output folder.
+"""Know where files lie: the one place with the layout of the output folder.
 
 ::
 
@@ -11,12 +11,18 @@
     outputs/<experiment>/rates/                   a search for the rates of a program; its runs lie
                                                   below probes/
     outputs/<experiment>/compare/                 a comparison (compare-tuned/ after tuning)
+
+The output folder and an experiment's folder may be symbolic links (to a scratch disk, say). Below
+an experiment's folder none is followed: `links_to` finds them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+# Folders of an experiment that contain runs.
+RUNS_BELOW = ("train", "tuning", "tuned", "range-test", "probes")
 
 # Files of a run or sweep. A kill between two writes leaves a run that can resume.
 CONFIG = "config.yaml"
@@ -78,11 +84,11 @@ class Experiment:
 
     @property
     def rates(self) -> Path:
-        """What a search for the rates of a program came to."""
+        """The answer of a search for the rates of a program."""
         return self.folder / "rates"
 
     def answer(self, arm: str | None) -> Path:
-        """Where a range test's answer lies; ``arm`` is None where none was named."""
+        """Return a range test's folder; ``arm`` is None where none was named."""
         return self.range_test if arm is None else self.range_test / arm
 
     def comparison(self, *, tuned: bool = False) -> Path:
@@ -91,19 +97,31 @@ class Experiment:
     @property
     def written(self) -> tuple[Path, ...]:
         """The folders in which the commands write."""
-        return (self.folder / "train", self.comparison(), self.range_test)
+        return (
+            *(self.folder / name for name in RUNS_BELOW),
+            self.comparison(),
+            self.comparison(tuned=True),
+            self.rates,
+        )
 
 
 def _seed(seed: int) -> str:
     return f"seed-{seed}"
 
 
+def links_to(run: Path) -> list[Path]:
+    """Return the symbolic links among a run's folder and those above it, in its experiment."""
+    chain = (run, *run.parents)[:4]  # its name, its arm's, and what the layout has above them
+    top = next((k for k, folder in enumerate(chain) if k > 1 and folder.name in RUNS_BELOW), 0)
+    return [folder for folder in chain[: top + 1] if folder.is_symlink()]
+
+
 def comparison_in(folder: Path) -> Path:
-    """The comparison's folder, given itself or its experiment's."""
+    """Return the comparison's folder, given itself or its experiment's."""
     inner = folder / "compare"
     return inner if not (folder / SUMMARY).exists() and inner.is_dir() else folder
 
 
 def range_test_of(comparison: Path) -> Path:
-    """The range test's folder of the experiment to which a comparison's folder belongs."""
+    """Return the range test's folder of the experiment to which a comparison belongs."""
     return comparison.parent / "range-test"

@@ -7,13 +7,16 @@ is written to stdout and stderr goes to files, so that it can be read while the 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -27,19 +30,25 @@ CONTEXT.set_forkserver_preload(
 )
 
 
-def _main(arguments: list[str], folder: Path, prints: Path, environment: Mapping[str, str]) -> None:
+def _main(
+    arguments: list[str], folder: Path, streams: tuple[Path, Path], environment: Mapping[str, str]
+) -> None:
     os.setpgid(0, 0)  # a group of its own, as a shell gives every command
     os.environ.clear()  # the server's: what the first test had set
     os.environ.update(environment)
     os.chdir(folder)
-    for stream, name in ((1, "stdout.txt"), (2, "stderr.txt")):
-        file = os.open(prints / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.dup2(file, stream)
+    for number, path in enumerate(streams, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_NOCTTY), number)
+    sys.stdout, sys.stderr = map(_text, (1, 2))  # the server's know no terminal
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores Ctrl-C
     sys.argv = ["clr", *arguments]
     from clr_cli.cli.app import main
 
     main()
+
+
+def _text(number: int) -> TextIO:
+    return open(number, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
 @dataclass(frozen=True)
@@ -66,8 +75,16 @@ class Clr:
         self.process.join()
 
     def signal(self, number: int) -> None:
-        """To the whole group, as a terminal does."""
-        os.killpg(self.process.pid, number)
+        """Send a signal to the child's whole group, as a terminal does.
+
+        Until the child has made its group it is in that of pytest, which must not be reached.
+        """
+        while self.running:
+            with contextlib.suppress(ProcessLookupError):
+                if os.getpgid(self.process.pid) == self.process.pid:
+                    os.killpg(self.process.pid, number)
+                    return
+            time.sleep(0.005)
 
     def wait(self, seconds: float = 120) -> int:
         """The exit code; minus the signal's number for a process that was killed."""
@@ -78,15 +95,30 @@ class Clr:
         return self.process.exitcode
 
 
-def start(folder: Path, *arguments: object, prints: Path | None = None) -> Clr:
-    """Start ``clr`` with the arguments in ``folder``; what it prints is kept beside the folder."""
+def start(
+    folder: Path,
+    *arguments: object,
+    prints: Path | None = None,
+    terminal: Mapping[int, Path] | None = None,
+) -> Clr:
+    """Start ``clr`` with the arguments in ``folder``; what it prints is kept beside the folder.
+
+    terminal: streams (1, 2) that go to a terminal instead.
+    """
     prints = prints or folder.with_name(f"{folder.name}-prints")
     for each in (folder, prints):
         each.mkdir(parents=True, exist_ok=True)
     for name in ("stdout.txt", "stderr.txt"):
         (prints / name).write_text("")
-    given = ([str(a) for a in arguments], folder, prints, dict(os.environ))
+    files = {1: prints / "stdout.txt", 2: prints / "stderr.txt"} | dict(terminal or {})
+    streams = (files[1], files[2])
+    given = ([str(a) for a in arguments], folder, streams, dict(os.environ))
     process = CONTEXT.Process(target=_main, args=given, daemon=False)
     process.start()
-    atexit.register(process.kill)  # a test that fails leaves its process running
+    atexit.register(_end, process)  # a test that fails leaves its process running
     return Clr(process, prints)
+
+
+def _end(process: multiprocessing.process.BaseProcess) -> None:
+    if process.is_alive():  # of one that has ended, another process may have the number by now
+        process.kill()

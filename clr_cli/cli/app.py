@@ -1,59 +1,100 @@
 """The ``clr`` command: its subcommands, and how every failure becomes a line and an exit code.
 
-No heavy imports: commands check their input before torch or matplotlib is loaded.
+A command's module is loaded when the command is asked for, and loads torch, matplotlib or pydantic
+only once its options are valid: ``clr --help`` loads none of them.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import signal
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from clr_cli import __version__, interrupt
-from clr_cli.cli import (
-    compare,
-    export,
-    inspect,
-    range_test,
-    report,
-    results_command,
-    terminal,
-    train,
-)
+from clr_cli.cli import terminal
 from clr_cli.errors import EnvironmentFailure, InputError
 
-app = typer.Typer(
-    name="clr",
-    help="Find good learning rates, train with a schedule, compare schedules honestly.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # importing rich would take longer than everything else
-    pretty_exceptions_enable=False,
-)
-app.command("range-test", epilog="Example: clr range-test --config quickstart.yaml")(
-    range_test.command
-)
-app.command("train", epilog="Example: clr train --config quickstart.yaml --schedule clr --seed 0")(
-    train.command
-)
-app.command(
-    "compare", epilog="Example: clr compare --config quickstart.yaml --schedules constant,clr"
-)(compare.command)
-app.command("report", epilog="Example: clr report outputs/quickstart/compare")(report.command)
-app.command("results", epilog="Example: clr results runs")(results_command.command)
-app.command("export", epilog="Example: clr export outputs/quickstart/train/clr/seed-0")(
-    export.command
-)
-app.add_typer(inspect.config_app, name="config")
-app.add_typer(inspect.schedule_app, name="schedule")
-
+PLAIN: dict[str, Any] = {  # importing rich would take longer than everything else
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+# Command -> the first line of its help, and the example at the end. Its module has its name.
+COMMANDS = {
+    "range-test": (
+        "Which rates are good here, from where to where?",
+        "clr range-test --config quickstart.yaml",
+    ),
+    "train": (
+        "Train one run with one schedule. The same command again resumes it.",
+        "clr train --config quickstart.yaml --schedule clr --seed 0",
+    ),
+    "compare": (
+        "Is one arm better than another here? By how much, how certain, how much sooner?",
+        "clr compare --config quickstart.yaml --schedules constant,clr",
+    ),
+    "results": (
+        "Say what files of results contain, and the command that compares them.",
+        "clr results runs",
+    ),
+    "report": (
+        "Make a comparison's figures and page again from its files, without training.",
+        "clr report outputs/quickstart/compare",
+    ),
+    "export": (
+        "Write a trained model, and beside it normalization, classes and architecture as JSON.",
+        "clr export outputs/quickstart/train/clr/seed-0",
+    ),
+}
+# Those with commands of their own, which clr_cli/cli/inspect.py has.
+GROUPS = {
+    "config": "Look at configs and their schema.",
+    "schedule": "Look at schedules without training.",
+}
 TRAINING = ("range-test", "train", "compare")  # the commands that leave something to resume
 RESUME = "every finished epoch is saved; run the same command again to resume"
 SAVED = ": all progress is saved; run the same command again to resume"
+
+
+class _Commands(TyperGroup):
+    """The commands, each loaded when it is asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        names: dict[str, Any] = dict.fromkeys([*COMMANDS, *GROUPS])
+        self.commands = names
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in GROUPS:
+            group = getattr(importlib.import_module("clr_cli.cli.inspect"), f"{cmd_name}_app")
+            return typer.main.get_group(group)
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"clr_cli.cli.{cmd_name.replace('-', '_')}")
+        alone = typer.Typer(add_completion=False, **PLAIN)
+        alone.command(cmd_name, epilog=f"Example: {COMMANDS[cmd_name][1]}")(module.command)
+        return typer.main.get_command(alone)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        lines = {name: line for name, (line, _) in COMMANDS.items()} | GROUPS
+        with formatter.section("Commands"):
+            formatter.write_dl([*lines.items()])
+
+
+app = typer.Typer(
+    name="clr",
+    cls=_Commands,
+    help="Find good learning rates, train with a schedule, compare schedules honestly.",
+    no_args_is_help=True,
+    **PLAIN,
+)
 
 
 def _version(wanted: bool) -> None:
@@ -73,17 +114,32 @@ def _root(
 
 
 def main() -> None:
-    """The ``clr`` script: run a command, turn every failure into a line and an exit code."""
+    """Run a command, and turn every failure into a line and an exit code: the ``clr`` script."""
+    _open_standard_streams()
     alone = "TORCHELASTIC_RUN_ID" not in os.environ
-    interrupt.install(signal.SIGINT, signal.SIGTERM, insist=alone)
+    interrupt.install(signal.SIGINT, signal.SIGTERM, exit_on_second_signal=alone)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a result is worth more than its typography
         sys.stdout.reconfigure(errors="replace")
     # --debug is an option of every command, wherever it stands.
     sys.exit(run([argument for argument in sys.argv[1:] if argument != "--debug"]))
 
 
-def run(arguments: list[str]) -> int:
-    resume = f"; {RESUME}" if any(argument in TRAINING for argument in arguments) else ""
+def _open_standard_streams() -> None:
+    """Open /dev/null in place of standard streams that are closed (``clr ... >&-``).
+
+    Otherwise the next file to be opened, a run's for instance, would get the stream's number.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def run(arguments: Sequence[str]) -> int:
+    resume = f"; {RESUME}" if _trains(arguments) else ""
     try:
         try:
             code = int(app(arguments, prog_name="clr", standalone_mode=False) or 0)
@@ -100,6 +156,13 @@ def run(arguments: list[str]) -> int:
         return 1
     except Exception as error:
         return _explain(error, resume)
+
+
+def _trains(arguments: Sequence[str]) -> bool:
+    """Return whether this command leaves finished epochs behind when it is stopped."""
+    name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    options = {argument.partition("=")[0] for argument in arguments}
+    return name in TRAINING and not options & {"--from", "--help"}
 
 
 def _explain(error: Exception, resume: str) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clr_cli.cli import results, terminal
+from clr_cli.cli import show, terminal
 from clr_cli.cli.options import command_line
 
 if TYPE_CHECKING:
@@ -156,5 +156,5 @@ def show(summary: Summary, written: Sequence[Path], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary.plain(), indent=2))
         return
-    results.print_summary(summary)
+    show.print_summary(summary)
     terminal.paths(written)

@@ -31,7 +31,7 @@ def command(
     allow_code: AllowCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trained model, and beside it normalisation, classes and architecture as JSON."""
+    """Write a trained model, and beside it normalization, classes and architecture as JSON."""
     from clr_cli.training import export, trained
 
     model = trained.load(run, allow_code=allow_code)

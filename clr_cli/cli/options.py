@@ -238,5 +238,5 @@ def refuse_torchrun(command: str) -> None:
 
 
 def command_line() -> str:
-    """The command as it was typed, for the report."""
-    return shlex.join(["clr", *sys.argv[1:]])
+    r"""Return the command as it was typed, for the report; bytes that are not UTF-8 as \udce9."""
+    return shlex.join(["clr", *sys.argv[1:]]).encode(errors="backslashreplace").decode()

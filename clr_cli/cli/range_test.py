@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clr_cli.cli import options, program_options, progress, results, terminal
+from clr_cli.cli import options, program_options, progress, show, terminal
 from clr_cli.errors import InputError
 from clr_cli.paths import PROGRAM_LOG
 
@@ -312,7 +312,7 @@ def _finish(
     if chosen.json:
         print(json.dumps(answer.plain(), indent=2))
     else:
-        results.print_rates(answer)
+        show.print_rates(answer)
         terminal.paths(written)
     return 3 if answer.inconclusive else 0
 

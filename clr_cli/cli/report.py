@@ -19,11 +19,11 @@ def command(
     ] = None,
 ) -> None:
     """Make a comparison's figures and page again from its files, without training."""
-    from clr_cli.cli import results
+    from clr_cli.cli import show
     from clr_cli.report import write
 
     wanted = write.parse_formats(formats)
     inches = write.parse_size(size)
     summary, written = write.remake(comparison_in(directory), wanted, inches)
-    results.print_summary(summary)
+    show.print_summary(summary)
     terminal.paths(written)

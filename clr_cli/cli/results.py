@@ -1,77 +1,55 @@
-"""Results at the prompt: the short table of a comparison, the answer of a range test."""
+"""``clr results``: what a place of results contains, and the command that compares it."""
 
 from __future__ import annotations
 
-import textwrap
+import json
+from typing import Annotated
 
-from clr_cli.analysis.headline import headline
-from clr_cli.analysis.rates import config_lines, describe
+import typer
+
 from clr_cli.cli import terminal
-from clr_cli.format import NONE, Scale, moment, p_value
-from clr_cli.records import Difference, RateAnswer, Spread, Summary
-from clr_cli.report.tables import rows_are, trained
-
-MOST_SENTENCES = 4  # at the prompt, below the headline
-
-
-def print_summary(summary: Summary) -> None:
-    """Print the short table of a comparison, then the verdict."""
-    comparisons = {c.arm: c for c in summary.comparisons}
-    scale, metric, arms = summary.scale, summary.metric, summary.arms
-    beside = [
-        name
-        for name in ("test_loss", "train_loss")
-        if name != metric.name and all(name in arm.metrics for arm in arms)
-    ]
-    unit = f" {metric.unit}" if metric.unit else ""
-    headers = [rows_are(summary).lower(), "seeds" if summary.design == "paired" else "runs"]
-    headers += [metric.label + unit, *(name.replace("_", " ") for name in beside)]
-    tested = any(c.p_holm is not None for c in summary.comparisons)  # not by looks
-    headers += ["difference", *(["p"] * tested), *(["to target"] if summary.target else [])]
-    rows = []
-    for arm in arms:
-        against, time = comparisons.get(arm.name), arm.times.median
-        row = [arm.name, trained(arm), _mean(arm.metrics[metric.name], scale)]
-        row += [_mean(arm.metrics[name], Scale("", 3)) for name in beside]
-        row.append("baseline" if against is None else _difference(against.difference, scale))
-        row += ["" if against is None else p_value(against.p_holm)] * tested
-        if summary.target:
-            row.append("not reached" if time is None else moment(time))
-        rows.append(row)
-    terminal.table(headers, rows)
-    terminal.sentences([headline(summary)])
-    print()
-    sentences = [comparison.sentence for comparison in summary.comparisons]
-    if len(sentences) > MOST_SENTENCES:  # the page has them all
-        sentences = []
-    terminal.sentences([*sentences, summary.scope])
-    print()
+from clr_cli.cli.options import (
+    Across,
+    ArmColumn,
+    AsJson,
+    MetricName,
+    RunName,
+    SeedColumn,
+    StepColumn,
+    Where,
+)
 
 
-def _mean(spread: Spread, scale: Scale) -> str:
-    text = scale.mean_sd(spread.mean, spread.sd)
-    return "diverged" if text == NONE else text
+def command(
+    sources: Annotated[
+        list[str], typer.Argument(help="Files, folders, patterns: 'runs/{arm}/{seed}/*.csv'.")
+    ],
+    arm_column: ArmColumn = None,
+    seed_column: SeedColumn = None,
+    step_column: StepColumn = None,
+    metric: MetricName = None,
+    where: Where = None,
+    across: Across = None,
+    run_name: RunName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what files of results contain, and the command that compares them."""
+    from clr_cli.results import Query
+    from clr_cli.results.overview import overview
 
-
-def _difference(difference: Difference, scale: Scale) -> str:
-    """Return mean difference and interval: "+3.81 (+3.50 to +4.12)"."""
-    mean, low, high = difference.mean, difference.low, difference.high
-    if mean is None:
-        return "-"
-    ends = [scale.bare(end, sign=True) for end in (low, high)]
-    spread = "" if low is None or high is None else f" ({ends[0]} to {ends[1]})"
-    return scale.bare(mean, sign=True) + spread
-
-
-def print_rates(answer: RateAnswer) -> None:
-    """Print the answer, or why there is none, and the lines of a config that use it."""
-    print()
-    rows = describe(answer)
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        terminal.hanging(f"{name:<{width}}  ", text)
-    print()
-    lines = config_lines(answer)
-    if lines:
-        print("To use it, put this into the config (or give --bounds):")
-        print(textwrap.indent(lines, "  "), end="\n\n")
+    arms = tuple(arm_column.split(",")) if arm_column else ()
+    columns = (arms, seed_column, step_column, metric, tuple(where or ()), across, run_name)
+    found = overview(Query(tuple(sources), *columns))
+    if as_json:
+        print(
+            json.dumps(
+                {"facts": found.facts, "missing": found.missing, "command": found.command}, indent=2
+            )
+        )
+        return
+    width = max(len(label) for label, _ in found.facts)
+    for label, text in [*found.facts, *(("missing", text) for text in found.missing)]:
+        terminal.hanging(f"{label:<{width}}  ", text)
+    print("\nCompare them:" if found.command else "\nNothing to compare.")
+    if found.command:
+        print(f"  {found.command}")

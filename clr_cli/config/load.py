@@ -5,6 +5,7 @@ Every refusal is an :class:`InputError` that names the file and the key.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -38,7 +39,8 @@ def find_config(name: str) -> Path:
     shipped = shipped_configs()
     for stem in (name, f"{name}.yaml"):
         for path in (Path(stem), Path("configs") / stem, shipped / stem):
-            if os.path.isfile(path):  # which answers no to a name that is no name
+            # A file, or a pipe: /dev/stdin, <(...). Both answer no to a name that is none.
+            if os.path.exists(path) and not os.path.isdir(path):
                 return path
     known = sorted(p.name for p in shipped.glob("*.yaml"))
     suffixed = name if name.endswith(".yaml") else f"{name}.yaml"
@@ -57,9 +59,10 @@ def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The keys of a config with the overrides, not yet checked. Raises InputError."""
     path = find_config(name)
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
+        content = _content(path)
+        if len(content) > MAX_CONFIG_BYTES:
             raise InputError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; not a config")
-        text = path.read_text(encoding="utf-8")
+        text = content.decode()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -69,10 +72,23 @@ def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InputError(f"{path}: a config is a mapping of keys, not a {type(tree).__name__}")
     if tree.get("name") is None:
-        tree["name"] = re.sub(r"[^A-Za-z0-9._+-]", "-", path.stem)
+        stem = path.stem if path.is_file() else "stdin"  # <(...) is /dev/fd/63, or another number
+        tree["name"] = re.sub(r"[^A-Za-z0-9._+-]", "-", stem)
     for override in overrides:
         tree = _override(tree, override)
     return tree
+
+
+def _content(path: Path) -> bytes:
+    return _read(path) if path.is_file() else _read_once(path)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_CONFIG_BYTES + 1)
+
+
+_read_once = functools.cache(_read)  # a pipe, whose content is gone once it has been read
 
 
 def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:

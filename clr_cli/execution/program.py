@@ -25,13 +25,19 @@ from clr_cli.config.program import arguments, patterns
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import program_process as process
 from clr_cli.execution.output import Tail, from_text, last_lines, suggest
-from clr_cli.execution.program_process import Clock, Running, drop_cut_line, wait_for_earlier
+from clr_cli.execution.program_process import (
+    REMEDY,
+    Clock,
+    Running,
+    drop_cut_line,
+    wait_for_earlier,
+)
 from clr_cli.execution.rows import Rows, count_on, find_rows, from_json, is_json_lines, numbers
 from clr_cli.execution.task import RETRIES, Event, Task
-from clr_cli.files import write_atomic, write_json
+from clr_cli.files import open_own, write_atomic, write_json
 from clr_cli.format import duration
 from clr_cli.paths import CONFIG, PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
-from clr_cli.records import RunRecord
+from clr_cli.records import ProgramResult, RunRecord, read
 from clr_cli.training.stream import Turn
 
 if TYPE_CHECKING:
@@ -92,8 +98,8 @@ class Program(Task):
         """Return whether nothing is left to do; rows are read anew where the patterns changed."""
         if not self.directory.finished:
             return False
-        result = self.directory.read_result()
-        if result.get("read") != list(self.reads):
+        result = self._result()
+        if result["read"] != list(self.reads):
             rows = self._save_rows(self._read())
             write_json(
                 self.directory.result_path,
@@ -146,15 +152,27 @@ class Program(Task):
             yield Event(index, "note", self._log_end(f"{self.name}: {self.log} ends:"))
         yield Event(index, "end", self.record().status)
 
+    def _result(self) -> dict[str, Any]:
+        """Return the finished run's result. Raises InputError for a damaged one."""
+        self.directory.read_result()
+        return read(ProgramResult, self.directory.result_path, remedy=REMEDY).plain()
+
     def record(self) -> RunRecord:
         """Return what the run came to. Raises InputError for a finished one without the metric.
 
         A run with status failed and without rows has failed before its first row.
         """
         rows = self.directory.read_metrics()
+        for row in rows:
+            for key, value in row.items():
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    path = self.directory.metrics_path
+                    raise InputError(
+                        f"{value!r:.60} is not a number; {REMEDY}", key=key, source=path
+                    )
         if not self.directory.finished:
             return RunRecord(self.arm, self.seed, "failed", rows, {})
-        result = self.directory.read_result()
+        result = self._result()
         final = {key: value for row in rows for key, value in row.items()}
         if self.metric not in final:
             source = self.log if self.reads or not self.out.exists() else self.out
@@ -210,7 +228,7 @@ class Program(Task):
             tail = Tail(source)
             tail.lines()  # what is there already is in the rows
             clock, running = Clock(self.path / PROGRAM_SECONDS), Running()
-            with open(self.log, "ab") as log:
+            with open(open_own(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
                 program = self._start(running, log.fileno(), lock.fileno())
         late = False
         try:

@@ -18,9 +18,11 @@ from typing import IO, ClassVar
 
 from clr_cli import interrupt
 from clr_cli.execution import supervisor
-from clr_cli.files import read_json, write_json
+from clr_cli.files import open_own, refuse_link, write_json
+from clr_cli.records import ProgramSeconds, read
 from clr_cli.training.stream import Turn
 
+REMEDY = "delete the run's folder and run again"  # if a file of it is damaged
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 PAUSE = 0.02  # seconds between two looks at what it has written
 CLOCK_SECONDS = 10.0  # how often the time that it has taken is saved
@@ -31,7 +33,7 @@ class Clock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._before = float(read_json(path)["seconds"]) if path.exists() else 0.0
+        self._before = read(ProgramSeconds, path, remedy=REMEDY).seconds if path.exists() else 0.0
         self._started = self._saved = time.monotonic()
 
     @property
@@ -97,7 +99,7 @@ def wait_for_earlier(folder: Path) -> Generator[Turn, None, IO[str]]:
 
     A clr that was killed leaves its program to the supervisor, for `GRACE` seconds at most.
     """
-    file = open(folder / ".program", "w")  # noqa: SIM115 - closed by the caller
+    file = open(open_own(folder / ".program", os.O_RDWR))  # noqa: SIM115 - closed by the caller
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,6 +112,7 @@ def wait_for_earlier(folder: Path) -> Generator[Turn, None, IO[str]]:
 
 def drop_cut_line(path: Path) -> None:
     """Cut off a last line without an end, which a kill has left: it may hold half a number."""
+    refuse_link(path)
     if path.is_file():
         with open(path, "rb+") as file:
             text = file.read()

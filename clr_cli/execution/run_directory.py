@@ -23,7 +23,7 @@ from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.origin import Origin, changes
-from clr_cli.files import read_json, unwritable, write_atomic, write_json
+from clr_cli.files import open_own, read_json, refuse_link, unwritable, write_atomic, write_json
 from clr_cli.paths import (
     CHECKPOINT,
     CONFIG,
@@ -35,6 +35,7 @@ from clr_cli.paths import (
     PROGRAM_OUT,
     PROGRAM_SECONDS,
     RESULT,
+    links_to,
 )
 from clr_cli.records import RunResult, read
 
@@ -77,13 +78,18 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes off until the lock or its process ends. Raises Locked."""
+        """Keep other processes off; the lock dies with its process.
+
+        Raises Locked, and InputError for a symbolic link below the experiment's folder.
+        """
         try:
+            for folder in links_to(self.path):
+                refuse_link(folder)
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / ".lock", "w")  # noqa: SIM115 - closed below
+            lock = open_own(self.path / ".lock", os.O_RDWR)
         except OSError as error:
             raise unwritable(self.path, error) from None
-        with file:
+        with open(lock) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -104,7 +110,8 @@ class RunDirectory:
         if overwrite:
             for old in self.path.iterdir():
                 if old.name != ".lock":
-                    shutil.rmtree(old) if old.is_dir() else old.unlink()
+                    folder = old.is_dir() and not old.is_symlink()
+                    shutil.rmtree(old) if folder else old.unlink()
         there = self.read_config()
         if there is None:
             if origin:
@@ -145,7 +152,10 @@ class RunDirectory:
         except (InputError, UnicodeDecodeError):
             there = None
         if not isinstance(there, dict):
-            raise InputError(f"{path}: damaged; start over with --overwrite")
+            raise InputError(
+                "damaged; restore it, or delete it if the run was made with the config given now",
+                source=path,
+            )
         return there
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -175,8 +185,8 @@ class RunDirectory:
         """Add a row to metrics.jsonl, on disk when this returns. Raises EnvironmentFailure."""
         line = json.dumps(row) + "\n"
         try:
-            with open(self.metrics_path, "a", encoding="utf-8") as file:
-                file.write(line)
+            with open(open_own(self.metrics_path, os.O_WRONLY | os.O_APPEND), "ab") as file:
+                file.write(line.encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -297,7 +307,7 @@ class RunDirectory:
         if isinstance(result, dict) and "epochs" in result:
             read(RunResult, path, remedy="delete it and run again")
         rows = result.get("epochs", result.get("points")) if isinstance(result, dict) else None
-        if not isinstance(rows, int) or "status" not in result:
+        if type(rows) is not int or not isinstance(result.get("status"), str):
             raise InputError(f"{path}: damaged; delete it and run again")
         self._check_metrics(self.read_metrics(), rows)
         return dict(result)

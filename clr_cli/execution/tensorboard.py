@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clr_cli.files import refuse_link
 from clr_cli.records import RunRecord
 
 
@@ -12,6 +13,7 @@ def write_tensorboard(directory: Path, record: RunRecord) -> Path:
     from torch.utils.tensorboard import SummaryWriter
 
     folder = directory / "tensorboard"
+    refuse_link(folder)
     for old in folder.glob("events.*") if folder.exists() else ():
         old.unlink()
     with SummaryWriter(str(folder)) as writer:

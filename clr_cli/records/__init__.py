@@ -13,7 +13,16 @@ from clr_cli.records.rates import (
     SweepEnd,
     SweepSummary,
 )
-from clr_cli.records.runs import Divergence, Final, RunRecord, RunResult, pack, unpack
+from clr_cli.records.runs import (
+    Divergence,
+    Final,
+    ProgramResult,
+    ProgramSeconds,
+    RunRecord,
+    RunResult,
+    pack,
+    unpack,
+)
 from clr_cli.records.summary import (
     ArmSummary,
     ArmTimes,
@@ -65,6 +74,8 @@ __all__ = [
     "OverImages",
     "Peak",
     "Probed",
+    "ProgramResult",
+    "ProgramSeconds",
     "Ramp",
     "RateAnswer",
     "Ratio",

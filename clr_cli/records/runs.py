@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from clr_cli.records.base import Count, Fraction, Number, Record, Seconds, Text
+from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, Text
 
 if TYPE_CHECKING:  # results are read without it
     import numpy as np
@@ -83,6 +83,24 @@ class RunResult(Record):
     precision: Text = ""
     threads: Count | None = None
     versions: dict[str, Text] = Field(default_factory=dict)
+
+
+class ProgramResult(Record):
+    """result.json of a run of a program of the user's."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    status: Literal["finished"]
+    arm: Arm
+    seed: Count
+    points: Count
+    read: list[Text] = Field(default_factory=list)
+    train_seconds: Seconds
+
+
+class ProgramSeconds(Record):
+    """seconds.json: how long a program has run, over all its starts."""
+
+    seconds: Seconds
 
 
 @dataclass(frozen=True)

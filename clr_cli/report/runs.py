@@ -21,6 +21,7 @@ COLUMNS = (
 )
 MOST_EPOCHS = 1_000_000  # more cannot be drawn
 LARGEST = 1e30  # beyond, a figure cannot be drawn
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # a spreadsheet computes a cell that begins so
 
 
 def write_runs_csv(records: Iterable[RunRecord]) -> str:
@@ -36,11 +37,11 @@ def write_runs_csv(records: Iterable[RunRecord]) -> str:
     columns += sorted(known - set(COLUMNS))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["arm", "seed", "status", *columns])
+    writer.writerow(["arm", "seed", "status", *map(_as_text, columns)])
     for record in records:
         for row in record.epochs or [{}]:
             metrics = [row.get(column, "") for column in columns]
-            writer.writerow([record.arm, record.seed, record.status, *metrics])
+            writer.writerow([_as_text(record.arm), record.seed, record.status, *metrics])
     return buffer.getvalue()
 
 
@@ -53,8 +54,8 @@ def read_runs_csv(text: str) -> list[RunRecord]:
     if missing:
         raise ValueError(f"runs.csv has no column {sorted(missing)[0]}")
     for row in reader:
-        rows = runs.setdefault((row["arm"], int(row["seed"]), row["status"]), [])
-        found = {key: _number(row[key]) for key in columns[3:] if row.get(key)}
+        rows = runs.setdefault((_from_text(row["arm"]), int(row["seed"]), row["status"]), [])
+        found = {_from_text(key): _number(row[key]) for key in columns[3:] if row.get(key)}
         if found:
             if not 0 <= found.get("epoch", 1) <= MOST_EPOCHS:
                 raise ValueError(f"epoch {row['epoch']}")
@@ -63,6 +64,20 @@ def read_runs_csv(text: str) -> list[RunRecord]:
         RunRecord(arm=arm, seed=seed, status=status, epochs=rows, result={})  # type: ignore[arg-type]
         for (arm, seed, status), rows in runs.items()
     ]
+
+
+def _as_text(name: str) -> str:
+    """Return a name as a cell that a spreadsheet shows and does not compute.
+
+    >>> _as_text("=1+1"), _as_text("clr")
+    ("'=1+1", 'clr')
+    """
+    return f"'{name}" if name.startswith(FORMULA) else name
+
+
+def _from_text(cell: str) -> str:
+    """Return the name of which ``_as_text`` made a cell."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell
 
 
 def _number(text: str) -> float:

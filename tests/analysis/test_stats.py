@@ -51,7 +51,7 @@ def test_interval_contains_the_bootstrap_t_of_scipy():
         return (sample.mean(axis=axis) - mean) / reference.sem(sample, axis=axis)
 
     drawn = reference.bootstrap(
-        (values,), t, method="percentile", n_resamples=9_999, rng=np.random.default_rng(8)
+        (values,), t, method="percentile", n_resamples=9_999, random_state=np.random.default_rng(8)
     ).bootstrap_distribution
     low, high = stats.mean_intervals(values, (0.95,))
     # skewed: the bootstrap sets the far end, Student's t the near one; other draws, so 5 % slack

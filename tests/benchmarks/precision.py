@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clr_cli.analysis.study import Facts, Runs, Study
 from clr_cli.analysis.summary import analyse
-from clr_cli.cli.results import print_summary
+from clr_cli.cli.show import print_summary
 from clr_cli.config import load as config
 from clr_cli.execution import engines
 from clr_cli.execution.task import TaskOptions

@@ -6,11 +6,12 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
-import subprocess
-import sys
 import termios
 from pathlib import Path
+
+import forked
 
 COLUMNS = 80
 
@@ -19,13 +20,11 @@ def on_a_terminal(*arguments: str, cwd: Path, results: bool = False) -> tuple[st
     """(stdout, what the terminal got) of clr with stderr, and results too, on a pseudo-terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "clr_cli", *arguments],
-        stdout=theirs if results else subprocess.PIPE,
-        stderr=theirs,
-        cwd=cwd,
-        text=True,
-    )
+    terminal = Path(os.ttyname(theirs))
+    streams = {1: terminal, 2: terminal} if results else {2: terminal}
+    child = forked.start(cwd, *arguments, terminal=streams)
+    while child.running and not select.select([ours], [], [], 0.05)[0]:
+        pass  # it is ours that keeps the terminal open until the child has opened it
     os.close(theirs)
     seen = b""
     try:
@@ -34,9 +33,8 @@ def on_a_terminal(*arguments: str, cwd: Path, results: bool = False) -> tuple[st
     except OSError:  # Linux ends a pseudo-terminal so
         pass
     os.close(ours)
-    out, _ = process.communicate()
-    assert process.returncode == 0, seen.decode()
-    return out or "", seen.decode()
+    assert child.wait() == 0, seen.decode()
+    return child.stdout, seen.decode()
 
 
 def test_bars_are_live_fit_the_terminal_and_count_every_run(tiny: Path, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ where it is the process.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import forked
@@ -22,12 +24,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clr_cli.cli import app as cli
+from clr_cli.cli import inspect
 from clr_cli.config import load as configs
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import InputError
 
 SHIPPED = sorted(configs.shipped_configs().glob("*.yaml"))
 ANYTHING_HEAVY = ("torch", "torchvision", "matplotlib", "numpy", "scipy")
+# Nor what reads configs, where the commands are listed (newer versions of Typer need pydantic to
+# read the options of one).
+CONFIGS = ("pydantic", "pydantic_core", "yaml", "jinja2", "tqdm")
 
 
 def clean(before: list[Path], folder: Path, code: int, stdout: str, stderr: str) -> str:
@@ -138,6 +144,11 @@ DAMAGED_FILES: list[tuple[str, bytes, str]] = [
     ("deep", b"[" * 20_000, "mine.yaml"),
     ("large", b"# " + b"x" * 2_000_000, "larger than"),
     ("a list", b"[1, 2]", "mapping"),
+    (
+        "a null character",
+        b'name: a\ndataset: {root: "a\\0b"}',
+        r"line 2, column 17: a value cannot",
+    ),
     ("endless number", b"training: {epochs: " + b"9" * 5000 + b"}", "mine.yaml"),
 ]
 
@@ -384,8 +395,9 @@ except SystemExit as exit:
     ],
 )
 def test_help_and_config_errors_come_without_the_heavy_packages(tiny, tmp_path, arguments, code):
+    heavy = ANYTHING_HEAVY + (CONFIGS if arguments in ("--help", "--version") else ())
     done = subprocess.run(
-        [sys.executable, "-c", PROBE % (ANYTHING_HEAVY,), *arguments.split()],
+        [sys.executable, "-c", PROBE % (heavy,), *arguments.split()],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -409,6 +421,69 @@ def test_a_reader_that_leaves_and_a_full_stdout_are_no_bugs(tiny, tmp_path):
         assert done.returncode == 1
         assert done.stderr.startswith("clr: No space left on device")
         assert done.stderr.count("\n") == 1
+
+
+def test_the_list_of_commands_has_the_first_line_of_the_help_of_each():
+    for name, (line, _) in cli.COMMANDS.items():
+        module = importlib.import_module(f"clr_cli.cli.{name.replace('-', '_')}")
+        assert module.command.__doc__.splitlines()[0] == line
+    for name, line in cli.GROUPS.items():
+        assert getattr(inspect, f"{name}_app").info.help == line
+
+
+def with_closed(streams: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", f'exec "$0" -m clr_cli "$@" {streams}', sys.executable, *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_closed_stdout_is_no_error(tmp_path):
+    done = with_closed("0>&- 1>&-", tmp_path, "config", "schema")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=str)
+def test_closed_standard_streams_are_no_files_of_the_run(tiny, tmp_path, closed):
+    """The next file to be opened would get their numbers, and what is printed would go there."""
+    streams = " ".join(f"{number}>&-" for number in closed)
+    arguments = ("train", "--config", tiny, "--set", "training.epochs=1", "--device", "cpu")
+    done = with_closed(streams, tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert (1 not in closed) == ("wrote" in done.stdout)
+    assert (2 not in closed) == ("clr train: tiny" in done.stderr)
+    run = tmp_path / "outputs" / "tiny" / "train" / "clr" / "seed-0"
+    assert (run / ".lock").read_bytes() == b""
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_config_may_come_through_a_pipe_which_can_be_read_once(tiny, tmp_path):
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(tiny.read_bytes(),))
+    writer.start()
+    first = configs.load(str(pipe), ["training.epochs=1"])
+    writer.join()
+    assert first.name == "stdin"
+    assert first == configs.load(str(pipe), ["training.epochs=1"])
+    assert first == configs.load(str(tiny), ["training.epochs=1", "name=stdin"])
+
+
+def test_file_names_that_are_not_utf_8_are_read_and_shown(tmp_path):
+    """As older archives have them."""
+    table = os.fsencode(tmp_path) + b"/r\xe9sum\xe9.csv"
+    with open(table, "w") as file:
+        file.write("arm,seed,loss\na,0,1\na,1,2\nb,0,2\nb,1,3\n")
+    child = forked.start(tmp_path, "compare", "--from", os.fsdecode(table), "--name", "latin")
+    assert child.wait() == 0, child.stderr
+    page = (tmp_path / "outputs/latin/compare/report.html").read_text("utf-8")
+    assert r"r\udce9sum\udce9.csv" in page
+    child = forked.start(tmp_path, "report", "outputs/latin")
+    assert child.wait() == 0, child.stderr
 
 
 # ---- fuzzing the bytes ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import forked
@@ -13,6 +14,7 @@ from left_behind import left_behind
 
 from clr_cli.config import load as configs
 from clr_cli.errors import InputError
+from clr_cli.execution.program import Program
 from clr_cli.execution.run_directory import RunDirectory
 from clr_cli.execution.task import execute
 from clr_cli.execution.training_task import Run
@@ -90,6 +92,17 @@ def _fill(ballast: Path, disk: Path, *, leaving: int) -> None:
         file.write(bytes(max(0, free - leaving)))
 
 
+def test_a_full_disk_promises_nothing_where_nothing_trains(tmp_path):
+    table = tmp_path / "train.csv"
+    table.write_text("arm,seed,loss\na,0,1\na,1,2\nb,0,2\nb,1,3\n")
+    disk = tmp_path / "disk"
+    with mounted(disk, "size=64k"):
+        _fill(disk / "ballast", disk, leaving=PAGE)
+        child = forked.start(tmp_path, "compare", "--from", table, "--output-dir", disk)
+        assert child.wait() == 1
+        assert child.stderr.endswith("No space left on device\n")
+
+
 # ---- damaged files -------------------------------------------------------------------------------
 
 
@@ -145,6 +158,67 @@ def test_damaged_files_of_a_run_are_named_or_made_good(run, tmp_path, damage):
         assert f"{run.path / 'checkpoint.pt'}: damaged" in notes[0]
         assert left_behind(tmp_path) == finished
         (run.path / "checkpoint.pt").write_bytes(b"")
+
+
+def test_a_damaged_config_costs_no_run(run):
+    """--overwrite would delete the run, so it is not the advice; what is advised goes on."""
+    stop_after(run, 2)
+    path = run.path / "config.yaml"
+    path.write_bytes(b"\xff")
+    with pytest.raises(InputError) as caught:
+        list(execute(run))
+    assert str(caught.value).startswith(f"{path}: damaged; restore it, or delete it if")
+    assert "--overwrite" not in str(caught.value)
+    path.unlink()
+    assert next(event.value for event in execute(run) if event.kind == "start") == 2
+
+
+def test_true_is_not_a_number_of_rows(run):
+    list(execute(run))
+    path = run.directory.result_path
+    path.write_text(json.dumps({**json.loads(path.read_text()), "epochs": True}))
+    with pytest.raises(InputError, match=r"result.json: epochs: true does not fit") as caught:
+        list(execute(run))
+    assert "True" not in str(caught.value)
+
+
+PROGRAMS_FILES = [
+    ("seconds.json", '{"seconds": "many"}', "seconds: "),
+    ("seconds.json", "[1]", "seconds.json: "),
+    ("metrics.jsonl", '{"iteration": 1, "val_loss": "low"}\n', "val_loss: 'low' is not a number"),
+    ("metrics.jsonl", '{"iteration": 1, "val_loss": [1]}\n', r"val_loss: \[1\] is not a number"),
+    ("result.json", {"train_seconds": "long"}, "train_seconds: "),
+    ("result.json", {"points": True}, "damaged"),
+    ("result.json", {"status": 3}, "damaged"),
+    ("result.json", {"status": "going"}, "status: "),
+    ("result.json", {"read": 3}, "read: "),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "said"), PROGRAMS_FILES)
+def test_values_of_another_kind_in_a_programs_files_give_one_line(tmp_path, name, content, said):
+    (tmp_path / "one.py").write_text(
+        "import sys; open(sys.argv[1], 'w').write('{\"val_loss\": 1}')"
+    )
+    task = Program(
+        command=f"{sys.executable} {tmp_path / 'one.py'} {{out}}",
+        arm="a",
+        values={},
+        metric="val_loss",
+        path=tmp_path / "run",
+        seed=0,
+    )
+    list(execute(task))
+    path = task.path / name
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads(path.read_text()), **content})
+    path.write_text(content)
+    if name == "seconds.json":  # it is read where the program runs on
+        task.directory.result_path.unlink()
+    with pytest.raises(InputError, match=said) as caught:
+        list(execute(task))
+    assert str(path) in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 def test_an_unfinished_run_with_lost_metrics_is_not_continued(run):

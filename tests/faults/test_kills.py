@@ -1,6 +1,6 @@
 """Killed, interrupted, started twice: in the end the results of an uninterrupted run.
 
-``CLR_TEST_KILLS=12 pytest -m slow tests/test_kills.py -s`` prints the table of kills.
+``CLR_TEST_KILLS=12 pytest -m slow tests/faults/test_kills.py -s`` prints the table of kills.
 """
 
 from __future__ import annotations
@@ -244,6 +244,21 @@ def test_interrupted_again_and_again_nothing_is_repeated_and_nothing_changes(
     assert code != 143
     assert in_epochs > 0
     assert left_behind(tmp_path / "stopped") == left_behind(tmp_path / "whole")
+
+
+def test_a_signal_reaches_the_child_and_never_pytest(tmp_path):
+    """Not even before the child has made a group of its own, or when it has ended."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        child = forked.start(tmp_path, "config", "schema")
+        child.signal(signal.SIGINT)
+        child.wait()
+        child.signal(signal.SIGINT)
+        assert child.process.pid != os.getpgrp()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert came == []
 
 
 # ---- two at once ---------------------------------------------------------------------------------

@@ -145,7 +145,8 @@ def time_ratio(
     left = _Left.of(targets, metric)
     errors = [left(t) for t in targets]
     ax.set_xscale("log")
-    ax.set_xlim(max(errors), min(errors))
+    farthest, nearest = max(errors), min(errors)
+    ax.set_xlim(*((farthest, nearest) if farthest > nearest else (2 * farthest, nearest / 2)))
     ax.axhline(1, color=MUTED, lw=1.1, zorder=1)
     if min(errors) <= left(target) <= max(errors):
         ax.axvline(left(target), color=MUTED, lw=1, ls="--", zorder=1)
