@@ -200,7 +200,7 @@ def _compare_program(
             comparison.execute_only(keys, source, execute)
             return
         result = comparison.compare(study, source, place, execute)
-    comparison.show(*result, as_json=chosen.json)
+    comparison.print_result(*result, as_json=chosen.json)
 
 
 def _values(values: Mapping[str, str]) -> str:
@@ -265,7 +265,7 @@ def _compare_training(
         if chosen.tensorboard:
             place = replace(place, also=_events_of(source))
         result = comparison.compare(study, source, place, execute)
-    comparison.show(*result, as_json=chosen.json)
+    comparison.print_result(*result, as_json=chosen.json)
 
 
 def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, float]]:

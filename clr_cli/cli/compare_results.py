@@ -111,7 +111,7 @@ def _compare(request: Request) -> None:
     summary, written = comparison.compare(study, source, comparison.Place(folder))
     rows = [("results", summary.controlled.source or "")]
     comparison.print_plan(study, [*rows, *(("note", note) for note in results.notes)])
-    comparison.show(summary, written, as_json=request.as_json)
+    comparison.print_result(summary, written, as_json=request.as_json)
 
 
 def _baseline(request: Request, arms: Sequence[str]) -> str | float:

@@ -151,7 +151,7 @@ def compare(
     return summary, [*written, *place.also(runs.records)]
 
 
-def show(summary: Summary, written: Sequence[Path], *, as_json: bool) -> None:
+def print_result(summary: Summary, written: Sequence[Path], *, as_json: bool) -> None:
     """Print the result: as JSON, or table, sentences and paths."""
     if as_json:
         print(json.dumps(summary.plain(), indent=2))
