@@ -2,88 +2,380 @@
 
     python tests/benchmarks/claims.py --output claims.json
 
-At most ten minutes on one core. A cell that is in the JSON file already is not measured again, so
-that a run that was stopped goes on. What a plan and a draw are stands in experiments.py and
-draws.py, what else people do in practice.py; intervals.py compares intervals.
+At most 15 minutes on one core. Simulated comparisons with known truth, in standard deviations of a
+run (of a paired difference where runs are paired), judged by the functions that ``clr compare``
+uses. A cell that is in the JSON file already is not measured again, so that a run that was stopped
+goes on. "before" is the rule that this one replaced, on the first of the same draws: `before.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import practice
-from draws import DISTRIBUTIONS
-from experiments import REPS, Cell, measure
-from intervals import coverage
+import numpy as np
+from numpy.typing import NDArray
 
-Cells = Mapping[str, Mapping[str, Any]]
-DRAWS = tuple(DISTRIBUTIONS)
-EXPONENTIAL = "exponential (skewness 2)"
-ONE = ("6", "10", "20", "auto", "growing")
-FOUR = ("10", "auto", "growing")
-SIZES = (0.0, 0.5, 1.0, 1.5, 3.0)
-DECISIVE = 4  # times as many replications where an aim is near
-METHODS = ("chosen", "student_t", "bootstrap_t", "bca")
-COMPARED = [(draw, n) for draw in ("normal", DRAWS[5], EXPONENTIAL) for n in (6, 10, 20)]
+from clr_cli.analysis import best, designs, planning, stuck, verdicts
+from clr_cli.analysis.looks import CLAIMED, FIRST_BASELINE, FIRST_RUNS, Progress, next_runs
+from clr_cli.analysis.rule import Estimate, Moments
 
+try:
+    import before
+except ImportError:  # the rule that was replaced is gone: its numbers stay in the JSON file
+    before = None  # type: ignore[assignment]
 
-def simulated() -> list[Cell]:
-    """The cells of experiments.py."""
-    made = [Cell(plan, draw) for draw in DRAWS for plan in ONE]
-    made += [Cell(plan, draw, 4) for draw in DRAWS for plan in FOUR]
-    made += [Cell(plan, draw, 1, 1.0) for draw in DRAWS for plan in ONE]
-    made += [Cell(plan, draw, 4, 1.0) for draw in ("normal", EXPONENTIAL) for plan in FOUR]
-    made += [Cell("auto", "normal", 1, size) for size in SIZES if size not in (0, 1)]
-    made += [Cell("naive", draw) for draw in ("normal", EXPONENTIAL)]
-    made += [
-        Cell(plan, draw, 1, truth, margin=2.0)
-        for plan in ("10", "auto")
-        for draw in ("normal", EXPONENTIAL)
-        for truth in (2.0, 0.0)
-    ]
-
-    def decides(cell: Cell) -> bool:
-        null = cell.draw == EXPONENTIAL and cell.truth == 0
-        auto = cell.plan == "auto" and cell.draw == "normal" and cell.arms == 1
-        return cell.margin < 1 and cell.plan in ("auto", "growing") and (null or auto)
-
-    return [replace(cell, reps=DECISIVE * REPS) if decides(cell) else cell for cell in made]
+Array = NDArray[np.float64]
+Rng = np.random.Generator
+Sampler = Callable[[Rng, tuple[int, ...]], Array]
+REPS, CAP = 2_000, 30
 
 
-def cells() -> dict[str, Callable[[], Mapping[str, Any]]]:
-    """name -> what measures it."""
-    made: dict[str, Callable[[], Mapping[str, Any]]] = {
-        cell.name: lambda cell=cell: measure(cell)  # type: ignore[misc]
-        for cell in simulated()
+def _exponential(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return rng.exponential(size=shape) - 1
+
+
+def _lognormal(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return (rng.lognormal(0.0, 0.5, shape) - math.exp(0.125)) / 0.6039
+
+
+def _normal(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return rng.standard_normal(shape)
+
+
+def _two_humps(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return np.where(rng.random(shape) < 0.5, -1.0, 1.0) + 0.15 * rng.standard_normal(shape)
+
+
+def _t3(rng: Rng, shape: tuple[int, ...]) -> Array:
+    return rng.standard_t(3, shape) / math.sqrt(3)
+
+
+def _blind(rng: Rng, shape: tuple[int, ...]) -> Array:  # arms that differ, seeds that do nothing
+    return np.broadcast_to(rng.standard_normal((*shape[:-1], 1)), shape).copy()
+
+
+def _wider(sampler: Sampler, times: float) -> Sampler:
+    return lambda rng, shape: times * sampler(rng, shape)
+
+
+# name -> samplers of an arm and of the baseline, both of mean 0
+NOISES: dict[str, tuple[Sampler, Sampler]] = {
+    "normal": (_normal, _normal),
+    "normal, sd 3:1": (_wider(_normal, 3), _normal),
+    "lognormal": (_lognormal, _lognormal),
+    "exponential": (_exponential, _exponential),
+    "exponential, 3:1": (_wider(_exponential, 3), _exponential),
+    "exponential and normal, 3:1": (_exponential, _wider(_normal, 1 / 3)),
+    "t, 3 degrees": (_t3, _t3),
+    "two humps": (_two_humps, _two_humps),
+    "seed-blind": (_blind, _blind),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One kind of comparison. effects: of each arm. base: runs of the baseline; auto: grown.
+
+    auto: "" for sizes fixed in advance, "even" for a look at every run, "spent" for runs that go
+    where they tell most.
+    """
+
+    paired: bool
+    noise: str
+    runs: int
+    base: int
+    effects: tuple[float, ...] = (0.0,)
+    auto: str = ""
+    reps: int = REPS
+    before: int = 300
+
+    @property
+    def name(self) -> str:
+        """Its key in the JSON file."""
+        size = f"{self.runs}" if self.paired else f"{self.runs} + {self.base}"
+        size = f"auto {self.auto}" if self.auto else size
+        effects = ",".join(f"{d:g}" for d in self.effects)
+        few = len(set(self.effects)) == 1
+        effects = f"{len(self.effects)} x {self.effects[0]:g}" if few else effects
+        return f"{'paired' if self.paired else 'unpaired'} | {self.noise} | {size} | {effects}"
+
+
+def draw(cell: Cell) -> tuple[Array, Array]:
+    """(reps, K, runs) and (reps, base); paired: differences, against zero."""
+    rng = np.random.default_rng([*cell.name.encode()])
+    arm, base = NOISES[cell.noise]
+    count = len(cell.effects)
+    x = arm(rng, (cell.reps, count, cell.runs)) + np.array(cell.effects)[:, None]
+    y = np.zeros((cell.reps, cell.runs)) if cell.paired else base(rng, (cell.reps, cell.base))
+    return x, y
+
+
+def _estimate(cell: Cell, x: Array, y: Array) -> Estimate:
+    return (designs.paired if cell.paired else designs.unpaired)(x, y)
+
+
+def _rates(effects: Sequence[float], low: Array, high: Array, claimed: Array) -> dict[str, float]:
+    truth = np.array(effects)
+    wrong = claimed & np.where(low > 0, truth <= 0, truth >= 0)
+    return {
+        "false": float(wrong.any(axis=-1).mean()),
+        "right": float((claimed & ~wrong)[..., -1].mean()),
+        "covered": float(((low <= truth) & (high >= truth)).mean()),
     }
-    for draw, n in COMPARED:
-        made[f"intervals, {draw}, {n}"] = lambda draw=draw, n=n: coverage(draw, n, REPS)  # type: ignore[misc]
-    return {**made, **practice.cells()}
 
 
-# --- tables ----------------------------------------------------------------------------------
+def measure(cell: Cell) -> dict[str, Any]:
+    """The cell's rates: any false claim, the last arm's true claim, coverage, seeds and runs."""
+    x, y = draw(cell)
+    if cell.auto == "spent":
+        made = _spent(cell, x, y)
+    elif cell.auto:
+        made = _even(cell, x, y)
+    else:
+        said = verdicts.claims(_estimate(cell, x, y))
+        made = _rates(cell.effects, said.low, said.high, said.claimed)
+        made["p agrees"] = _agrees(cell, x[:200], y[:200])
+    if before is not None and cell.before:
+        some = slice(0, cell.before)
+        made["before"] = before.judge(x[some], y[some], cell.paired, bool(cell.auto), cell.effects)
+    return {"reps": cell.reps, **made}
+
+
+def _agrees(cell: Cell, x: Array, y: Array) -> float:
+    estimate = _estimate(cell, x, y)
+    said, (_, adjusted) = verdicts.claims(estimate), verdicts.p_holm(estimate)
+    return float(((adjusted <= 0.05) == said.claimed).mean())
+
+
+def _ended(cell: Cell, progress: Progress, runs: Array, base: Array) -> dict[str, Any]:
+    claimed = progress.state == CLAIMED
+    made = _rates(cell.effects, progress.low, progress.high, claimed)
+    seeds = np.maximum(runs.max(axis=-1), 0)
+    return {**made, "seeds": float(seeds.mean()), "runs": float((runs.sum(-1) + base).mean())}
+
+
+def _even(cell: Cell, x: Array, y: Array) -> dict[str, Any]:
+    progress = Progress.begin(x.shape[:-1])
+    for n in range(6, CAP + 1):
+        stop = np.where(progress.open, n, progress.at)
+        there = np.where(np.arange(n) < stop[..., None], x[..., :n], np.nan)
+        progress = progress.look(_estimate(cell, there, y[:, :n]), n, cap=CAP)
+    runs = np.where(progress.open, CAP, progress.at)
+    return _ended(cell, progress, runs, runs.max(axis=-1))
+
+
+def _spent(cell: Cell, x: Array, y: Array) -> dict[str, Any]:
+    """Unpaired runs that go where they tell most; the rounds count as looks at 6, 7, ... runs."""
+    progress = Progress.begin(x.shape[:-1])
+    n = np.full(x.shape[:-1], FIRST_RUNS)
+    m = np.full(x.shape[:1], FIRST_BASELINE)
+    for look in range(6, CAP + 1):
+        there = np.where(np.arange(x.shape[-1]) < n[..., None], x, np.nan)
+        base = np.where(np.arange(y.shape[-1]) < m[..., None], y, np.nan)
+        progress = progress.look(designs.unpaired(there, base), look, cap=CAP)
+        arms, baseline = Moments.of(there), Moments.of(base)
+        count = progress.open.sum(axis=-1)
+        for k in range(1, x.shape[-2] + 1):  # as many runs as there are open arms, and one
+            mine = count == k
+            more, more_base = next_runs(arms, baseline, progress.open & mine[:, None], k + 1)
+            n = np.minimum(n + np.where(mine[:, None], more, 0), x.shape[-1])
+            m = np.minimum(m + np.where(mine, more_base, 0), y.shape[-1])
+    return _ended(cell, progress, n.astype(float), m.astype(float))
+
+
+# --- other questions --------------------------------------------------------------------------
+
+
+def rarely_stuck(share: float, n: int, noise: str = "normal") -> dict[str, Any]:
+    """Equal arms, runs of one of which end 20 sds below with this probability.
+
+    kept: false claims where such runs stay among the values; named: where those that `stuck_runs`
+    names are set apart. missed: stuck runs of a trained majority that are not named.
+    """
+    rng = np.random.default_rng([n, int(100 * share)])
+    x = NOISES[noise][0](rng, (REPS, 1, n))
+    y = NOISES[noise][0](rng, (REPS, n))
+    off = rng.random(x.shape) < share
+    x = np.where(off, x - 20, x)
+    apart = x.copy()
+    for row in apart[:, 0]:
+        row[[each.run for each in stuck.stuck_runs(row.tolist())]] = np.nan
+    claims = [verdicts.claims(designs.unpaired(arm, y)).claimed.mean() for arm in (x, apart)]
+    minority = off & (off.sum(axis=-1, keepdims=True) <= n // 3)
+    missed = minority & ~np.isnan(apart)
+    return {
+        "kept": float(claims[0]),
+        "named": float(claims[1]),
+        "missed": float(missed.sum() / max(minority.sum(), 1)),
+    }
+
+
+def named_falsely(noise: str, n: int) -> dict[str, Any]:
+    """The share of arms without a stuck run in which one is named."""
+    rng = np.random.default_rng([n])
+    rows = NOISES[noise][0](rng, (5 * REPS, n)).tolist()
+    return {"named": float(np.mean([bool(stuck.stuck_runs(row)) for row in rows]))}
+
+
+def chosen_after_looking(arms: int, runs: int = 10) -> dict[str, Any]:
+    """False claims of the best against the worst of equal arms: bare, and corrected."""
+    rng = np.random.default_rng(arms)
+    x = rng.standard_normal((REPS, arms, runs))
+    order = x.mean(axis=-1).argsort(axis=-1)[..., None]
+    worst, top = (np.take_along_axis(x, order[:, [k]], axis=1) for k in (0, -1))
+    estimate = designs.unpaired(top, worst[:, 0])
+    count = verdicts.comparisons_after_looking(arms, baseline_chosen=True)
+    return {
+        "bare": float(verdicts.claims(estimate).claimed.mean()),
+        "corrected": float(verdicts.claims(estimate, comparisons=count).claimed.mean()),
+    }
+
+
+def best_of(arms: int, runs: int, ahead: float, paired: bool, noise: str) -> dict[str, Any]:
+    """How often the best arm is in the set, the set's size, and the winner's optimism."""
+    rng = np.random.default_rng([arms, runs, int(paired)])
+    truth = np.zeros(arms)
+    truth[0] = ahead
+    x = NOISES[noise][0](rng, (REPS, arms, runs)) + truth[:, None]
+    keep = best.could_be_best(x, designs.paired if paired else designs.unpaired)
+    winner = x.mean(axis=-1).argmax(axis=-1)
+    excess = x.mean(axis=-1).max(axis=-1) - truth[winner]
+    said = [float(best.optimism(row, paired=paired)) for row in x[:300]]
+    held = float(keep[:, 0].mean())
+    size = float(keep.sum(axis=-1).mean())
+    return {
+        "held": held,
+        "size": size,
+        "excess": float(excess.mean()),
+        "told": float(np.mean(said)),
+    }
+
+
+def blocks(effects: Sequence[float], runs: int, noise: str) -> dict[str, Any]:
+    """Several data sets: better on all of them, and the interval of the mean difference."""
+    rng = np.random.default_rng([runs, len(effects)])
+    truth = np.array(effects)
+    x = NOISES[noise][0](rng, (REPS, len(effects), 1, runs)) + truth[:, None, None]
+    estimate = designs.paired(x, np.zeros((REPS, len(effects), runs)))
+    mean = designs.average(_blocks_last(estimate))
+    low, _ = estimate.interval()
+    all_low, all_high = mean.interval()
+    return {
+        "all": float((low[..., 0] > 0).all(axis=-1).mean()),
+        "covered": float(((all_low <= truth.mean()) & (all_high >= truth.mean())).mean()),
+        "mean claimed": float((all_low > 0).mean()),
+    }
+
+
+def _blocks_last(estimate: Estimate) -> Estimate:
+    """(reps, blocks, 1) -> (reps, blocks), over which `average` goes."""
+    return Estimate(**{key: value[..., 0] for key, value in vars(estimate).items()})
+
+
+def powers(paired: bool, runs: int, base: int, arms: int, effect: float) -> dict[str, Any]:
+    """The power that is said beside what is simulated."""
+    cell = Cell(paired, "normal", runs, base, (effect,) * arms)
+    said = verdicts.claims(_estimate(cell, *draw(cell)))  # every arm differs: Holm may step
+    alone = _estimate(cell, *draw(cell)).interval(0.05 / arms)[0] > 0
+    sizes = (runs,) if paired else (runs, base)
+    told = planning.power(effect, (1.0,) * len(sizes), sizes, comparisons=arms)
+    return {"said": told, "simulated": float(alone.mean()), "stepped": float(said.claimed.mean())}
+
+
+# --- cells and tables -------------------------------------------------------------------------
+
+SKEWED = ("normal", "lognormal", "exponential", "t, 3 degrees", "two humps", "seed-blind")
+SHAPES = tuple(NOISES)
+AUTO = ((0.0,), (1.0,), (1.5,), (2.0,), (3.0,), (0.0, 0.5, 1.0, 2.0), (0.0, 0.0, 0.0, 1.0))
+
+
+def compared() -> list[Cell]:
+    """The cells that have today's rule and the one before beside one another."""
+    made = [Cell(True, noise, n, 0) for noise in SKEWED for n in (4, 5, 6, 10, 20, 30)]
+    made += [Cell(True, "normal", n, 0, (d,)) for n in (5, 6, 8, 10) for d in (1.0, 2.0)]
+    made += [
+        Cell(True, noise, n, 0, (0.0,) * k, before=100)
+        for noise in ("normal", "lognormal", "exponential", "two humps")
+        for k, n in ((4, 6), (4, 10), (8, 6), (8, 10), (20, 10))
+    ]
+    made += [Cell(True, "normal", n, 0, (0.0,) * 3 + (2.0,), before=100) for n in (6, 8, 10)]
+    sizes = ((5, 5), (5, 30), (30, 5), (10, 10), (30, 30))
+    made += [Cell(False, noise, n, m) for noise in SHAPES for n, m in sizes]
+    made += [Cell(False, "normal", n, m, (d,)) for n, m in sizes[::3] for d in (1.0, 2.0, 3.0)]
+    made += [
+        Cell(False, noise, n, m, (0.0,) * k, before=100)
+        for noise in SHAPES[:-1]
+        for k, n, m in ((3, 5, 10), (8, 5, 10), (8, 6, 30), (20, 10, 10))
+    ]
+    made += [Cell(False, "normal", 5, 10, (0.0,) * 7 + (d,), before=100) for d in (1.0, 2.0, 3.0)]
+    autos = [*AUTO, (3.0,) * 4, (0.0,) * 4]
+    made += [
+        Cell(paired, "normal", CAP, CAP, d, "even", before=150)
+        for paired in (True, False)
+        for d in autos
+    ]
+    made += [
+        Cell(paired, noise, CAP, CAP, (0.0,) * k, "even", before=150)
+        for paired in (True, False)
+        for noise in ("lognormal", "exponential", "two humps", "exponential, 3:1")
+        for k in (1, 4)
+        if not (paired and "3:1" in noise)
+    ]
+    made += [
+        Cell(False, noise, 3 * CAP, 3 * CAP, d, "spent", before=0)
+        for noise, d in (
+            ("normal", (0.0,) * 4),
+            ("normal", (0.0, 0.5, 1.0, 2.0)),
+            ("normal", (3.0,) * 4),
+            ("normal, sd 3:1", (0.0,) * 4),
+            ("exponential", (0.0,) * 4),
+            ("exponential, 3:1", (0.0,) * 4),
+        )
+    ]
+    return made
+
+
+def cells() -> dict[str, Callable[[], dict[str, Any]]]:
+    """name -> what measures it."""
+    made: dict[str, Callable[[], dict[str, Any]]] = {
+        cell.name: partial(measure, cell) for cell in compared()
+    }
+    for n in (6, 10, 20):
+        for share in (0.05, 0.1, 0.2):
+            made[f"stuck | {share:g} | {n}"] = partial(rarely_stuck, share, n)
+    for noise in ("normal", "exponential", "t, 3 degrees"):
+        for n in (4, 5, 6, 8, 10, 20, 30):
+            made[f"named | {noise} | {n}"] = partial(named_falsely, noise, n)
+    for arms in (6, 10, 20):
+        made[f"chosen | {arms}"] = partial(chosen_after_looking, arms)
+    for paired in (True, False):
+        for arms, n, d in ((6, 5, 2.0), (6, 10, 2.0), (6, 20, 2.0), (10, 10, 0.0), (3, 6, 0.0)):
+            for noise in ("normal", "exponential"):
+                kind = "paired" if paired else "unpaired"
+                key = f"best | {kind} | {noise} | {arms} x {n} | {d:g}"
+                made[key] = partial(best_of, arms, n, d, paired, noise)
+    for effects in ((0.0, 0.0, 0.0), (2.0, 2.0, 0.0), (1.5, 1.5, 1.5)):
+        for noise in ("normal", "exponential"):
+            key = f"blocks | {noise} | {','.join(f'{d:g}' for d in effects)} | 8"
+            made[key] = partial(blocks, effects, 8, noise)
+    for paired, n, m in ((True, 5, 0), (True, 6, 0), (True, 10, 0), (False, 5, 5), (False, 10, 10)):
+        for arms in (1, 4):
+            for d in (1.0, 2.0, 3.0):
+                size = str(n) if paired else f"{n} + {m}"
+                made[f"power | {size} | {arms} | {d:g}"] = partial(powers, paired, n, m, arms, d)
+    return made
 
 
 def _percent(rate: float) -> str:
     return f"{100 * rate:.1f}"
-
-
-def _false(cell: Mapping[str, Any]) -> str:
-    return f"{_percent(cell['false'])} ± {_percent(cell['error'])}"
-
-
-def _held(cell: Mapping[str, Any]) -> str:
-    return _percent(cell["covered"])
-
-
-def _right(cell: Mapping[str, Any]) -> str:
-    return f"{_percent(cell['right'])} ({cell['seeds']:.1f})"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -91,87 +383,81 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def tables(made: Cells) -> dict[str, str]:
-    """Title -> table, as Markdown."""
+def _both(cell: Mapping[str, Any], key: str) -> str:
+    """The new rule's number, and that of the rule before in parentheses."""
+    write: Callable[[float], str] = "{:.1f}".format if key in ("seeds", "runs") else _percent
+    old = cell.get("before", {}).get(key)
+    return write(cell[key]) + ("" if old is None else f" ({write(old)})")
 
-    def cell(plan: str, draw: str, arms: int = 1, truth: float = 0.0) -> Mapping[str, Any]:
-        return made[Cell(plan, draw, arms, truth).name]
 
-    plans = [*ONE, *(f"4 arms: {plan}" for plan in FOUR)]
-    columns = [*((plan, 1) for plan in ONE), *((plan, 4) for plan in FOUR)]
-    named = {cell.name: cell for cell in simulated() if cell.margin > 1 or cell.plan == "naive"}
-    others = {name: _called(each) for name, each in named.items()}
-    whole = [name for name in practice.cells() if not name.startswith("tuned")]
-    others |= {name: name.replace("auto seeds", "auto") for name in whole}
-    return {
-        "False claims, %": _table(
-            ["differences", *plans],
-            [[draw, *(_false(cell(plan, draw, arms)) for plan, arms in columns)] for draw in DRAWS],
+def tables(made: Mapping[str, Mapping[str, Any]], *, whole: bool) -> dict[str, str]:
+    """Title -> table, as Markdown; the rule before in parentheses. whole: every cell."""
+    names = [cell.name for cell in compared() if whole or _shown(cell)]
+
+    def rows(chosen: Sequence[str], *keys: str) -> list[list[str]]:
+        return [[f"{name}", *(_both(made[name], key) for key in keys)] for name in chosen]
+
+    auto = [name for name in names if "| auto " in name]
+    null = [name for name in names if name.endswith(" x 0") and name not in auto]
+    power = [name for name in names if name not in auto and name not in null]
+    shown = {
+        "Equal arms: claimed falsely, and the interval holds the truth, %": _table(
+            ["design, noise, runs, arms x d", "false", "holds"], rows(null, "false", "covered")
         ),
-        "The 95 % interval holds the truth, %": _table(
-            ["differences", *(f"d = {d}: {plan}" for d in (0, 1) for plan in ONE)],
-            [
-                [draw, *(_held(cell(plan, draw, 1, d)) for d in (0.0, 1.0) for plan in ONE)]
-                for draw in DRAWS
-            ],
+        "A true difference is claimed, %": _table(
+            ["design, noise, runs, d of the arms", "claimed (the last arm)", "false"],
+            rows(power, "right", "false"),
         ),
-        "A true difference of 1 is claimed, % (mean seeds)": _table(
-            ["differences", *ONE],
-            [[draw, *(_right(cell(plan, draw, 1, 1.0)) for plan in ONE)] for draw in DRAWS]
-            + [
-                [f"{draw}, one of four arms", "–", _right(cell("10", draw, 4, 1.0)), "–"]
-                + [_right(cell(plan, draw, 4, 1.0)) for plan in ("auto", "growing")]
-                for draw in ("normal", EXPONENTIAL)
-            ],
-        ),
-        "auto, normal, by the true difference": _table(
-            ["d", "claimed %", "mean seeds", "interval holds d %"],
-            [
-                [f"{d:g}", _percent(c["right"]) if d else "–", f"{c['seeds']:.1f}", _held(c)]
-                for d in SIZES
-                for c in [cell("auto", "normal", 1, d)]
-            ],
-        ),
-        "What else people do": _table(
-            ["what", "false %", "right %", "interval holds the truth %", "mean seeds"],
-            [_other(shown, made[name]) for name, shown in others.items()],
-        ),
-        "Two equal methods, each tuned: called different, %": _table(
-            ["accuracy against rate, noise of a trial and of a run", "6 seeds", "10 seeds"],
-            [
-                [f"{curve}, {trials:g} and {runs:g}{'' if centre else ', by the best rate'}"]
-                + [_false(made[practice.name_of(curve, trials, runs, centre, n)]) for n in (6, 10)]
-                for curve in practice.CURVES
-                for trials, runs, centre in practice.TUNED
-            ],
-        ),
-        "The interval that was chosen, and others: they hold the truth, %": _table(
-            ["differences", "seeds", *METHODS],
-            [
-                [draw, str(n), *(_percent(c[method]) for method in METHODS)]
-                for draw, n in COMPARED
-                for c in [made[f"intervals, {draw}, {n}"]]
-            ],
+        "A look at every run": _table(
+            ["design, noise, d of the arms", "false %", "claimed %", "seeds", "runs", "holds %"],
+            rows(auto, "false", "right", "seeds", "runs", "covered"),
         ),
     }
+    for title, (key, columns) in OTHERS.items():
+        chosen = [name for name in made if name.startswith(f"{key} |")]
+        if not whole:
+            chosen = [name for name in chosen if "exponential" not in name or key == "named"]
+        shown[title] = _table(
+            [key, *columns],
+            [
+                [name.partition(" | ")[2]]
+                + [
+                    f"{made[name][c]:.2f}" if c in PLAIN else _percent(made[name][c])
+                    for c in columns
+                ]
+                for name in chosen
+            ],
+        )
+    return shown
 
 
-def _called(cell: Cell) -> str:
-    if cell.plan == "naive":
-        return f"naive looks, {cell.draw}"
-    d = "of the margin" if cell.truth else "of zero"
-    return f"equivalence, a true difference {d}, {cell.plan}, {cell.draw}"
+def _shown(cell: Cell) -> bool:
+    """Whether the README has it; the JSON file has all."""
+    few = cell.noise in ("normal", "lognormal", "exponential", "exponential, 3:1", "two humps")
+    sizes = (4, 6, 10, 20) if cell.paired else (5, 6, 10)
+    null = not any(cell.effects) and cell.runs in sizes and (cell.runs, cell.base) != (5, 30)
+    return bool(cell.auto) or (any(cell.effects) and cell.runs != 30) or (few and null)
 
 
-def _other(name: str, cell: Mapping[str, Any]) -> list[str]:
-    def shown(key: str, write: Callable[[float], str]) -> str:
-        return write(cell[key]) if cell.get(key) else "–"
-
-    seeds = shown("seeds", lambda count: f"{count:.1f}")
-    return [name, _false(cell), shown("right", _percent), shown("covered", _percent), seeds]
+PLAIN = ("size", "excess", "told")
+OTHERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Runs that end 20 sds below, by their share and n + n: claimed falsely, %": (
+        "stuck",
+        ("kept", "named", "missed"),
+    ),
+    "Arms without a stuck run in which one is named, %": ("named", ("named",)),
+    "The best of K equal arms against the worst: claimed falsely, %": (
+        "chosen",
+        ("bare", "corrected"),
+    ),
+    "Which could be the best: it is in the set, %": ("best", ("held", "size", "excess", "told")),
+    "Three data sets of 8 pairs, %": ("blocks", ("all", "mean claimed", "covered")),
+    "Power, %": ("power", ("said", "simulated")),
+}
 
 
 def main() -> None:
+    """Measure what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output", type=Path, default=Path("claims.json"))
     output = parser.parse_args().output
@@ -180,9 +466,9 @@ def main() -> None:
     for k, (name, measured) in enumerate(wanted.items(), 1):
         if name not in made:
             made[name] = measured()
-            output.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+            output.write_text(json.dumps(made, separators=(",", ":")) + "\n", "utf-8")
             print(f"{k}/{len(wanted)}, {time.process_time() - began:.0f} s: {name}", flush=True)
-    for title, text in tables({name: made[name] for name in wanted}).items():
+    for title, text in tables({name: made[name] for name in wanted}, whole=True).items():
         print(f"\n{title}\n\n{text}")
 
 
