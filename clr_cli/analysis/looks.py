@@ -9,7 +9,9 @@ decided or hopeless gets no more runs.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -120,6 +122,56 @@ class Progress:
         )
 
 
+class Look(NamedTuple):
+    """What there was at a look. n: its number (see `Progress.look`); runs of each side so far."""
+
+    n: int
+    arms: Sequence[int]
+    baseline: int
+
+
+def replay(
+    arms: ArrayLike,
+    baseline: ArrayLike,
+    looks: Sequence[Look],
+    design: Callable[[ArrayLike, ArrayLike], Estimate],
+    *,
+    last: int = LAST,
+    cap: int | None = None,
+    margin: float | None = None,
+    comparisons: int | None = None,
+) -> Progress:
+    """Return what the looks so far came to; the same runs and looks give the same answer.
+
+    Args:
+        arms: (K, n), in the order of the runs (of the seeds, where they are paired).
+        baseline: (m,).
+        looks: all looks so far, in their order.
+        design: `designs.paired` or `designs.unpaired`.
+        last, cap, margin, comparisons: see `Progress.look`.
+
+    >>> from clr_cli.analysis.designs import paired
+    >>> far = [[3.1, 3.3, 3.2, 3.4, 3.3, 3.1, 3.5]]
+    >>> seen = replay(far, [1.0] * 7, [Look(6, [6], 6), Look(7, [7], 7)], paired)
+    >>> int(seen.state[0]) == CLAIMED, int(seen.at[0])
+    (True, 6)
+    """
+    x, y = (np.asarray(values, dtype=np.float64) for values in (arms, baseline))
+    progress = Progress.begin(x.shape[:-1])
+    for look in looks:
+        there = np.where(np.arange(x.shape[-1]) < np.asarray(look.arms)[:, None], x, np.nan)
+        base = np.where(np.arange(len(y)) < look.baseline, y, np.nan)
+        progress = progress.look(
+            design(there, base),
+            look.n,
+            last=last,
+            cap=cap,
+            margin=margin,
+            comparisons=comparisons,
+        )
+    return progress
+
+
 def hopeless(
     estimate: Estimate, n: int, cap: int, share: ArrayLike, margin: float | None = None
 ) -> Bools:
@@ -144,7 +196,7 @@ def hopeless(
     return np.asarray(found)
 
 
-FIRST_RUNS, FIRST_BASELINE = 5, 8  # of an arm, and of a baseline that serves several: before looks
+FIRST_RUNS, FIRST_BASELINE = 6, 8  # of an arm, and of a baseline that serves several: before looks
 
 
 def next_runs(
@@ -153,7 +205,9 @@ def next_runs(
     """Return how many runs each arm and the baseline get next, of runs that share nothing.
 
     Each run goes where it lowers the summed squared errors of the open arms' differences most. A
-    run of the baseline counts for every open arm; decided arms get none.
+    run of the baseline counts for every open arm; decided arms get none. A side whose spread is
+    below the pooled one counts as pooled: skewed noise shows a small spread where its tail was
+    missed, and such an arm would be left as it is, with a mean that is off.
 
     Args:
         arms: (..., K); baseline: (...).
@@ -165,6 +219,9 @@ def next_runs(
     """
     n = np.concatenate([arms.n, baseline.n[..., None]], axis=-1)
     variance = np.concatenate([arms.variance, baseline.variance[..., None]], axis=-1)
+    freedom = np.maximum(n - 1, 0)
+    total = np.maximum(freedom.sum(axis=-1, keepdims=True), 1)
+    variance = np.maximum(variance, (freedom * variance).sum(axis=-1, keepdims=True) / total)
     serves = np.concatenate([open_arms, open_arms.sum(axis=-1, keepdims=True)], axis=-1)
     added = np.zeros(n.shape, dtype=np.int64)
     for _ in range(count):

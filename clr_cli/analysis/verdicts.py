@@ -19,9 +19,9 @@ from clr_cli.analysis.rule import ALPHA, Array, Bools, Estimate
 Verdict = Literal["better", "worse", "equivalent", "undecided", "too_few_runs", "seed_changes_none"]
 
 # Too few runs: where so many comparisons, each falling on one side by chance as coins do, would
-# show it in more than a quarter of cases. Noise of two humps that far apart is then called a
-# difference in up to 20 %; half as much costs four arms of five seeds their verdicts.
-MOST_CHANCE = 0.25
+# show it in more than one of eight cases. Noise of two humps that far apart is then called a
+# difference in up to 12 %; twice as much would be 20 %.
+MOST_CHANCE = 0.125
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def fewest_pairs(comparisons: int = 1) -> int:
     """Return the fewest pairs (or runs against a number) that can give a claim.
 
     >>> fewest_pairs(), fewest_pairs(4), fewest_pairs(8)
-    (4, 5, 6)
+    (4, 6, 7)
     """
     return _fewest(LEAST_PAIRS, lambda n: 2.0 ** (1 - n), comparisons)
 

@@ -335,6 +335,21 @@ def test_looking_at_every_run_keeps_the_level_and_finds_large_differences_early(
     assert (progress.state[:, :3] == looks.HOPELESS).mean() > 0.8
 
 
+def test_a_replay_is_the_looks_one_after_the_other() -> None:
+    x, y = RNG(5).normal(size=(3, 12)) + np.array([[0.0], [2.0], [4.0]]), RNG(6).normal(size=14)
+    seen = [looks.Look(6, [6, 6, 6], 8), looks.Look(7, [7, 7, 6], 9), looks.Look(8, [7, 9, 6], 14)]
+    for k in range(len(seen) + 1):
+        whole = looks.replay(x, y, seen[:k], designs.unpaired, cap=30)
+        progress = looks.Progress.begin((3,))
+        for look in seen[:k]:
+            rows = [row[:n].tolist() for row, n in zip(x, look.arms, strict=True)]
+            estimate = designs.unpaired(designs.padded(rows), y[: look.baseline])
+            progress = progress.look(estimate, look.n, cap=30)
+        for field in vars(whole):
+            np.testing.assert_allclose(getattr(whole, field), getattr(progress, field))
+    assert whole.state[2] == looks.CLAIMED
+
+
 def test_without_a_cap_nothing_is_given_up_and_a_margin_makes_equivalence() -> None:
     x, zeros = RNG(1).normal(size=(1, 20)), np.zeros(20)
     estimate = designs.paired(x - x.mean(), zeros)
