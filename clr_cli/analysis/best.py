@@ -83,4 +83,4 @@ def optimism(arms: ArrayLike, *, paired: bool) -> Array:
         others = (ends - np.delete(truth, k)[:, None]) / np.delete(error, k)[:, None]
         wins = special.ndtr(others).prod(axis=0)
         won += error[k] * (z * np.exp(-(z**2) / 2) * wins).sum() * (z[1] - z[0])
-    return won / np.sqrt(2 * np.pi)
+    return np.asarray(won / np.sqrt(2 * np.pi))

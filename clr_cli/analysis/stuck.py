@@ -32,7 +32,7 @@ def least_gap(n: int) -> float:
 
     Fitted to simulated arms: one in 100 of exponential ones and fewer normal and t (3 degrees of
     freedom) ones are named, for 4 to 30 runs. The principle is Dixon's (1950), "Analysis of extreme
-    values", with a group of up to a third of the runs instead of one.
+    values", with a group of up to a third of the runs (of many runs: nearly half) instead of one.
 
     >>> round(least_gap(4), 1), round(least_gap(8), 1), round(least_gap(30), 1)
     (34.0, 6.7, 4.2)
@@ -64,7 +64,7 @@ def stuck_runs(
     if n < LEAST_RUNS:
         return sorted(found.values())
     for side in (order, order[::-1]):
-        for count in range(n // 3, 0, -1):
+        for count in range(max(n // 3, n // 2 - 2), 0, -1):
             rest = [values[index] for index in side[count:]]
             spread = max(rest) - min(rest)
             gap = abs(values[side[count]] - values[side[count - 1]])
