@@ -2,9 +2,10 @@
 
     python tests/benchmarks/claims.py --output claims.json
 
-At most ten minutes on one core. A cell that is in the JSON file already is not measured again, so
-that a run that was stopped goes on. What a plan and a draw are stands in experiments.py and
-draws.py, what else people do in practice.py; intervals.py compares intervals.
+Two minutes on one core. Simulated comparisons with known truth, in standard deviations of a
+run (of a paired difference where runs are paired), judged by the functions that ``clr compare``
+uses. A cell that is in the JSON file already is not measured again, so that a run that was stopped
+goes on. "before" is the rule that this one replaced, on the first of the same draws: `before.py`.
 """
 
 from __future__ import annotations
@@ -13,77 +14,112 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import practice
-from draws import DISTRIBUTIONS
-from experiments import REPS, Cell, measure
-from intervals import coverage
+from simulated import (
+    CAP,
+    NOISES,
+    WIDE_BASE,
+    Cell,
+    best_of,
+    blocks,
+    chosen_after_looking,
+    measure,
+    named_falsely,
+    powers,
+    rarely_stuck,
+)
 
-Cells = Mapping[str, Mapping[str, Any]]
-DRAWS = tuple(DISTRIBUTIONS)
-EXPONENTIAL = "exponential (skewness 2)"
-ONE = ("6", "10", "20", "auto", "growing")
-FOUR = ("10", "auto", "growing")
-SIZES = (0.0, 0.5, 1.0, 1.5, 3.0)
-DECISIVE = 4  # times as many replications where an aim is near
-METHODS = ("chosen", "student_t", "bootstrap_t", "bca")
-COMPARED = [(draw, n) for draw in ("normal", DRAWS[5], EXPONENTIAL) for n in (6, 10, 20)]
+PAIRED = ("normal", "lognormal", "exponential", "t, 3 degrees", "two humps", "seed-blind")
+SEVERAL = ((3, 5, 10), (8, 5, 10), (8, 6, 30), (20, 10, 10))
+SHAPES = tuple(noise for noise in NOISES if noise != WIDE_BASE)
+AUTO = ((0.0,), (1.0,), (1.5,), (2.0,), (3.0,), (0.0, 0.5, 1.0, 2.0), (0.0, 0.0, 0.0, 1.0))
 
 
-def simulated() -> list[Cell]:
-    """The cells of experiments.py."""
-    made = [Cell(plan, draw) for draw in DRAWS for plan in ONE]
-    made += [Cell(plan, draw, 4) for draw in DRAWS for plan in FOUR]
-    made += [Cell(plan, draw, 1, 1.0) for draw in DRAWS for plan in ONE]
-    made += [Cell(plan, draw, 4, 1.0) for draw in ("normal", EXPONENTIAL) for plan in FOUR]
-    made += [Cell("auto", "normal", 1, size) for size in SIZES if size not in (0, 1)]
-    made += [Cell("naive", draw) for draw in ("normal", EXPONENTIAL)]
+def compared() -> list[Cell]:
+    """The cells that have today's rule and the one before beside one another."""
+    made = [Cell(True, noise, n, 0) for noise in PAIRED for n in (4, 5, 6, 10, 20, 30)]
+    made += [Cell(True, "normal", n, 0, (d,)) for n in (5, 6, 8, 10) for d in (1.0, 2.0)]
     made += [
-        Cell(plan, draw, 1, truth, margin=2.0)
-        for plan in ("10", "auto")
-        for draw in ("normal", EXPONENTIAL)
-        for truth in (2.0, 0.0)
+        Cell(True, noise, n, 0, (0.0,) * k, before=100)
+        for noise in ("normal", "lognormal", "exponential", "two humps")
+        for k, n in ((4, 6), (4, 10), (8, 7), (8, 10), (20, 10))
     ]
+    made += [Cell(True, "normal", n, 0, (0.0,) * 3 + (2.0,), before=100) for n in (6, 8, 10)]
+    sizes = ((5, 5), (5, 30), (30, 5), (10, 10), (30, 30))
+    made += [Cell(False, noise, n, m) for noise in SHAPES for n, m in sizes]
+    made += [Cell(False, "normal", n, m, (d,)) for n, m in sizes[::3] for d in (1.0, 2.0, 3.0)]
+    made += [
+        Cell(False, noise, n, m, (0.0,) * k, before=100)
+        for noise in SHAPES[:-1]
+        for k, n, m in SEVERAL
+    ]
+    made += [Cell(False, "normal", 5, 10, (0.0,) * 7 + (d,), before=100) for d in (1.0, 2.0, 3.0)]
+    autos = [*AUTO, (3.0,) * 4, (0.0,) * 4]
+    made += [
+        Cell(paired, "normal", CAP, CAP, d, "even", before=150)
+        for paired in (True, False)
+        for d in autos
+    ]
+    made += [
+        Cell(paired, noise, CAP, CAP, (0.0,) * k, "even", before=150)
+        for paired in (True, False)
+        for noise in ("lognormal", "exponential", "two humps", "exponential, 3:1")
+        for k in (1, 4)
+        if not (paired and "3:1" in noise)
+    ]
+    made += [Cell(False, WIDE_BASE, CAP, CAP, (4.0,) * 4, "even", before=0)]
+    made += [
+        Cell(False, noise, 3 * CAP, 3 * CAP, d, "spent", before=0)
+        for noise, d in (
+            ("normal", (0.0,) * 4),
+            ("normal", (0.0, 0.5, 1.0, 2.0)),
+            ("normal", (3.0,) * 4),
+            ("normal, sd 3:1", (0.0,) * 4),
+            (WIDE_BASE, (0.0,) * 4),
+            (WIDE_BASE, (4.0,) * 4),
+            ("exponential", (0.0,) * 4),
+            ("exponential, 3:1", (0.0,) * 4),
+        )
+    ]
+    return made
 
-    def decides(cell: Cell) -> bool:
-        null = cell.draw == EXPONENTIAL and cell.truth == 0
-        auto = cell.plan == "auto" and cell.draw == "normal" and cell.arms == 1
-        return cell.margin < 1 and cell.plan in ("auto", "growing") and (null or auto)
 
-    return [replace(cell, reps=DECISIVE * REPS) if decides(cell) else cell for cell in made]
-
-
-def cells() -> dict[str, Callable[[], Mapping[str, Any]]]:
+def cells() -> dict[str, Callable[[], dict[str, Any]]]:
     """name -> what measures it."""
-    made: dict[str, Callable[[], Mapping[str, Any]]] = {
-        cell.name: lambda cell=cell: measure(cell)  # type: ignore[misc]
-        for cell in simulated()
+    made: dict[str, Callable[[], dict[str, Any]]] = {
+        cell.name: partial(measure, cell) for cell in compared()
     }
-    for draw, n in COMPARED:
-        made[f"intervals, {draw}, {n}"] = lambda draw=draw, n=n: coverage(draw, n, REPS)  # type: ignore[misc]
-    return {**made, **practice.cells()}
-
-
-# --- tables ----------------------------------------------------------------------------------
+    for n in (6, 10, 20):
+        for share in (0.05, 0.1, 0.2):
+            made[f"stuck | {share:g} | {n}"] = partial(rarely_stuck, share, n)
+    for noise in ("normal", "exponential", "t, 3 degrees"):
+        for n in (4, 5, 6, 8, 10, 20, 30):
+            made[f"named | {noise} | {n}"] = partial(named_falsely, noise, n)
+    for arms in (6, 10, 20):
+        made[f"chosen | {arms}"] = partial(chosen_after_looking, arms)
+    for paired in (True, False):
+        for arms, n, d in ((6, 5, 2.0), (6, 10, 2.0), (6, 20, 2.0), (10, 10, 0.0), (3, 6, 0.0)):
+            for noise in ("normal", "exponential"):
+                kind = "paired" if paired else "unpaired"
+                key = f"best | {kind} | {noise} | {arms} x {n} | {d:g}"
+                made[key] = partial(best_of, arms, n, d, paired, noise)
+    for effects in ((0.0, 0.0, 0.0), (2.0, 2.0, 0.0), (1.5, 1.5, 1.5)):
+        for noise in ("normal", "exponential"):
+            key = f"blocks | {noise} | {','.join(f'{d:g}' for d in effects)} | 8"
+            made[key] = partial(blocks, effects, 8, noise)
+    for paired, n, m in ((True, 6, 0), (True, 10, 0), (False, 5, 5), (False, 10, 10)):
+        for arms in (1, 4):
+            for d in (1.0, 2.0, 3.0):
+                size = str(n) if paired else f"{n} + {m}"
+                made[f"power | {size} | {arms} | {d:g}"] = partial(powers, paired, n, m, arms, d)
+    return made
 
 
 def _percent(rate: float) -> str:
     return f"{100 * rate:.1f}"
-
-
-def _false(cell: Mapping[str, Any]) -> str:
-    return f"{_percent(cell['false'])} ± {_percent(cell['error'])}"
-
-
-def _held(cell: Mapping[str, Any]) -> str:
-    return _percent(cell["covered"])
-
-
-def _right(cell: Mapping[str, Any]) -> str:
-    return f"{_percent(cell['right'])} ({cell['seeds']:.1f})"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -91,87 +127,144 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def tables(made: Cells) -> dict[str, str]:
-    """Title -> table, as Markdown."""
+def _both(cell: Mapping[str, Any], key: str) -> str:
+    """The new rule's number, and that of the rule before in parentheses."""
+    write: Callable[[float], str] = "{:.1f}".format if key in ("seeds", "runs") else _percent
+    old = cell.get("before", {}).get(key)
+    return write(cell[key]) + ("" if old is None else f" ({write(old)})")
 
-    def cell(plan: str, draw: str, arms: int = 1, truth: float = 0.0) -> Mapping[str, Any]:
-        return made[Cell(plan, draw, arms, truth).name]
 
-    plans = [*ONE, *(f"4 arms: {plan}" for plan in FOUR)]
-    columns = [*((plan, 1) for plan in ONE), *((plan, 4) for plan in FOUR)]
-    named = {cell.name: cell for cell in simulated() if cell.margin > 1 or cell.plan == "naive"}
-    others = {name: _called(each) for name, each in named.items()}
-    whole = [name for name in practice.cells() if not name.startswith("tuned")]
-    others |= {name: name.replace("auto seeds", "auto") for name in whole}
-    return {
-        "False claims, %": _table(
-            ["differences", *plans],
-            [[draw, *(_false(cell(plan, draw, arms)) for plan, arms in columns)] for draw in DRAWS],
-        ),
-        "The 95 % interval holds the truth, %": _table(
-            ["differences", *(f"d = {d}: {plan}" for d in (0, 1) for plan in ONE)],
-            [
-                [draw, *(_held(cell(plan, draw, 1, d)) for d in (0.0, 1.0) for plan in ONE)]
-                for draw in DRAWS
-            ],
-        ),
-        "A true difference of 1 is claimed, % (mean seeds)": _table(
-            ["differences", *ONE],
-            [[draw, *(_right(cell(plan, draw, 1, 1.0)) for plan in ONE)] for draw in DRAWS]
-            + [
-                [f"{draw}, one of four arms", "–", _right(cell("10", draw, 4, 1.0)), "–"]
-                + [_right(cell(plan, draw, 4, 1.0)) for plan in ("auto", "growing")]
-                for draw in ("normal", EXPONENTIAL)
-            ],
-        ),
-        "auto, normal, by the true difference": _table(
-            ["d", "claimed %", "mean seeds", "interval holds d %"],
-            [
-                [f"{d:g}", _percent(c["right"]) if d else "–", f"{c['seeds']:.1f}", _held(c)]
-                for d in SIZES
-                for c in [cell("auto", "normal", 1, d)]
-            ],
-        ),
-        "What else people do": _table(
-            ["what", "false %", "right %", "interval holds the truth %", "mean seeds"],
-            [_other(shown, made[name]) for name, shown in others.items()],
-        ),
-        "Two equal methods, each tuned: called different, %": _table(
-            ["accuracy against rate, noise of a trial and of a run", "6 seeds", "10 seeds"],
-            [
-                [f"{curve}, {trials:g} and {runs:g}{'' if centre else ', by the best rate'}"]
-                + [_false(made[practice.name_of(curve, trials, runs, centre, n)]) for n in (6, 10)]
-                for curve in practice.CURVES
-                for trials, runs, centre in practice.TUNED
-            ],
-        ),
-        "The interval that was chosen, and others: they hold the truth, %": _table(
-            ["differences", "seeds", *METHODS],
-            [
-                [draw, str(n), *(_percent(c[method]) for method in METHODS)]
-                for draw, n in COMPARED
-                for c in [made[f"intervals, {draw}, {n}"]]
-            ],
-        ),
+def _name(paired: bool, noise: str, runs: int, base: int, *effects: float, auto: str = "") -> str:
+    return Cell(paired, noise, runs, base, effects, auto).name
+
+
+def _matrix(
+    made: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Mapping[str, str]], key: str
+) -> str:
+    """Row -> column -> the cell's name, as a table of one rate."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = [
+        [label, *(_both(made[row[c]], key) if row.get(c) in made else "–" for c in columns)]
+        for label, row in rows.items()
+    ]
+    return _table(["", *columns], lines)
+
+
+def tables(made: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Title -> table, as Markdown; the rule before in parentheses."""
+    null = {
+        "paired": {
+            noise: {
+                f"{k} arm{'s' * (k > 1)}: {n}": _name(True, noise, n, 0, *[0.0] * k)
+                for k, n in ((1, 4), (1, 6), (1, 10), (1, 20), (4, 6), (4, 10), (8, 10), (20, 10))
+            }
+            for noise in PAIRED
+            if noise != "t, 3 degrees"
+        },
+        "unpaired": {
+            noise: {
+                f"{k} arm{'s' * (k > 1)}: {n} + {m}": _name(False, noise, n, m, *[0.0] * k)
+                for k, n, m in ((1, 5, 5), (1, 5, 30), (1, 10, 10), *SEVERAL)
+            }
+            for noise in SHAPES
+            if noise not in ("normal, sd 3:1", "t, 3 degrees")
+        },
     }
+    found = {
+        **{
+            f"{n} pairs": {f"d = {d:g}": _name(True, "normal", n, 0, d) for d in (1.0, 2.0)}
+            for n in (5, 6, 10)
+        },
+        **{
+            f"{n} pairs, one of 4 arms": {
+                "d = 2": _name(True, "normal", n, 0, *[0.0] * 3, 2.0),
+            }
+            for n in (6, 10)
+        },
+        **{
+            f"{n} + {n} runs": {
+                f"d = {d:g}": _name(False, "normal", n, n, d) for d in (1.0, 2.0, 3.0)
+            }
+            for n in (5, 10)
+        },
+        "5 + 10 runs, one of 8 arms": {
+            f"d = {d:g}": _name(False, "normal", 5, 10, *[0.0] * 7, d) for d in (1.0, 2.0, 3.0)
+        },
+    }
+    kinds = {"paired": (True, "even"), "unpaired": (False, "even"), "spent": (False, "spent")}
+    grown = {
+        noise: {
+            f"{kind}, {k} arm{'s' * (k > 1)}": _name(
+                paired, noise, size, size, *[0.0] * k, auto=auto
+            )
+            for kind, (paired, auto) in kinds.items()
+            for k in (1, 4)
+            if (kind, k) != ("spent", 1)
+            for size in [3 * CAP if auto == "spent" else CAP]
+        }
+        for noise in (*PAIRED[:3], "two humps", "exponential, 3:1", WIDE_BASE)
+    }
+    auto = [
+        cell
+        for cell in compared()
+        if cell.auto and any(cell.effects) and cell.effects not in ((1.5,), (0.0, 0.0, 0.0, 1.0))
+    ]
+    shown = {
+        f"Equal arms, {design}: called different, %": _matrix(made, rows, "false")
+        for design, rows in null.items()
+    }
+    shown["Equal arms, a look at every run: called different, %"] = _matrix(made, grown, "false")
+    shown["A true difference is claimed, normal noise, %"] = _matrix(made, found, "right")
+    shown["A look at every run"] = _table(
+        [
+            "design",
+            "d of the arms",
+            "false %",
+            "the last arm claimed %",
+            "seeds",
+            "runs",
+            "holds %",
+        ],
+        [
+            [kind, effects]
+            + [_both(made[cell.name], k) for k in ("false", "right", "seeds", "runs", "covered")]
+            for cell in auto
+            for design, noise, size, effects in [cell.name.split(" | ")]
+            for kind in [
+                design + ", spent" * ("spent" in size) + f", {noise}" * (noise != "normal")
+            ]
+        ],
+    )
+    for title, (key, columns) in OTHERS.items():
+        chosen = [name for name in made if name.startswith(key) and "0.05" not in name]
+        lines = [
+            [name.removeprefix(key).replace(" | ", ", ")]
+            + [f"{made[name][c]:.2f}" if c in PLAIN else _percent(made[name][c]) for c in columns]
+            for name in chosen
+        ]
+        shown[title] = _table(["", *columns], lines)
+    return shown
 
 
-def _called(cell: Cell) -> str:
-    if cell.plan == "naive":
-        return f"naive looks, {cell.draw}"
-    d = "of the margin" if cell.truth else "of zero"
-    return f"equivalence, a true difference {d}, {cell.plan}, {cell.draw}"
+PLAIN = ("size", "excess", "told")
+OTHERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Runs of one arm end at chance; share, runs of an arm: called different, %": (
+        "stuck | ",
+        ("kept", "far", "chance", "missed"),
+    ),
+    "Which could be the best": ("best | unpaired | normal | ", ("held", "size", "excess", "told")),
+}
 
 
-def _other(name: str, cell: Mapping[str, Any]) -> list[str]:
-    def shown(key: str, write: Callable[[float], str]) -> str:
-        return write(cell[key]) if cell.get(key) else "–"
-
-    seeds = shown("seeds", lambda count: f"{count:.1f}")
-    return [name, _false(cell), shown("right", _percent), shown("covered", _percent), seeds]
+def _rounded(rates: Any) -> Any:
+    """Four digits: what so many replications can tell."""
+    if isinstance(rates, Mapping):
+        return {key: _rounded(value) for key, value in rates.items()}
+    return round(rates, 4) if isinstance(rates, float) else rates
 
 
 def main() -> None:
+    """Measure what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output", type=Path, default=Path("claims.json"))
     output = parser.parse_args().output
@@ -179,8 +272,8 @@ def main() -> None:
     wanted, began = cells(), time.process_time()
     for k, (name, measured) in enumerate(wanted.items(), 1):
         if name not in made:
-            made[name] = measured()
-            output.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+            made[name] = _rounded(measured())
+            output.write_text(json.dumps(made, indent=0) + "\n", "utf-8")
             print(f"{k}/{len(wanted)}, {time.process_time() - began:.0f} s: {name}", flush=True)
     for title, text in tables({name: made[name] for name in wanted}).items():
         print(f"\n{title}\n\n{text}")

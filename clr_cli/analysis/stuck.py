@@ -1,0 +1,85 @@
+"""Runs that finished and learned nothing, or that lie far outside the others of their arm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from clr_cli.analysis.rule import ALPHA
+
+LEAST_RUNS = 4  # of three, any one lies far from two that happen to be close
+NEAR_CHANCE = 0.05  # of the way from chance to perfect
+
+
+class Stuck(NamedTuple):
+    """One such run: its number among the values, why it is named, and how far it is off.
+
+    far: the gap to the nearest other run, in ranges of the other runs; None where it ended at
+    chance.
+    """
+
+    run: int
+    why: Literal["chance", "far"]
+    far: float | None
+
+
+def least_gap(n: int) -> float:
+    """Return from which gap on, in ranges of the other runs, runs of n lie far outside.
+
+    Fitted to simulated arms: one in 100 of exponential ones and fewer normal and t (3 degrees of
+    freedom) ones are named, for 4 to 30 runs. The principle is Dixon's (1950), "Analysis of extreme
+    values", with a group of up to a third of the runs (of many runs: nearly half) instead of one.
+
+    >>> round(least_gap(4), 1), round(least_gap(8), 1), round(least_gap(30), 1)
+    (34.0, 6.7, 4.2)
+    """
+    return 4 + 30 / math.pow(n - 3, 1.5)
+
+
+def stuck_runs(
+    values: Sequence[float], *, chance: float | None = None, perfect: float = 1.0
+) -> list[Stuck]:
+    """Return the runs of one arm that ended at chance or far outside the others.
+
+    Args:
+        values: final values of the runs that finished.
+        chance: what a classifier reaches that learned nothing; None: no such value is known.
+        perfect: the best value there is, where chance is given.
+
+    >>> [each.run for each in stuck_runs([0.91, 0.90, 0.11, 0.92, 0.905, 0.91], chance=0.1)]
+    [2]
+    """
+    near = () if chance is None else (chance, abs(perfect - chance) * NEAR_CHANCE)
+    found = {
+        index: Stuck(index, "chance", None)
+        for index, value in enumerate(values)
+        if near and (value - near[0]) * math.copysign(1, perfect - near[0]) <= near[1]
+    }
+    order = [index for index in np.argsort(values, kind="stable").tolist() if index not in found]
+    n = len(order)
+    if n < LEAST_RUNS:
+        return sorted(found.values())
+    for side in (order, order[::-1]):
+        for count in range(max(n // 3, n // 2 - 2), 0, -1):
+            rest = [values[index] for index in side[count:]]
+            spread = max(rest) - min(rest)
+            gap = abs(values[side[count]] - values[side[count - 1]])
+            if spread > 0 and gap > least_gap(n) * spread:
+                far = {index: Stuck(index, "far", gap / spread) for index in side[:count]}
+                return sorted((found | far).values())
+    return sorted(found.values())
+
+
+def most_elsewhere(count: int, runs: int) -> float:
+    """Return the share of runs that may end otherwise, where `count` of `runs` did.
+
+    The exact one-sided upper end at 95 % (Clopper & Pearson 1934).
+
+    >>> round(most_elsewhere(0, 8), 2)
+    0.31
+    """
+    return 1.0 if count >= runs else float(stats.beta.isf(ALPHA, count + 1, runs - count))

@@ -1,0 +1,169 @@
+"""From estimates to claims: Holm's correction, the words, and what is asked of them.
+
+The interval that is printed for an arm is the one that decided it: it excludes zero if and only if
+the arm is called better or worse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from clr_cli.analysis.designs import LEAST_PAIRS, LEAST_RUNS
+from clr_cli.analysis.rule import ALPHA, Array, Bools, Estimate
+
+Verdict = Literal["better", "worse", "equivalent", "undecided", "too_few_runs", "seed_changes_none"]
+
+# Too few runs: where so many comparisons, each falling on one side by chance as coins do, would
+# show it in more than one of eight cases. Noise of two humps that far apart is then called a
+# difference in up to 12 %; twice as much would be 20 %.
+MOST_CHANCE = 0.125
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What may be claimed of each arm; arrays (..., K).
+
+    low, high: the interval that decides, infinite where nothing can be said. level: its level
+    (1 - confidence). claimed: whether it excludes zero. testable: runs enough, and a noise.
+    """
+
+    low: Array
+    high: Array
+    level: Array
+    claimed: Bools
+    testable: Bools
+
+
+def claims(
+    estimate: Estimate,
+    *,
+    comparisons: int | None = None,
+    weight: Array | float = 1.0,
+    before: Array | int = 0,
+    among: Bools | bool = True,
+) -> Claims:
+    """Decide every arm, stepping down as Holm (1979) does.
+
+    With r of K comparisons claimed the others are tested at ALPHA * weight / (K - r); what is
+    claimed keeps the level of its step.
+
+    Args:
+        comparisons: K, at least as many as there are arms; see `comparisons_after_looking`.
+        weight: of this look, (..., 1) or a number; see `looks.weight`.
+        before: arms claimed at earlier looks, (..., 1) or a number.
+        among: the arms that are still open.
+    """
+    total = max(estimate.mean.shape[-1], comparisons or 0)
+    testable = estimate.enough & ~estimate.blind & (estimate.chance * total <= MOST_CHANCE)
+    open_arms = testable & among
+    claimed = np.zeros(estimate.mean.shape, dtype=bool)
+    level = np.zeros(estimate.mean.shape)
+    low = high = level
+    while True:
+        left = total - before - claimed.sum(axis=-1, keepdims=True)
+        level = np.where(claimed, level, ALPHA * weight / np.maximum(left, 1))
+        ends = estimate.interval(level)
+        low = np.where(testable, ends[0], -np.inf)
+        high = np.where(testable, ends[1], np.inf)
+        found = open_arms & ((low > 0) | (high < 0))
+        if (found == claimed).all():
+            return Claims(low, high, level, claimed, testable)
+        claimed = found
+
+
+def p_holm(
+    estimate: Estimate, *, comparisons: int | None = None, weight: Array | float = 1.0
+) -> tuple[Array, Array]:
+    """Return p of every arm alone and adjusted as by Holm; at most ALPHA where it is claimed.
+
+    NaN where the arm has too few runs or no noise.
+    """
+    total = max(estimate.mean.shape[-1], comparisons or 0)
+    testable = estimate.enough & ~estimate.blind & (estimate.chance * total <= MOST_CHANCE)
+    p = np.where(testable, np.minimum(estimate.p() / weight, 1.0), np.nan)
+    order = np.argsort(p, axis=-1, kind="stable")
+    steps = total - np.arange(p.shape[-1])
+    stepped = np.minimum(np.take_along_axis(p, order, axis=-1) * steps, 1.0)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.maximum.accumulate(stepped, axis=-1), axis=-1)
+    return p, adjusted
+
+
+def verdict(low: float, high: float, margin: float | None = None) -> Verdict:
+    """Say in a word what an interval shows, larger being better.
+
+    >>> verdict(0.01, 0.03), verdict(-0.01, 0.02), verdict(-0.01, 0.02, margin=0.05)
+    ('better', 'undecided', 'equivalent')
+    """
+    if low > 0:
+        return "better"
+    if high < 0:
+        return "worse"
+    if margin is not None and -margin < low and high < margin:
+        return "equivalent"
+    return "undecided"
+
+
+def exceeds(low: float, high: float, least: float) -> bool | None:
+    """Tell whether a difference is above `least`; None where the interval holds it.
+
+    With 0 it asks for superiority, with -margin for non-inferiority.
+
+    >>> exceeds(-0.01, 0.03, 0.0), exceeds(-0.01, 0.03, -0.02), exceeds(-0.05, -0.03, -0.02)
+    (None, True, False)
+    """
+    return True if low > least else False if high < least else None
+
+
+def fewest_pairs(comparisons: int = 1) -> int:
+    """Return the fewest pairs (or runs against a number) that can give a claim.
+
+    >>> fewest_pairs(), fewest_pairs(4), fewest_pairs(8)
+    (4, 6, 7)
+    """
+    return _fewest(LEAST_PAIRS, lambda n: 2.0 ** (1 - n), comparisons)
+
+
+def fewest_runs(comparisons: int = 1) -> int:
+    """Return the fewest runs of either of two samples that can give a claim.
+
+    >>> fewest_runs(), fewest_runs(40)
+    (5, 6)
+    """
+    return _fewest(LEAST_RUNS, lambda n: 2 / math.comb(2 * n, n), comparisons)
+
+
+def _fewest(least: int, chance: Callable[[int], float], comparisons: int) -> int:
+    n = least
+    while chance(n) * comparisons > MOST_CHANCE:
+        n += 1
+    return n
+
+
+def comparisons_after_looking(arms: int, *, baseline_chosen: bool) -> int:
+    """Return for how many comparisons a part of a table of `arms` arms must be corrected.
+
+    Whoever saw all arms chose among all of them: each against the baseline, or every pair where
+    the baseline was chosen too (Tukey's family).
+
+    >>> comparisons_after_looking(6, baseline_chosen=True)
+    15
+    """
+    return arms * (arms - 1) // 2 if baseline_chosen else arms - 1
+
+
+def holds_on_all(verdicts: list[Verdict]) -> Verdict:
+    """Say what holds on every one of several data sets, each tested at its own full level.
+
+    An intersection-union test (Berger 1982, "Multiparameter hypothesis testing and acceptance
+    sampling"): to hold everywhere it must be shown everywhere, so nothing is corrected.
+
+    >>> holds_on_all(["better", "better"]), holds_on_all(["better", "undecided"])
+    ('better', 'undecided')
+    """
+    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
