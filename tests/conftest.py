@@ -9,6 +9,11 @@ from pathlib import Path
 import forked
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# A busy machine is no reason to fail.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Subprocesses share the cores with the test run; one thread also makes runs comparable.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

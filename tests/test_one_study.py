@@ -106,7 +106,7 @@ def write_run(task, value: float) -> None:
         for kind in ("loss", "accuracy")
     }
     with task.directory.lock():
-        task.directory.prepare(task.tree())
+        task.prepare()
     where = {"epoch": 1, "iteration": 2, "lr": 0.1, "train_seconds": 1.0, "eval_seconds": 1.0}
     task.directory.metrics_path.write_text(json.dumps({**where, **scores}) + "\n")
     result = {
@@ -136,7 +136,7 @@ def numbers(summary: Summary, scale: float = 1.0) -> list[float | str | None]:
     difference = found.difference
     ends = (difference.mean, difference.low, difference.high)
     sizes = [None if end is None else pytest.approx(end / scale, rel=1e-6) for end in ends]
-    return [found.verdict, found.n, found.p_holm, *sizes]
+    return [found.verdict, found.n, pytest.approx(found.p_holm, rel=1e-6), *sizes]
 
 
 @pytest.fixture(autouse=True)
@@ -156,9 +156,9 @@ def test_every_way_in_gives_the_same_numbers_and_words(metric, design):
     for name, summary in summaries.items():
         assert numbers(summary) == numbers(first), name
         assert summary.metric == first.metric, name
-        assert summary.comparisons[0].sentence.startswith(
-            first.comparisons[0].sentence.rstrip(".")
-        ), name
+        said = summary.comparisons[0].sentence  # clr's own runs say more: their times
+        for words in first.comparisons[0].sentence.rstrip(".").split(". "):
+            assert words in said, name
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -172,8 +172,7 @@ def test_percents_are_percents_and_fractions_are_shown_as_percent(name, design):
     assert mean == pytest.approx(90.1125)
     low, high = percents.comparisons[0].difference.low, percents.comparisons[0].difference.high
     assert low < percents.comparisons[0].difference.mean < high
-    assert "by 2.83 of" not in percents.comparisons[0].sentence
-    assert "2.83" in percents.comparisons[0].sentence.replace("2.825", "2.83")
+    assert "higher by 2.8" in percents.comparisons[0].sentence
 
 
 def overwrite(name: str) -> tuple[str, ...]:
@@ -188,7 +187,7 @@ def test_a_number_is_a_baseline_as_well():
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_too_few_seeds_are_said_before_and_after(name, recwarn):
+def test_too_few_runs_are_said_before_and_after(name, recwarn):
     few = {arm: values[:3] for arm, values in VALUES.items()}
     if name == "functions":
         summary = clr.compare(
@@ -207,7 +206,7 @@ def test_too_few_seeds_are_said_before_and_after(name, recwarn):
         summary = of(Path("outputs/program"))
     else:
         summary = by_table(few, "val_loss")
-    assert summary.comparisons[0].verdict == "too_few_seeds"
+    assert summary.comparisons[0].verdict == "too_few_runs"
 
 
 def test_a_difference_to_detect_is_in_the_metrics_own_numbers():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clr_cli.analysis.sentences import claimed_size, interval_text, stuck_text
 from clr_cli.records import Comparison, Summary
 
 
@@ -23,34 +24,33 @@ def headline(summary: Summary) -> str:
 def _one(comparison: Comparison, summary: Summary) -> str:
     arm, base, verdict = comparison.arm, comparison.baseline, comparison.verdict
     difference, scale, metric = comparison.difference, summary.scale, summary.metric
-    mean, low, high = difference.mean, difference.low, difference.high
-    runs = _runs(summary, comparison)
+    mean, runs = difference.mean, _runs(summary, comparison)
     number = summary.design == "number"
     subject = f"{arm}'s mean {metric.label}" if number else arm
     if mean is None:
         return f"{arm} cannot be compared with {base}: too few runs trained"
     if verdict == "identical":
         return f"{arm} and {base} are identical in every number, {runs}"
-    if verdict in ("better", "worse") and low is not None and high is not None:
-        ends = (low, high) if mean > 0 else (-high, -low)  # said by its size
-        size = f"{scale.bare(abs(mean))}{scale.points}"
-        side = "higher" if mean > 0 else "lower"
+    interval = interval_text(difference, scale)
+    if verdict in ("better", "worse"):
+        size, side = claimed_size(difference, scale), "higher" if mean > 0 else "lower"
         if number:
             said = f"{subject} is {'above' if mean > 0 else 'below'} {base} by {size}"
         elif metric.unit == "%":
             said = f"{arm} is {verdict} than {base} by {size} of {metric.label}"
         else:
             said = f"{arm} is {verdict} than {base}: {metric.label} {side} by {size}"
-        return f"{said} ({scale.bare(ends[0])} to {scale.bare(ends[1])}), {runs}"
+        return f"{said} ({interval}), {runs}"
     seen = f"{scale.bare(mean, sign=True)}{scale.points}"
     seen += "" if number else f" of {metric.label}"
-    if low is not None:
-        seen += f" ({scale.bare(low, sign=True)} to {scale.bare(high, sign=True)})"
     if verdict == "equivalent":
         margin = f"{scale.bare(summary.margin)}{scale.points}"
-        return f"{subject} and {base} are equal within {margin}: {seen}, {runs}"
-    few = ", which is too few to tell" if verdict == "too_few_seeds" else ""
-    return f"No difference between {subject} and {base} can be claimed: {seen}, {runs}{few}"
+        return f"{subject} and {base} are equal within {margin}: {seen} ({interval}), {runs}"
+    if verdict == "too_few_runs":
+        return f"Too few runs to tell {subject} from {base}: {seen}, {runs}"
+    if verdict == "seed_changes_nothing":
+        return f"The seed changes nothing in {arm} and {base}: {seen}, {runs}"
+    return f"Undecided between {subject} and {base}: {seen} ({interval}), {runs}"
 
 
 def _runs(summary: Summary, comparison: Comparison) -> str:
@@ -63,6 +63,7 @@ def _runs(summary: Summary, comparison: Comparison) -> str:
 
 
 def _several(summary: Summary) -> str:
+    """Return how many arms are better, worse, undecided and so on, which, and the best mean."""
     comparisons, base = summary.comparisons, summary.baseline
     lower = summary.metric.mode == "min"
     below, above = f"have a mean below {base}", f"have a mean above {base}"
@@ -71,6 +72,9 @@ def _several(summary: Summary) -> str:
         "worse": f"worse than {base}",
         "equivalent": f"equivalent to {base}",
         "identical": f"identical to {base}",
+        "undecided": "undecided",
+        "too_few_runs": "undecided for too few runs",
+        "seed_changes_nothing": "not changed by the seed",
     }
     if summary.design == "number":
         phrases |= {"better": below if lower else above, "worse": above if lower else below}
@@ -82,21 +86,26 @@ def _several(summary: Summary) -> str:
         for verdict, phrase in phrases.items()
         if verdict in arms
     ]
-    rest = [c.arm for c in comparisons if c.verdict not in phrases]
-    if rest:
-        which = _and(rest)
-        if len(rest) > 4:
-            which = f"the other {len(rest)} arms" if said else f"any of the {len(rest)} arms"
-        said.append(f"No difference from {base} can be claimed for {which}.")
     scale, name = summary.scale, summary.metric.name
     known = {arm.name: m for arm in summary.arms if (m := arm.metrics[name].mean) is not None}
+    best = summary.best
+    if best is not None and len(best.arms) < len(summary.arms):
+        could = "is the best" if len(best.arms) == 1 else "contain the best"
+        said.append(f"{_and(best.arms)} {could} with 95 % certainty.")
     if known:
-        best = (min if lower else max)(known, key=lambda arm: known[arm])
-        own = f"; {base}'s is {scale.shown(known[base])}" if base in known and best != base else ""
-        said.append(f"The best mean is {best}'s, {scale.shown(known[best])}{own}.")
+        winner = (min if lower else max)(known, key=lambda arm: known[arm])
+        own = (
+            f"; {base}'s is {scale.shown(known[base])}" if base in known and base != winner else ""
+        )
+        flatters = ""
+        if best is not None and best.optimism and float(scale.bare(best.optimism)):
+            flatters = f" (likely {scale.bare(best.optimism)}{scale.points} too good)"
+        said.append(f"The best mean is {winner}'s, {scale.shown(known[winner])}{flatters}{own}.")
     paired = summary.design == "paired"
     total = summary.num_seeds if paired else sum(arm.n for arm in summary.arms)
-    said.append(f"{total} {'seed' if paired else 'run'}{'s' * (total != 1)}")
+    least = min((c.n for c in comparisons), default=total)
+    some = f"{least} to {total}" if paired and least < total else str(total)
+    said.append(f"{some} {'seed' if paired else 'run'}{'s' * (total != 1)}")
     return " ".join(said)
 
 
@@ -106,7 +115,9 @@ def _failed(summary: Summary) -> str:
         for arm in summary.arms
         if arm.failing.count
     ]
-    return f"{_and(lost)} failed to train" if lost else "no run failed"
+    stuck = [stuck_text(arm) for arm in summary.arms if arm.stuck]
+    failed = f"{_and(lost)} failed to train" if lost else "no run failed"
+    return "; ".join([*([] if stuck and not lost else [failed]), *stuck])
 
 
 def _of(arms: Sequence[str], total: int, phrase: str) -> str:

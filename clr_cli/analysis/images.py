@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
-from clr_cli.analysis.stats import LEVEL
+from clr_cli.analysis.rule import ALPHA
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Crossed:
     images_error: float
 
 
-def crossed(differences: npt.ArrayLike, level: float = LEVEL) -> Crossed:
+def crossed(differences: npt.ArrayLike, level: float = 1 - ALPHA) -> Crossed:
     """Return the interval of a mean over seeds and test images, both drawn at random.
 
     The variance of the mean is estimated by the analysis of variance of a crossed table with one
@@ -61,6 +61,6 @@ def crossed(differences: npt.ArrayLike, level: float = LEVEL) -> Crossed:
     if variance == 0:
         return Crossed(mean, mean, mean, 0.0, 0.0)
     freedom = variance**2 / (by_seeds**2 / (seeds - 1) + by_images**2 / (images - 1))
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
     errors = (max(source - cells, 0.0) for source in (by_seeds, by_images))
     return Crossed(mean, mean - half, mean + half, *map(math.sqrt, errors))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats as distributions
-
-from clr_cli.analysis import stats, times
+from clr_cli.analysis import times
+from clr_cli.analysis.stuck import most_elsewhere
 from clr_cli.format import Scale
 from clr_cli.records import (
     ArmSummary,
@@ -21,6 +20,7 @@ from clr_cli.records import (
     Metric,
     RunRecord,
     Spread,
+    Stuck,
     Times,
     finite,
 )
@@ -109,7 +109,7 @@ def choose_target(
     target: float | Literal["auto"],
     measures: Measures,
     scale: Scale,
-    num_classes: int | None,
+    chance: float | None,
 ) -> tuple[float, str] | None:
     """Return the target and how it was chosen; None where half of the runs to choose it by failed.
 
@@ -123,9 +123,9 @@ def choose_target(
     first = [run for run in runs.values() if run.status != "failed"][:AUTO_TARGET_SEEDS]
     if not first:
         raise ValueError("no run of the baseline finished, so there is no automatic target")
-    chance = target_metric.worst if num_classes is None else 1 / num_classes
+    failed = target_metric.worst if chance is None else chance
     median = statistics.median(
-        chance if run.status == "diverged" else float(run.result["final"][target_metric.name])
+        failed if run.status == "diverged" else float(run.result["final"][target_metric.name])
         for run in first
     )
     if not math.isfinite(median):
@@ -143,6 +143,7 @@ def describe_arm(
     outcomes: Mapping[int, Outcome],
     measures: Measures,
     cost: Mapping[str, float] | None,
+    stuck: Sequence[Stuck] = (),
 ) -> ArmSummary:
     """Return one arm's part of the summary.
 
@@ -169,6 +170,7 @@ def describe_arm(
         diverged_seeds=diverged,
         failed_seeds=failed,
         failing=failing(len(diverged) + len(failed), len(runs)),
+        stuck=[*stuck],
         metrics={
             name: spread({seed: outcome.final[name] for seed, outcome in outcomes.items()})
             for name in measures.names
@@ -207,9 +209,7 @@ def failing(count: int, runs: int) -> Failing:
     >>> round(failing(0, 8).high, 2)
     0.31
     """
-    test = distributions.binomtest(count, runs, alternative="less")
-    high = float(test.proportion_ci(stats.LEVEL).high)
-    return Failing(count=count, runs=runs, high=high)
+    return Failing(count=count, runs=runs, high=most_elsewhere(count, runs))
 
 
 def spread(values: Mapping[int, float]) -> Spread:

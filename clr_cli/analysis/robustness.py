@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clr_cli.analysis import stats, times
+from clr_cli.analysis import times
+from clr_cli.analysis.designs import against
 from clr_cli.analysis.images import crossed
 from clr_cli.analysis.outcomes import Measures, Outcome, curve
 from clr_cli.records import (
@@ -31,7 +32,6 @@ from clr_cli.records import (
     unpack,
 )
 
-RESAMPLES = 1_999  # of each point
 TARGETS = 25  # on the grid of `ratio_curve`
 LEAST_ERROR = 1e-4  # a target of 100 % would be at infinity on an axis of errors
 EARLY = 0.2  # of a run; before, a loss falls too fast for its times to be told apart
@@ -100,7 +100,7 @@ def _at_best_epoch(
         return max(run.epochs, key=lambda row: by.sign * row[by.name])[metric.name]
 
     differences = [at_best(arm) - at_best(base) for arm, base in pairs]
-    low, high = (float(end[0]) for end in stats.mean_intervals(differences, (stats.LEVEL,)))
+    low, high = (float(end[0]) for end in against([differences], 0.0).interval())
     if metric.unit == "%":  # no two fractions differ by more than 1
         low, high = max(low, -1.0), min(high, 1.0)
     return BestEpoch(mean=statistics.fmean(differences), low=finite(low), high=finite(high))
@@ -171,10 +171,7 @@ def ratio_curve(
     points = []
     for target in _grid(first, last, fractions=fractions):
         mine, theirs = ([run.time_to(target) for run in side] for side in sides)
-        if paired:
-            ratio = times.median_ratio(mine, theirs)
-        else:
-            ratio = times.unpaired_ratio(mine, theirs, RESAMPLES)
+        ratio = times.median_ratio(mine, theirs) if paired else times.unpaired_ratio(mine, theirs)
         drawn = not math.isnan(ratio.value) if paired else 0 < ratio.value < math.inf
         if drawn:
             points.append(RatioAt(target=target, **_ends(ratio)))

@@ -6,11 +6,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clr_cli.analysis import stats, unpaired
 from clr_cli.analysis.outcomes import Measures, goal
-from clr_cli.format import Scale, about, number, p_equals, ratio_digits
-from clr_cli.records import Comparison, ControlledVariables, Design, Failing, TimeRatio, Tuning
+from clr_cli.analysis.stuck import most_elsewhere
+from clr_cli.analysis.study import Study
+from clr_cli.format import Scale, number, p_equals, ratio_digits
+from clr_cli.format import about as about_count
+from clr_cli.records import (
+    ArmSummary,
+    Comparison,
+    ControlledVariables,
+    Difference,
+    TimeRatio,
+    Tuning,
+)
 
+LONG_END = 2.0  # times the near end of an interval: then its least size is stated
 CLOCKS = {
     "images": "the images",
     "iterations": "the iterations",
@@ -23,28 +33,28 @@ CLOCKS = {
 class Wording:
     """What the sentences on all arms have in common.
 
-    reference: the number that arms are compared with, if any. target: a value of
-    ``measures.target_metric``, if any. margin, detect: differences of the metric. comparisons: how
-    many arms are compared with the baseline.
+    target: a value of ``measures.target_metric``, if any.
     """
 
-    design: Design
+    study: Study
     measures: Measures
     scale: Scale
-    reference: float | None
     target: float | None
-    margin: float | None
-    detect: float | None
-    comparisons: int
 
     @property
     def paired(self) -> bool:
         """Whether runs of one seed are compared with each other."""
-        return self.design == "paired"
+        return self.study.design == "paired"
+
+    @property
+    def kind(self) -> str:
+        """What the runs are counted in."""
+        return "seed" if self.paired else "run"
 
     def subject(self, arm: str) -> str:
         """Return what is compared: an arm, or its mean where the baseline is a number."""
-        return f"{arm}'s mean {self.measures.metric.label}" if self.design == "number" else arm
+        number = self.study.design == "number"
+        return f"{arm}'s mean {self.measures.metric.label}" if number else arm
 
     def size(self, difference: float) -> str:
         """Return a difference without its sign: "1.07 points", "0.0012"."""
@@ -54,14 +64,17 @@ class Wording:
         """Return, for example, "+1.07 points of test accuracy" or "validation loss +0.0012"."""
         label, text = self.measures.metric.label, self.scale.bare(difference, sign=True)
         text += self.scale.points
-        if self.design == "number":
+        if self.study.design == "number":
             return f"difference {text}"
         return f"{text} of {label}" if self.scale.unit == "%" else f"{label} {text}"
 
-    def state(self, word: str, arm: str, base: str, difference: float) -> str:
-        """Return "a is better than b by 1.07 points of ..." or "...: ... lower by 0.0012"."""
-        label, size = self.measures.metric.label, self.size(difference)
-        if self.design == "number":
+    def state(self, word: str, arm: str, base: str, size: str, difference: float) -> str:
+        """Return "a is better than b by 1.07 points of ..." or "... than b: ... lower by 0.0012".
+
+        size: of the difference, in words.
+        """
+        label = self.measures.metric.label
+        if self.study.design == "number":
             side = "above" if difference > 0 else "below"
             return f"{arm}'s mean {label} is {side} {base} by {size}"
         if self.scale.unit == "%":
@@ -78,89 +91,152 @@ class Wording:
         return f"{n} run{'s' * (n != 1)}"
 
 
-def sentence(comparison: Comparison, wording: Wording) -> str:
-    """Return the result of one arm against the baseline, with its evidence."""
+def claimed_size(difference: Difference, scale: Scale) -> str:
+    """Return the size of a claimed difference: "1.07 points", or "10.8 points, at least 2.6".
+
+    The second where the interval's long end lies more than twice as far off as its near end.
+    """
+    mean, low, high = difference.mean or 0.0, difference.low, difference.high
+    size = scale.bare(abs(mean)) + scale.points
+    if low is None or high is None:
+        return size
+    near, far = (mean - low, high - mean) if mean > 0 else (high - mean, mean - low)
+    skewed = max(near, far) > LONG_END * min(near, far)
+    return f"{size}, at least {scale.bare(min(abs(low), abs(high)))}" if skewed else size
+
+
+def interval_text(difference: Difference, scale: Scale) -> str:
+    """Return the interval that decides, named: "98.3 % interval +0.72 to +3.05".
+
+    A claimed difference is stated by its size, without signs.
+    """
+    low, high = difference.low, difference.high
+    if low is None or high is None:
+        return "no interval"
+    claimed = low > 0 or high < 0
+    ends = sorted((abs(low), abs(high))) if claimed else [low, high]
+    level = f"{100 * difference.level:.3g} % interval"
+    return f"{level} {' to '.join(scale.bare(end, sign=not claimed) for end in ends)}"
+
+
+def sentence(comparison: Comparison, wording: Wording, about: Sequence[ArmSummary]) -> str:
+    """Return the result of one arm against the baseline, with its evidence.
+
+    about: the arm, and the baseline if it is one.
+    """
     arm, base, verdict = comparison.arm, comparison.baseline, comparison.verdict
-    difference, n = comparison.difference, comparison.n
-    mean, low, high = difference.mean, difference.low, difference.high
+    difference, n, scale = comparison.difference, comparison.n, wording.scale
+    mean, study = difference.mean, wording.study
     if mean is None:
         return _nothing(arm, base, wording)
-    comparisons, bare = wording.comparisons, wording.scale.bare
-    kind = "seed" if wording.paired else "run"
     seeds = wording.runs(n, comparison.n_baseline)
-    interval, ends = f"no interval from one {kind}", (-math.inf, math.inf)
-    if low is not None and high is not None:
-        ends = (low, high)
-        if verdict in ("better", "worse") and mean < 0:  # said by its size
-            ends = (-high, -low)
-        interval = f"95 % interval {bare(ends[0])} to {bare(ends[1])}"
-    corrected = f"Holm-corrected over {comparisons} arms, " if comparisons > 1 else ""
-    p = comparison.p_holm
-    test = "sequential test" if p is None else p_equals(p)
-    evidence = f"{interval}, {seeds}, {corrected}{test}"
-    signed = wording.signed(mean)
+    evidence = [interval_text(difference, scale), seeds]
+    if comparison.p_holm is not None:
+        evidence.append(p_equals(comparison.p_holm))
+    elif comparison.decided_at is not None or study.grows:
+        by_looks = "ended by looks" if comparison.futile else "decided by looks"
+        evidence.append(by_looks if comparison.decided_at else "not decided by its looks")
+    if study.comparisons > 1:
+        evidence.append(f"corrected for {study.comparisons} comparisons")
+    proof = ", ".join(evidence)
+    signed, subject = wording.signed(mean), wording.subject(arm)
     time = _time_sentence(arm, comparison.time_to_target, wording)
-    subject = wording.subject(arm)
+    errors = _errors(wording, about)
     match verdict:
         case "identical":
             return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
         case "better" | "worse":
-            return f"{wording.state(verdict, arm, base, mean)} ({evidence}).{time}"
+            said = wording.state(verdict, arm, base, claimed_size(difference, scale), mean)
+            ends = [abs(end) for end in (difference.low, difference.high) if end is not None]
+            within = study.margin is not None and max(ends) < study.margin
+            small = f", within the margin of {wording.size(study.margin or 0)}" if within else ""
+            return f"{said}{small} ({proof}).{errors}{time}"
         case "equivalent":
-            margin, of = wording.size(wording.margin or 0.0), bare(mean, sign=True)
-            label = "" if wording.design == "number" else f" of {wording.measures.metric.label}"
+            margin = wording.size(study.margin or 0.0)
             return (
-                f"{subject} and {base} are equivalent within {margin}{label}: difference {of}"
-                f" ({interval}, {seeds}).{time}"
+                f"{subject} and {base} are equivalent within {margin}: {signed} ({proof})."
+                f"{errors}{time}"
             )
-        case "too_few_seeds":
-            few = _too_few(n, comparison.n_baseline, wording)
+        case "seed_changes_nothing":
             return (
-                f"Too few {kind}s to tell {subject} from {base}: {few}; so far {signed}"
-                f" ({interval}).{time}"
+                f"The seed changes nothing: all runs of {arm} are equal"
+                f"{'' if study.design == 'number' else f', and so are those of {base}'}, so that"
+                f" their noise is not known; so far {signed}.{time}"
             )
-    more = f"the difference is at most {wording.size(max(map(abs, ends)))} (95 %)"
-    if p is None:
-        end = "; these seeds do not decide it"
-        if comparison.futile:
-            end = "; ended early, because more seeds would hardly have shown one"
-        said = f"No detectable difference between {subject} and {base}"
-        return f"{said}: {signed} ({evidence}){end}; {more}.{time}"
-    said, missing = "No detectable difference between", ""
-    if difference.claim is not None and (p <= stats.ALPHA or ends[0] > 0 or ends[1] < 0):
-        said = "Not enough to claim a difference between"
-        missing = (
-            "; a claim needs both p of at most 0.05 and a"
-            f" {100 * difference.claim.level:.3g} % interval without zero"
-        )
-    needed, detect = comparison.seeds_needed, wording.detect or wording.margin
-    if needed is not None and detect is not None:
+        case "too_few_runs":
+            fewest = study.fewest
+            each = " of each" if study.design == "unpaired" else ""
+            many = f" for {study.comparisons} comparisons" if study.comparisons > 1 else ""
+            return (
+                f"Too few {wording.kind}s to tell {subject} from {base}: {seeds}, at least"
+                f" {fewest}{each} are needed{many}; so far {signed}.{time}"
+            )
+        case "undecided":
+            pass
+    end = ""
+    if comparison.futile:
+        end = "; ended early, because more seeds would hardly have shown a difference"
+    needed, detect = comparison.seeds_needed, study.detect or study.margin
+    if needed is not None and detect is not None and not study.grows:
         runs = "seeds" if wording.paired else "runs of an arm"
-        more += f", and about {about(max(needed, n + 1))} {runs} would show one of"
-        more += f" {wording.size(detect)}"
-    return f"{said} {subject} and {base}: {signed} ({evidence}){missing}; {more}.{time}"
+        end += f"; about {about_count(max(needed, n + 1))} {runs} would show a difference of"
+        end += f" {wording.size(detect)}"
+    return f"Undecided between {subject} and {base}: {signed} ({proof}){end}.{time}"
+
+
+def _errors(wording: Wording, about: Sequence[ArmSummary]) -> str:
+    """Return how the error changes, where the metric is a fraction that should be 1."""
+    metric = wording.measures.metric
+    if metric.unit != "%" or metric.mode != "max" or len(about) < 2:
+        return ""
+    means = [each.metrics[metric.name].mean for each in about]
+    if any(mean is None or not 0 <= mean < 1 for mean in means):
+        return ""
+    mine, theirs = (1 - (mean or 0.0) for mean in means)
+    bare = wording.scale.bare
+    return f" The error goes from {bare(theirs)} to {bare(mine)} %, {mine / theirs:.2g} times."
 
 
 def _nothing(arm: str, base: str, wording: Wording) -> str:
     if wording.paired:
         return f"No seed has a run that trained in both {arm} and {base}."
-    none = f"No run of {arm} " + (f"or none of {base} " if wording.design == "unpaired" else "")
-    return f"{none}trained: there is nothing to compare."
+    none = "" if wording.study.design == "number" else f"or none of {base} "
+    return f"No run of {arm} {none}trained: there is nothing to compare."
 
 
-def _too_few(n: int, others: int | None, wording: Wording) -> str:
-    """Return why so few runs cannot support a claim, and how many could."""
-    comparisons, seeds = wording.comparisons, wording.runs(n, others)
-    many = f" for {comparisons} comparisons" if comparisons > 1 else ""
-    if others is not None:
-        fewest = next(k for k in range(2, 1000) if unpaired.can_claim(k, k, comparisons))
-        return f"with {seeds} no claim can be made{many}, at least {fewest} of each are needed"
-    fewest = stats.seeds_for_test(comparisons)
-    least = min(1.0, 2 * comparisons / 2**n)
-    return (
-        f"with {seeds} no two-sided sign-flip test{many} can succeed at 5 % (the smallest p is"
-        f" {least:.2g}), at least {fewest} are needed"
-    )
+def losses_sentence(comparison: Comparison, wording: Wording, about: Sequence[ArmSummary]) -> str:
+    """Return which runs are not in the difference, and what a claim's runs cannot exclude."""
+    text = ""
+    if any(arm.failing.count for arm in about):
+        said = (
+            f"{arm.failing.count} of {arm.failing.runs} runs of {arm.name} (the true share may be"
+            f" up to {100 * arm.failing.high:.0f} %)"
+            for arm in about
+        )
+        text += f" Failed to train: {', '.join(said)}."
+    for arm in about:
+        if arm.stuck:
+            text += f" Stuck: {stuck_text(arm)}."
+    if text and comparison.difference.mean is not None:
+        among = "pairs that both trained" if wording.paired else "runs that trained"
+        return f"{text} The difference is among {among}."
+    if not text and comparison.verdict in ("better", "worse"):
+        n = min(each.failing.runs for each in about)
+        text = f" {n} runs cannot exclude that up to {100 * most_elsewhere(0, n):.0f} % of them"
+        text += " would fail or end elsewhere."
+    return text
+
+
+def stuck_text(arm: ArmSummary) -> str:
+    """Return which runs of an arm are stuck: "2 of 20 runs of a (seeds 3, 7) ended at chance"."""
+    seeds = ", ".join(str(each.seed) for each in arm.stuck)
+    far = [each.far for each in arm.stuck if each.far is not None]
+    how = "ended at chance"
+    if far:
+        how = f"ended far outside the others ({min(far):.2g} times their range away)"
+        how += "" if len(far) == len(arm.stuck) else " or at chance"
+    many = "seed" if len(arm.stuck) == 1 else "seeds"
+    return f"{len(arm.stuck)} of {arm.failing.runs} runs of {arm.name} ({many} {seeds}) {how}"
 
 
 def _time_sentence(arm: str, times: TimeRatio | None, wording: Wording) -> str:
@@ -190,22 +266,6 @@ def _time_sentence(arm: str, times: TimeRatio | None, wording: Wording) -> str:
     if low <= 1 <= high:
         return f" Whether {arm} reaches {target} sooner is undecided: {size}."
     return f" {arm} reached {target} in {size}."
-
-
-def failing_sentence(sides: Sequence[tuple[str, Failing]], among: str) -> str:
-    """Return how many runs failed to train, and how large the share may be; "" where none did.
-
-    among: the runs that the difference is of; empty where there is no difference.
-    """
-    if not any(failing.count for _, failing in sides):
-        return ""
-    said = (
-        f"{failing.count} of {failing.runs} runs of {name} (the true share may be up to"
-        f" {100 * failing.high:.0f} %)"
-        for name, failing in sides
-    )
-    rest = f"; the difference is among {among}" if among else ""
-    return f" Failed to train: {', '.join(said)}{rest}."
 
 
 def scope(controlled: ControlledVariables, tuning: Tuning | None = None) -> str:

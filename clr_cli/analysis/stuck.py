@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from clr_cli.analysis.rule import ALPHA
 
@@ -82,4 +82,4 @@ def most_elsewhere(count: int, runs: int) -> float:
     >>> round(most_elsewhere(0, 8), 2)
     0.31
     """
-    return 1.0 if count >= runs else float(stats.beta.isf(ALPHA, count + 1, runs - count))
+    return 1.0 if count >= runs else float(special.betaincinv(count + 1, runs - count, 1 - ALPHA))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from clr_cli.analysis import sequential, stats, unpaired
+from clr_cli.analysis import looks, planning, verdicts
 from clr_cli.errors import InputError
 from clr_cli.records import (
     TEST_ACCURACY,
     ControlledVariables,
     Design,
+    Look,
     Metric,
     RunRecord,
     Summary,
@@ -40,8 +41,13 @@ class Study:
         paired: whether runs of equal seeds share their randomness.
         target: a value of ``target_metric``, or "auto": see `outcomes.choose_target`.
         target_metric: what time to target goes by; None: the metric itself.
+        chance: the metric of a run that has learned nothing, if that is known.
         margin: the difference that does not matter; None: no arms are called equivalent.
         detect: the difference for which the number of seeds is stated; None: the margin.
+        past: the looks of an earlier result of the same arms.
+        last: the look that gets the weight of the last one; None: the cap.
+        looked_at: how many arms were looked at before a choice among them; 0: none.
+        rebased: whether the baseline was chosen too, after such a look.
 
     ``target``, ``margin`` and ``detect`` are in the metric's own numbers: .01 of an accuracy that
     is a fraction is one point.
@@ -59,8 +65,13 @@ class Study:
     paired: bool = True
     target: float | Literal["auto"] = "auto"
     target_metric: Metric | None = None
+    chance: float | None = None
     margin: float | None = None
     detect: float | None = None
+    past: tuple[Look, ...] = ()
+    last: int | None = None
+    looked_at: int = 0
+    rebased: bool = False
 
     def __post_init__(self) -> None:
         if self.reference is not None and self.cap is not None:
@@ -83,35 +94,71 @@ class Study:
 
     @property
     def design(self) -> Design:
+        """What runs are compared with."""
         if self.reference is not None:
             return "number"
         return "paired" if self.paired else "unpaired"
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """The arms that are compared with the baseline."""
+        return tuple(arm for arm in self.arms if arm != self.baseline)
+
+    @property
     def comparisons(self) -> int:
-        """How many arms are compared with the baseline."""
-        return len(self.arms) - (self.reference is None)
+        """For how many comparisons is corrected: more than there are, if arms were chosen."""
+        before = 0
+        if self.looked_at > len(self.arms):
+            before = verdicts.comparisons_after_looking(
+                self.looked_at, baseline_chosen=self.rebased
+            )
+        return max(1, len(self.others), before)
 
     def runs(self, seeds: int | None = None) -> tuple[Key, ...]:
-        """Arm and seed of the runs with the first seeds, seed by seed.
+        """Return arm and seed of the runs with the first seeds, seed by seed.
 
         A study that is stopped early so leaves complete pairs.
         """
         return tuple((arm, seed) for seed in self.seeds[:seeds] for arm in self.arms)
 
+    def seed(self, number: int) -> int:
+        """Return the seed of this number; beyond the seeds that were asked for, the next ones."""
+        most = len(self.seeds)
+        return self.seeds[number] if number < most else self.seeds[-1] + 1 + number - most
+
+    def after(self, before: Summary | None, records: Sequence[RunRecord]) -> Study:
+        """Return the study as it is after an earlier result under its name, of the same runs.
+
+        Its looks count, if it has the same arms: more seeds after it are seeds added after a look.
+        Where it has more arms, these were chosen among those.
+        """
+        if before is None or not _is_of(before, self.metric, records):
+            return self
+        names = {arm.name for arm in before.arms}
+        if not names >= set(self.arms):
+            return self
+        if names != set(self.arms) or before.looked_at > len(names):
+            seen = max(before.looked_at, len(names))
+            return replace(self, looked_at=seen, rebased=before.baseline != str(self.baseline))
+        most = max(len({seed for _, seed in _keys(records)}), 1)
+        past = tuple(look for look in before.looks if max(look.runs.values()) < most)
+        return replace(self, past=past, last=before.last)
+
     @property
     def fewest(self) -> int:
         """The fewest seeds with which a difference can be claimed at all."""
-        many = max(1, self.comparisons)
-        if self.design == "unpaired":
-            return next(n for n in range(2, 1000) if unpaired.can_claim(n, n, many))
-        return stats.seeds_for_test(many)
+        fewest = verdicts.fewest_runs if self.design == "unpaired" else verdicts.fewest_pairs
+        return fewest(self.comparisons)
 
     @property
-    def _strictness(self) -> float:
-        """How many arms are corrected for; looks cost as much as further arms would."""
-        many = max(1, self.comparisons)
-        return many * (1.0 if self.cap is None else sequential.STRICTER)
+    def grows(self) -> bool:
+        """Whether seeds are added after a look."""
+        return self.cap is not None or bool(self.past)
+
+    @property
+    def last_look(self) -> int:
+        """The look that gets the weight of the last one."""
+        return self.last or self.cap or looks.LAST
 
     def smallest_detectable(self, sd: float, n: int) -> float | None:
         """Return the true difference that n seeds find 4 times in 5; None if there is none.
@@ -121,43 +168,55 @@ class Study:
                 unpaired.
             n: seeds, or runs of every arm.
         """
-        if self.design == "unpaired":
-            return unpaired.smallest_detectable((sd, sd), (n, n), self._strictness)
-        return stats.smallest_detectable(sd, n, self._strictness)
+        sides = 2 if self.design == "unpaired" else 1
+        return planning.smallest_detectable(
+            (sd,) * sides, (n,) * sides, comparisons=self.comparisons, weight=self._weight(n)
+        )
 
     def seeds_needed(self, difference: float, sd: float) -> int | None:
         """Return how many seeds find a true difference 4 times in 5; None if too many."""
-        if self.design == "unpaired":
-            return unpaired.runs_needed(difference, (sd, sd), self._strictness)
-        return stats.seeds_needed(difference, sd, self._strictness)
+        sides = 2 if self.design == "unpaired" else 1
+        return planning.runs_needed(difference, (sd,) * sides, comparisons=self.comparisons)
 
-    def looks(self, before: Summary | None) -> list[int]:
-        """Return the numbers of seeds at which the study has been, and will be, looked at.
+    def _weight(self, n: int) -> float:
+        return looks.weight(n, self.last_look) if self.grows else 1.0
 
-        An earlier result of the same arms counts: more seeds after it are seeds added after a look.
-        """
-        n = len(self.seeds)
-        now = [n] if self.cap is None else sequential.looks(self.cap)
-        if before is None or {arm.name for arm in before.arms} != set(self.arms):
-            return now
-        seen = before.looks or [before.num_seeds]
-        return sorted({*now, *(k for k in seen if stats.MIN_SEEDS <= k < n)})
+
+def _keys(records: Sequence[RunRecord]) -> list[Key]:
+    return [(record.arm, record.seed) for record in records]
+
+
+def _is_of(before: Summary, metric: Metric, records: Sequence[RunRecord]) -> bool:
+    """Return whether an earlier result is of these runs, or of some of them."""
+    if before.metric.name != metric.name:
+        return False
+    finals = {
+        (run.arm, run.seed): float(run.result["final"][metric.name])
+        for run in records
+        if run.status == "finished"
+    }
+    arms = {arm for arm, _ in finals}
+    return all(
+        finals.get((arm.name, seed)) == value
+        for arm in before.arms
+        if arm.name in arms
+        for seed, value in arm.metrics[metric.name].values.items()
+        if value is not None
+    )
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a source tells of its runs, beside the runs.
+    """What a source knows of its runs, beside the runs.
 
     Attributes:
         shared: what was equal in all arms, and what differs.
-        num_classes: of a classifier; a run that diverged then counts as chance in the target.
         costs: seconds of each arm besides training, such as {"clr": {"range_test_seconds": 60.0}}.
         tuning: how the arms' learning rates were chosen.
         config: the experiment's config as YAML; empty if it has none.
     """
 
     shared: ControlledVariables
-    num_classes: int | None = None
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     tuning: Tuning | None = None
     config: str = ""
@@ -165,8 +224,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of a study, the numbers of seeds at which it was looked at, and their facts."""
+    """The runs of a study, the looks that there have been, and their facts."""
 
     records: Sequence[RunRecord]
     facts: Facts
-    looks: Sequence[int] = ()
+    looks: Sequence[Look] = ()

@@ -5,49 +5,45 @@ Accuracies are fractions here; the sentences show percent and points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from clr_cli.analysis import stats
-from clr_cli.analysis.comparisons import Side, comparisons, decide
+from clr_cli.analysis.comparisons import LEVEL, Side, compare_arms
+from clr_cli.analysis.judgement import Values, choose_best, final_values, judge
 from clr_cli.analysis.outcomes import Measures, Outcome, choose_target, describe_arm, spread
 from clr_cli.analysis.sentences import Wording, scope
 from clr_cli.analysis.study import Runs, Study
 from clr_cli.format import Scale, decimals
-from clr_cli.records import Metric, RunRecord, Summary, Target
+from clr_cli.records import ArmSummary, Metric, RunRecord, Summary, Target
+
+MARGIN_OF_ERROR = 10  # the share of the baseline's error that a margin is at most
 
 
 def analyse(study: Study, runs: Runs) -> Summary:
     """Compare every arm with the baseline.
 
     Failing to train is a result of its own: a run that diverged or could not be finished is counted
-    and named, and no difference contains it. A diverged run never reaches the target. With several
-    looks, or with a cap of seeds, `sequential` decides instead of the rule for seeds fixed in
-    advance.
+    and named, and no difference contains it. So is a run that is stuck: that finished at chance, or
+    far outside the others of its arm. A diverged run never reaches the target.
 
     Raises:
         ValueError: the baseline has no run, or a seed occurs twice in one arm.
 
     """
     records, reference, facts = runs.records, study.reference, runs.facts
-    sequential = len(runs.looks) > 1 or study.cap is not None
-    if reference is not None and sequential:
-        raise ValueError("seeds can be added after looking only where arms are compared")
-    values = [
-        float(record.result["final"][study.metric.name])
-        for record in records
-        if record.status == "finished"
-    ]
-    metric = study.metric.fitted(values)
-    arms: dict[str, dict[int, RunRecord]] = (
-        {} if reference is not None else {str(study.baseline): {}}
-    )
+    study = replace(study, metric=study.metric.fitted(_finals(records, study.metric)))
+    metric = study.metric
+    arms: dict[str, dict[int, RunRecord]] = {arm: {} for arm in study.arms}
     for record in records:
-        if arms.setdefault(record.arm, {}).setdefault(record.seed, record) is not record:
+        if arms[record.arm].setdefault(record.seed, record) is not record:
             raise ValueError(f"{record.arm}: seed {record.seed} occurs twice")
-    if not all(arms.values()):
+    arms = {arm: dict(sorted(each.items())) for arm, each in arms.items() if each}
+    if reference is None and str(study.baseline) not in arms:
         raise ValueError(f"the baseline {study.baseline!r} has no run")
-    arms = {arm: dict(sorted(runs.items())) for arm, runs in arms.items()}
+    study = replace(study, arms=tuple(arms))
+    values, stuck = final_values(study, records)
+    study = replace(study, margin=_margin(study, values))
+    seen = [*study.past, *runs.looks] if study.grows else []
     measures = Measures.of(records, metric, study.target_metric or metric)
     scale = Scale(metric.unit, _decimals(arms, metric))
     goal = None
@@ -55,63 +51,74 @@ def analyse(study: Study, runs: Runs) -> Summary:
         goal = reference, f"the number that the arms are compared with: {scale.exact(reference)}"
     elif measures.clocks:
         first = arms[str(study.baseline)] if reference is None else {}
-        goal = choose_target(first, study.target, measures, scale, facts.num_classes)
+        goal = choose_target(first, study.target, measures, scale, study.chance)
     if goal is None:
         measures = replace(measures, clocks=())
-    sides = [
-        Side(
-            arm,
-            runs,
-            {
-                seed: Outcome.of(run, measures, goal and goal[0])
-                for seed, run in runs.items()
-                if run.status != "failed"
-            },
-        )
-        for arm, runs in arms.items()
-    ]
-    base, others = sides[0], sides[1:]
+    costed = bool(facts.costs) or any("train_seconds" in run.result for run in records)
+    sides = []
+    for arm, each in arms.items():
+        outcomes = {
+            seed: Outcome.of(run, measures, goal and goal[0])
+            for seed, run in each.items()
+            if run.status != "failed"
+        }
+        cost = facts.costs.get(arm, {}) if costed else None
+        described = describe_arm(arm, each, outcomes, measures, cost, stuck[arm])
+        sides.append((Side(arm, each, outcomes), described))
+    base: tuple[Side, ArmSummary | None] = sides[0]
+    others = sides[1:]
     if reference is not None:
-        base, others = Side(scale.exact(reference), {}, {}), sides
-    decisions = decide(study, records, runs.looks) if sequential else None
+        base, others = (Side(scale.exact(reference), {}, {}), None), sides
     wording = Wording(
-        design=study.design,
+        study=study,
         measures=measures,
         scale=scale,
-        reference=reference,
         target=goal and goal[0],
-        margin=study.margin,
-        detect=study.detect,
-        comparisons=len(others),
     )
-    compared = comparisons(others, base, measures, wording, decisions)
-    costed = bool(facts.costs) or any("train_seconds" in run.result for run in records)
+    compared = compare_arms(study, others, base, judge(study, values, seen), measures, wording)
     return Summary(
         experiment=study.name,
         metric=metric,
         decimals=scale.decimals,
         design=study.design,
-        baseline=base.name,
+        baseline=base[0].name,
         reference=reference,
-        level=stats.LEVEL,
-        claim_level=stats.CLAIM_LEVEL,
+        level=LEVEL,
         margin=study.margin,
         detect=study.detect,
-        num_seeds=max(len(side.outcomes) for side in sides),
-        looks=list(runs.looks),
-        rule="sequential" if sequential else "fixed",
+        num_seeds=max(len(side.outcomes) for side, _ in sides),
+        looks=seen or [*runs.looks],
+        rule="sequential" if study.grows else "fixed",
+        last=study.last_look if study.grows else None,
+        looked_at=max(study.looked_at, len(arms)),
         controlled=facts.shared,
         target=goal and Target(metric=measures.target_metric.name, value=goal[0], source=goal[1]),
-        arms=[
-            describe_arm(*side, measures, facts.costs.get(side.name, {}) if costed else None)
-            for side in sides
-        ],
+        arms=[described for _, described in sides],
         comparisons=compared,
+        best=choose_best(study, values, seen),
         tuning=facts.tuning,
         verdict=" ".join(comparison.sentence for comparison in compared)
         or f"Only {study.baseline} has run: there is nothing to compare it with.",
         scope=scope(facts.shared, facts.tuning),
     )
+
+
+def _finals(records: Sequence[RunRecord], metric: Metric) -> list[float]:
+    return [
+        float(record.result["final"][metric.name])
+        for record in records
+        if record.status == "finished"
+    ]
+
+
+def _margin(study: Study, values: Values) -> float | None:
+    """Return the margin, at most a tenth of the baseline's error: near 100 % a point is a lot."""
+    base = [*values.get(str(study.baseline), {}).values()]
+    fraction = study.metric.unit == "%" and study.metric.mode == "max"
+    if study.margin is None or not fraction or not base:
+        return study.margin
+    error = 1 - sum(base) / len(base)
+    return min(study.margin, error / MARGIN_OF_ERROR) if error > 0 else study.margin
 
 
 def _decimals(arms: Mapping[str, Mapping[int, RunRecord]], metric: Metric) -> int:

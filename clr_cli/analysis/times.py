@@ -10,10 +10,10 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
-from clr_cli.analysis.stats import LEVEL, RESAMPLES
-from clr_cli.analysis.unpaired import mean_intervals
+from clr_cli.analysis.designs import unpaired
+from clr_cli.analysis.rule import ALPHA
 from clr_cli.records import VAL_ACCURACY, Clock, Metric
 
 HOLD = 3  # measurements (of our own training: epochs) for which a target must be held
@@ -28,7 +28,7 @@ CLOCKS: dict[Clock, str] = {
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of times and its interval at LEVEL; NaN where there is none."""
+    """A ratio of times and its 95 % interval; NaN where there is none."""
 
     value: float
     low: float
@@ -46,8 +46,8 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ra
     A pair in which both missed is a tie (1). When that is more than half of the pairs there is no
     ratio. Of two middle ratios it is the mean; where one of those is 0 or infinite, the value
     between them that is nearest to 1, so that a miss never makes the claim larger. The interval is
-    the distribution-free one of the median (scipy.stats.quantile_test): it needs 6 pairs, and an
-    end may be 0 (only the numerator arrived) or infinite.
+    the distribution-free one of the median (order statistics): it needs 6 pairs, and an end may be
+    0 (only the numerator arrived) or infinite.
 
     >>> median_ratio([50, 60, 40], [100, 100, 100]).value
     0.5
@@ -57,12 +57,11 @@ def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ra
     if not pairs or 2 * both_missed > len(pairs):
         return NO_RATIO
     ratios = sorted(_quotient(a, b) for a, b in pairs)
-    test = stats.quantile_test(ratios, q=1.0, p=0.5)
-    interval = test.confidence_interval(LEVEL)
+    ends = _median_ends(ratios, 1 - ALPHA) or (math.nan, math.nan)
     low, high = ratios[(len(ratios) - 1) // 2], ratios[len(ratios) // 2]
     usual = low > 0 and math.isfinite(high)
     median = (low + high) / 2 if usual else min(max(1.0, low), high)
-    return Ratio(median, float(interval.low), float(interval.high))
+    return Ratio(median, *ends)
 
 
 def _quotient(a: float, b: float) -> float:
@@ -70,13 +69,11 @@ def _quotient(a: float, b: float) -> float:
     return 1.0 if a == b else a / b if b else math.inf
 
 
-def unpaired_ratio(
-    numerator: Sequence[float], denominator: Sequence[float], resamples: int = RESAMPLES
-) -> Ratio:
+def unpaired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
     """Return the ratio of two arms' times where their runs share nothing; misses are infinite.
 
     Where every run arrived it is the ratio of geometric means, with the interval of
-    `unpaired.mean_intervals` on logarithms. Otherwise it is the ratio of medians, with the ratios
+    `designs.unpaired` on logarithms. Otherwise it is the ratio of medians, with the ratios
     of the ends of their distribution-free intervals at MEDIAN_LEVEL (order statistics; 5 runs of
     either arm are needed). There is none where half of the runs of both arms or more missed.
 
@@ -88,7 +85,7 @@ def unpaired_ratio(
         return NO_RATIO
     if all(side[0] > 0 and math.isfinite(side[-1]) for side in sides):
         one, two = (np.log(side) for side in sides)
-        (low,), (high,) = mean_intervals(one, two, (LEVEL,), resamples)
+        low, high = (float(end[0]) for end in unpaired([one], two).interval())
         middle = math.exp(float(one.mean() - two.mean()))
         if not math.isfinite(low):
             return Ratio(middle, math.nan, math.nan)
@@ -96,7 +93,7 @@ def unpaired_ratio(
     median, other = (statistics.median(side) for side in sides)
     if math.isinf(median) and math.isinf(other):
         return NO_RATIO
-    ends, others = (_median_ends(side) for side in sides)
+    ends, others = (_median_ends(side, MEDIAN_LEVEL) for side in sides)
     if ends is None or others is None:
         return Ratio(_quotient(median, other), math.nan, math.nan)
     # A miss over a miss may be anything.
@@ -105,11 +102,10 @@ def unpaired_ratio(
     return Ratio(_quotient(median, other), low, high)
 
 
-def _median_ends(ordered: Sequence[float]) -> tuple[float, float] | None:
-    """Return the narrowest order statistics that contain the median at MEDIAN_LEVEL or more."""
+def _median_ends(ordered: Sequence[float], level: float) -> tuple[float, float] | None:
+    """Return the narrowest order statistics that contain the median with this probability."""
     n = len(ordered)
-    outside = [2 * float(stats.binom.cdf(k, n, 0.5)) for k in range(n // 2)]
-    kept = [k for k, share in enumerate(outside) if share <= 1 - MEDIAN_LEVEL]
+    kept = [k for k in range(n // 2) if 2 * float(special.bdtr(k, n, 0.5)) <= 1 - level]
     return (ordered[kept[-1]], ordered[n - 1 - kept[-1]]) if kept else None
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from clr_cli.analysis.designs import LEAST_PAIRS, LEAST_RUNS
 from clr_cli.analysis.rule import ALPHA, Array, Bools, Estimate
-
-Verdict = Literal["better", "worse", "equivalent", "undecided", "too_few_runs", "seed_changes_none"]
+from clr_cli.records import Verdict
 
 # Too few runs: where so many comparisons, each falling on one side by chance as coins do, would
 # show it in more than one of eight cases. Noise of two humps that far apart is then called a

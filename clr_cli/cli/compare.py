@@ -244,6 +244,7 @@ def _compare_training(
             for arm in arms
         }
         source = replace(source, setups=setups)
+        study = replace(study, chance=1 / setup.num_classes)
         folder = tasks.experiment.comparison(tuned=bool(to_tune))
         place = comparison.Place(folder, chosen.overwrite)
         comparison.print_plan(

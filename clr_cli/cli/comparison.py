@@ -141,10 +141,9 @@ def compare(
     from clr_cli.report import write
     from clr_cli.study.collect import collect, needs_no_engine
 
-    runs = collect(
-        study, source, execute or needs_no_engine, before=place.before, notify=terminal.note
-    )
-    summary = analyse(study, runs).model_copy(
+    before = place.before
+    runs = collect(study, source, execute or needs_no_engine, notify=terminal.note)
+    summary = analyse(study.after(before, runs.records), runs).model_copy(
         update={"reproduce": Reproduce(command=command_line(), config=runs.facts.config)}
     )
     written = write.write_comparison(place.folder, summary, runs.records)

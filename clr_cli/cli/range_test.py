@@ -458,6 +458,7 @@ def _certify(
         show(tasks)
         check_finished(tasks)
 
+    study = replace(study, chance=1 / sizes.num_classes)
     runs = collect(study, source, execute)
     summary = analyse(study, runs)
     write.write_comparison(folder / "certify", summary, runs.records)

@@ -10,7 +10,15 @@ from clr_cli.format import Scale
 from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, Text
 from clr_cli.records.metric import Metric
 
-Verdict = Literal["better", "worse", "equivalent", "no_difference", "too_few_seeds", "identical"]
+Verdict = Literal[
+    "better",
+    "worse",
+    "equivalent",
+    "undecided",
+    "too_few_runs",
+    "seed_changes_nothing",
+    "identical",
+]
 Clock = Literal["images", "iterations", "epochs", "seconds"]  # what a time to target is counted in
 # Runs of one seed share their randomness; or runs share nothing; or arms meet a number.
 Design = Literal["paired", "unpaired", "number"]
@@ -55,11 +63,22 @@ class Failing(Record):
     high: Fraction
 
 
+class Stuck(Record):
+    """A run that finished and learned nothing, or that lies far outside the others of its arm.
+
+    far: the gap to the nearest other run, in ranges of the others; None if it ended at chance.
+    """
+
+    seed: int
+    far: Number | None
+
+
 class ArmSummary(Record):
     """One arm.
 
-    n: the runs with a result, diverged ones included. failed: the runs without one. metrics: by
-    name, the comparison's own metric and those shown beside it.
+    n: the runs with a result, diverged ones included. failed: the runs without one. stuck: runs
+    that finished elsewhere; no difference contains them. metrics: by name, the comparison's own
+    metric and those shown beside it.
     """
 
     name: Arm
@@ -71,6 +90,7 @@ class ArmSummary(Record):
     diverged_seeds: list[int]
     failed_seeds: list[int]
     failing: Failing
+    stuck: list[Stuck] = Field(default_factory=list)
     metrics: dict[str, Spread]
     time_to_target: ArmTimes | None
     cost: Cost | None
@@ -83,7 +103,7 @@ class ArmSummary(Record):
 
 
 class Interval(Record):
-    """The interval that a claim must pass."""
+    """A confidence interval."""
 
     level: Fraction
     low: Number | None
@@ -91,8 +111,10 @@ class Interval(Record):
 
 
 class Difference(Record):
-    """The mean difference, arm minus baseline, its interval, and the interval of the claim.
+    """The mean difference, arm minus baseline, with the interval that decides.
 
+    low, high: the interval at ``level``: it excludes zero if and only if the verdict is better or
+    worse. own: the 95 % interval of this arm as if it were the only one, and looked at once.
     values: the differences by seed, of which this is the mean; empty for unpaired runs.
     """
 
@@ -100,9 +122,8 @@ class Difference(Record):
     low: Number | None
     high: Number | None
     level: Fraction
-    method: Text
+    own: Interval | None = None
     values: dict[int, Number | None]
-    claim: Interval | None = None
 
 
 class Ratio(Record):
@@ -261,6 +282,25 @@ class Tuning(Record):
     seconds: dict[str, Seconds]
 
 
+class Look(Record):
+    """A look at a comparison that grows: its number, and how many runs of each arm there were."""
+
+    n: Count
+    runs: dict[str, Count]
+
+
+class Best(Record):
+    """Which arms could be the best.
+
+    arms: a set that contains the best arm with 95 % certainty. winner: the arm of the best mean;
+    optimism: by how much that mean is likely to flatter it.
+    """
+
+    arms: list[Arm]
+    winner: Arm
+    optimism: Number | None
+
+
 class Reproduce(Record):
     """How to repeat the comparison."""
 
@@ -272,7 +312,9 @@ class Summary(Record):
     """The comparison of every arm with the baseline.
 
     decimals: of the metric's values (in percent, where they are fractions). reference: the number
-    that the arms are compared with, where it is not an arm; baseline is then its text.
+    that the arms are compared with, where it is not an arm; baseline is then its text. last: the
+    look that gets the weight of the last one. looked_at: how many arms have been looked at under
+    this name, so that a choice among them is corrected for all.
     """
 
     schema_version: Literal[2] = Field(2, alias="schema")
@@ -283,12 +325,14 @@ class Summary(Record):
     baseline: Arm
     reference: Number | None = None
     level: Fraction
-    claim_level: Fraction
     margin: Annotated[float, Field(strict=True, gt=0, le=1e30)] | None = None
     detect: Annotated[float, Field(strict=True, gt=0, le=1e30)] | None = None
     num_seeds: Count
-    looks: list[Count] = Field(default_factory=list)
+    looks: list[Look] = Field(default_factory=list)
     rule: Literal["fixed", "sequential"] = "fixed"
+    last: Count | None = None
+    looked_at: Count = 0
+    best: Best | None = None
     controlled: ControlledVariables = Field(alias="contract")
     target: Target | None
     arms: Annotated[list[ArmSummary], Field(min_length=1)]

@@ -153,29 +153,22 @@ def _unpaired(comparison: Comparison, summary: Summary) -> str:
 
 
 def _placed(comparison: Comparison, summary: Summary) -> str:
-    """Return where the interval lies that is drawn; "" where there is none.
-
-    A claim must pass a wider interval. Where the two do not agree, the text adds it.
-    """
+    """Return where the interval lies that decides; "" where there is none."""
     difference, margin = comparison.difference, summary.margin or 0.0
     low, high = difference.low, difference.high
     if low is None or high is None:
         return ""
-    scale, verdict = summary.scale, comparison.verdict
+    scale = summary.scale
     band = f"±{number(scale.factor * margin)}{scale.points}"
-    claimed = verdict in ("better", "worse", "equivalent", "identical")
     if -margin < low and high < margin:
-        place, claimed = f"lies wholly inside {band}", verdict in ("equivalent", "identical")
+        place = f"lies wholly inside {band}"
     elif margin and (low > margin or high < -margin):
         place = f"lies wholly outside {band}"
     elif low > 0 or high < 0:
         place = f"leaves out zero but overlaps {band}" if margin else "leaves out zero"
     else:
-        place, claimed = "contains zero", True
-    if not claimed and difference.claim is not None and verdict != "too_few_seeds":
-        place += f", but a claim needs the wider {100 * difference.claim.level:.3g} % interval"
-        place += " and the test" if "inside" not in place else ""
-    return f"the 95 % interval {place}"
+        place = "contains zero"
+    return f"the {100 * difference.level:.3g} % interval {place}"
 
 
 def _all_times(summary: Summary) -> str:

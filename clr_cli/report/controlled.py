@@ -64,9 +64,9 @@ def controlled_rows(summary: Summary) -> list[tuple[str, str]]:
 def _seeds(summary: Summary) -> str:
     """Return how the seeds were chosen, which decides the rule."""
     seeds = list(summary.arms[0].metrics[summary.metric.name].values)
-    counts = ", ".join(str(n) for n in summary.looks)
+    counts = ", ".join(str(look.n) for look in summary.looks)
     if summary.rule == "sequential":
-        return f"added after looking (at {counts} seeds); 5 % false claims are spent over the looks"
+        return f"added after looking (looks at {counts}); 5 % false claims are spent over the looks"
     if not summary.looks:
         return ""
     if seeds != [*range(len(seeds))]:

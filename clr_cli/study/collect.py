@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from clr_cli.analysis.comparisons import decide
-from clr_cli.analysis.study import Facts, Runs, Study
-from clr_cli.records import RunRecord, Summary
+from clr_cli.analysis.judgement import final_values, first_look, judge, next_counts
+from clr_cli.analysis.study import Facts, Key, Runs, Study
+from clr_cli.records import Look, RunRecord
 
 if TYPE_CHECKING:
     from clr_cli.execution.task import Task
@@ -42,50 +42,73 @@ def collect(
     source: Source,
     execute: Execute = needs_no_engine,
     *,
-    before: Summary | None = None,
     notify: Notify = lambda line: None,
 ) -> Runs:
     """Collect the runs of a study; if it adds seeds, look by look until every arm is decided.
+
+    An arm that is decided gets no more runs.
 
     Args:
         study: what is asked.
         source: has the runs.
         execute: executes the source's tasks; not needed for a source without any.
-        before: an earlier result of the same study, whose looks count.
         notify: is told what came of each look.
 
     Raises:
         InputError, EnvironmentFailure: a run cannot be made, or none of the baseline was finished.
     """
-    looks, records, done = study.looks(before), list[RunRecord](), 0
-    for n in looks if study.cap is not None else [len(study.seeds)]:
-        seen, new = [k for k in looks if k <= n], study.runs(n)[done:]
-        tasks = [task for key in new if (task := source.task(*key)) is not None]
+    records: dict[Key, RunRecord] = {}
+
+    def fetch(keys: Sequence[Key]) -> None:
+        tasks = [task for key in keys if (task := source.task(*key)) is not None]
         if tasks:
             execute(tasks)
-        records += [record for key in new if (record := source.record(*key)) is not None]
-        done += len(new)
-        if study.cap is not None and _is_decided(study, records, seen, notify):
-            break
+        found = ((key, source.record(*key)) for key in keys)
+        records.update({key: record for key, record in found if record is not None})
+
+    if study.cap is None:
+        fetch(study.runs())
+        counts = [sum(arm == each for each, _ in records) for arm in study.arms]
+        seen = [Look(n=min(counts), runs=dict.fromkeys(study.arms, len(study.seeds)))]
+    else:
+        seen = _until_decided(study, fetch, records, notify)
+    found = list(records.values())
     baseline = study.baseline
     if isinstance(baseline, str) and not any(
-        record.arm == baseline and record.status != "failed" for record in records
+        record.arm == baseline and record.status != "failed" for record in found
     ):
         raise source.without_baseline(baseline)
-    return Runs(records, source.facts(records), seen)
+    return Runs(found, source.facts(found), seen)
 
 
-def _is_decided(
-    study: Study, records: Sequence[RunRecord], looks: Sequence[int], notify: Notify
-) -> bool:
-    """Return whether every arm is decided at this look, and say which are not."""
-    decisions = decide(study, records, looks)
-    still = [arm for arm, decision in decisions.items() if decision.seeds is None]
-    where = f"look {len(looks)}, {looks[-1]} seeds"
-    if not still:
-        notify(f"{where}: decided")
-    elif looks[-1] == study.cap:
-        notify(f"{where}: these are all that are allowed")
-    else:
+def _until_decided(
+    study: Study,
+    fetch: Callable[[Sequence[Key]], None],
+    records: Mapping[Key, RunRecord],
+    notify: Notify,
+) -> list[Look]:
+    """Fetch runs look by look; return the looks."""
+    seen, look = list[Look](), first_look(study)
+    while True:
+        most = max(look.runs.values())
+        wanted = ((arm, n) for n in range(most) for arm in study.arms if n < look.runs[arm])
+        fetch([key for arm, n in wanted if (key := (arm, study.seed(n))) not in records])
+        seen.append(look)
+        values, _ = final_values(study, [*records.values()])
+        judged = judge(study, values, seen)
+        still = [arm for arm, each in judged.items() if each.is_open]
+        where = f"look {len(seen)}, {_counted(look, study)}"
+        if not still:
+            notify(f"{where}: decided")
+            return seen
+        if study.cap is not None and max(look.runs.values()) >= study.cap:
+            notify(f"{where}: these are all that are allowed")
+            return seen
         notify(f"{where}: {', '.join(still)} not decided, more seeds are added")
-    return not still
+        look = next_counts(study, values, judged, look)
+
+
+def _counted(look: Look, study: Study) -> str:
+    if study.paired:
+        return f"{look.n} seeds"
+    return ", ".join(f"{arm} {count} runs" for arm, count in look.runs.items())

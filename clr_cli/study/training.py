@@ -123,7 +123,6 @@ class TrainingSource:
     def facts(self, records: Sequence[RunRecord]) -> Facts:
         return Facts(
             shared=self._shared(records),
-            num_classes=self.setups[self.config.baseline].num_classes,
             costs=self.costs,
             tuning=self.tuned,
             config=dump(self.as_run()),

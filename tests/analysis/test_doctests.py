@@ -19,7 +19,7 @@ def test_the_examples_in_the_docstrings_hold(name: str) -> None:
     assert doctest.testmod(module).failed == 0
 
 
-@pytest.mark.parametrize("name", ["stats", "times", "unpaired", "sweeps"])
+@pytest.mark.parametrize("name", ["times", "planning", "sweeps"])
 def test_every_public_function_of_the_rules_has_an_example(name: str) -> None:
     module = importlib.import_module(f"clr_cli.analysis.{name}")
     public = [

@@ -13,19 +13,19 @@ from clr_cli.records import ControlledVariables
 def test_better_and_worse_are_said_by_their_size():
     better = compare(arm("constant", BASE), arm("clr", BETTER))
     assert headline(better) == (
-        "clr is better than constant by 1.07 points of test accuracy (0.94 to 1.20), 6 seeds;"
-        " no run failed."
+        "clr is better than constant by 1.07 points of test accuracy (95 % interval 0.93 to 1.19),"
+        " 6 seeds; no run failed."
     )
     worse = compare(arm("constant", BETTER), arm("clr", BASE))
     assert headline(worse).startswith("clr is worse than constant by 1.07 points")
-    assert "(0.94 to 1.20)" in headline(worse)
+    assert "(95 % interval 0.93 to 1.19)" in headline(worse)
 
 
 @pytest.mark.parametrize(
     ("others", "words"),
     [
-        ([b + 0.00001 * k for k, b in enumerate(BASE)], "clr and constant are equal within 0.10"),
-        ([b + 0.02 * (-1) ** k for k, b in enumerate(BASE)], "No difference between clr and const"),
+        ([b + 1e-5 * (-1) ** k for k, b in enumerate(BASE)], "clr and constant are equal within"),
+        ([b + 0.02 * (-1) ** k for k, b in enumerate(BASE)], "Undecided between clr and constant"),
         (BASE, "clr and constant are identical in every number, 6 seeds; no run failed."),
         (BETTER[:3], "points of test accuracy"),
     ],
@@ -39,15 +39,16 @@ def test_every_verdict_has_one_sentence(others, words):
 
 def test_too_few_seeds_are_said_and_one_has_no_interval():
     three = headline(compare(arm("constant", BASE[:3]), arm("clr", BETTER[:3])))
-    assert three.endswith("3 seeds, which is too few to tell; no run failed.")
+    assert three.startswith("Too few runs to tell clr from constant: +1.10 points of test accuracy")
+    assert three.endswith("3 seeds; no run failed.")
     one = headline(compare(arm("constant", BASE[:1]), arm("clr", BETTER[:1])))
-    assert "+1.20 points of test accuracy, 1 seed, which" in one
+    assert "+1.20 points of test accuracy, 1 seed;" in one
 
 
 def test_what_failed_is_always_said():
     lost = [*arm("clr", BETTER)[:-1], run("clr", 5, 0.1, status="diverged")]
     said = headline(compare(arm("constant", BASE), lost))
-    assert said.endswith("5 seeds, which is too few to tell; 1 of 6 runs of clr failed to train.")
+    assert said.endswith("5 seeds; 1 of 6 runs of clr failed to train.")
     none = [run("clr", seed, 0.1, status="diverged") for seed in range(6)]
     assert headline(compare(arm("constant", BASE), none)) == (
         "clr cannot be compared with constant: too few runs trained;"
@@ -61,7 +62,7 @@ def test_several_arms_are_named_by_what_holds_of_them():
     more = [b + g for b, g in zip(eight, gain, strict=True)]
     said = headline(compare(arm("constant", eight), arm("clr", more), arm("cosine", eight[::-1])))
     assert said.replace("\N{NO-BREAK SPACE}", " ") == (
-        "clr is better than constant. No difference from constant can be claimed for cosine."
+        "clr is better than constant. cosine is undecided. clr is the best with 95 % certainty."
         " The best mean is clr's, 91.25 %; constant's is 90.15 %. 8 seeds; no run failed."
     )
 

@@ -11,6 +11,7 @@ from clr_cli.records import (
     TEST_ACCURACY,
     VAL_ACCURACY,
     ControlledVariables,
+    Look,
     Metric,
     Reproduce,
     RunRecord,
@@ -26,7 +27,7 @@ def summarize(
     context: ControlledVariables | Mapping[str, Any] | None = None,
     baseline: str | float,
     num_classes: int | None = None,
-    looks: Sequence[int] = (),
+    looks: Sequence[Look] = (),
     costs: Mapping[str, Mapping[str, float]] | None = None,
     tuning: Mapping[str, Any] | None = None,
     metric: Metric = TEST_ACCURACY,
@@ -48,11 +49,11 @@ def summarize(
         seeds=tuple(sorted({record.seed for record in records})),
         metric=metric,
         margin=margin,
+        chance=None if num_classes is None else 1 / num_classes,
         **options,
     )
     facts = Facts(
         ControlledVariables.model_validate(context or {}),
-        num_classes=num_classes,
         costs=costs or {},
         tuning=None if tuning is None else Tuning.model_validate(tuning),
     )

@@ -1,0 +1,296 @@
+"""The decision on every arm: from final values to intervals, p and verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from clr_cli.analysis import designs, looks, verdicts
+from clr_cli.analysis.best import could_be_best, optimism
+from clr_cli.analysis.rule import ALPHA, Array, Estimate, Moments
+from clr_cli.analysis.stuck import stuck_runs
+from clr_cli.analysis.study import Study
+from clr_cli.records import Best, Look, RunRecord, Stuck, Verdict
+
+Values = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is said of one arm against the baseline, in the metric's own numbers.
+
+    Attributes:
+        verdict: see `records.Verdict`.
+        n: pairs, or runs of the arm.
+        n_baseline: runs of the baseline, if they are counted apart.
+        mean: of the arm minus that of the baseline; NaN if there is none.
+        low, high: the interval that decides, at ``level`` (of confidence).
+        own: the 95 % interval of the arm as if it were the only one, and looked at once.
+        p, p_holm: before and after Holm's correction; None if looks decide.
+        spreads: standard deviations of the differences, or of the two sides' runs.
+        differences: by seed, if the difference is a mean of such.
+        decided_at: the look that decided; None while open.
+        futile: whether it ended because more seeds would hardly have shown a difference.
+    """
+
+    verdict: Verdict
+    n: int
+    n_baseline: int | None
+    mean: float
+    low: float
+    high: float
+    level: float
+    own: tuple[float, float]
+    p: float | None = None
+    p_holm: float | None = None
+    spreads: tuple[float, ...] = ()
+    differences: Mapping[int, float] = field(default_factory=dict)
+    decided_at: int | None = None
+    futile: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more seeds may decide it."""
+        return self.decided_at is None
+
+
+def final_values(
+    study: Study, records: Sequence[RunRecord]
+) -> tuple[dict[str, dict[int, float]], dict[str, list[Stuck]]]:
+    """Return the final values of the runs that trained, by arm and seed, and the stuck runs."""
+    values: dict[str, dict[int, float]] = {arm: {} for arm in study.arms}
+    for run in records:
+        if run.status == "finished":
+            values[run.arm][run.seed] = float(run.result["final"][study.metric.name])
+    stuck: dict[str, list[Stuck]] = {}
+    for arm, finals in values.items():
+        seeds = list(finals)
+        found = stuck_runs([finals[seed] for seed in seeds], chance=study.chance)
+        stuck[arm] = [Stuck(seed=seeds[each.run], far=each.far) for each in found]
+        for each in stuck[arm]:
+            del finals[each.seed]
+    return values, stuck
+
+
+class _Samples:
+    """A study's values as arrays, larger being better: arms (K, n) and baseline (n,), by seed."""
+
+    def __init__(self, study: Study, values: Values) -> None:
+        self.study, self.sign = study, study.metric.sign
+        known = {seed for finals in values.values() for seed in finals}
+        self.seeds = [*study.seeds, *sorted(known - set(study.seeds))]
+        self.arms = np.stack([self._row(values[arm]) for arm in study.others])
+        base = values.get(str(study.baseline), {})
+        self.base = self._row(base if study.reference is None else {})
+
+    def _row(self, finals: Mapping[int, float]) -> Array:
+        return self.sign * np.array([finals.get(seed, np.nan) for seed in self.seeds])
+
+    def estimate(self, arms: Array, base: Array) -> Estimate:
+        if self.study.reference is not None:
+            return designs.against(arms, self.sign * self.study.reference)
+        return (designs.paired if self.study.paired else designs.unpaired)(arms, base)
+
+    def at(self, look: Look | None) -> tuple[Array, Array]:
+        """Return arms and baseline as they were at a look; None: as they are."""
+        if look is None:
+            return self.arms, self.base
+        there = np.arange(len(self.seeds))
+        counts = np.array([look.runs.get(arm, 0) for arm in self.study.others])
+        arms = np.where(there < counts[:, None], self.arms, np.nan)
+        base = there < look.runs.get(str(self.study.baseline), 0)
+        return arms, np.where(base, self.base, np.nan)
+
+
+def judge(study: Study, values: Values, seen: Sequence[Look] = ()) -> dict[str, Judgement]:
+    """Decide every arm.
+
+    Args:
+        study: what is asked.
+        values: final values of the runs that trained, of all arms.
+        seen: the looks so far, if seeds are added after a look; else empty.
+    """
+    if not study.others:
+        return {}
+    samples = _Samples(study, values)
+    if seen:
+        return _by_looks(study, samples, seen)
+    estimate = samples.estimate(samples.arms, samples.base)
+    said = verdicts.claims(estimate, comparisons=study.comparisons)
+    p, adjusted = verdicts.p_holm(estimate, comparisons=study.comparisons)
+    judged = {}
+    for k, arm in enumerate(study.others):
+        ends, level = (float(said.low[k]), float(said.high[k])), float(said.level[k])
+        verdict = _verdict(study, estimate, said, k, verdicts.verdict(*ends, study.margin))
+        tested = bool(said.testable[k])
+        judged[arm] = _judgement(
+            samples,
+            k,
+            estimate,
+            (samples.arms, samples.base),
+            verdict=verdict,
+            ends=ends,
+            level=level,
+            p=float(p[k]) if tested else None,
+            p_holm=float(adjusted[k]) if tested else None,
+        )
+    return judged
+
+
+def _by_looks(study: Study, samples: _Samples, seen: Sequence[Look]) -> dict[str, Judgement]:
+    progress = looks.Progress.begin((len(study.others),))
+    for look in seen:
+        progress = progress.look(
+            samples.estimate(*samples.at(look)),
+            look.n,
+            last=study.last_look,
+            cap=study.cap,
+            margin=study.margin,
+            comparisons=study.comparisons,
+        )
+    judged = {}
+    for k, arm in enumerate(study.others):
+        decided = int(progress.at[k]) or None
+        look = next((each for each in seen if each.n == decided), seen[-1])
+        there = samples.at(look)
+        estimate = samples.estimate(*there)
+        said = verdicts.claims(estimate, comparisons=study.comparisons)
+        ends = float(progress.low[k]), float(progress.high[k])
+        verdict = _verdict(study, estimate, said, k, verdicts.verdict(*ends, study.margin))
+        judged[arm] = _judgement(
+            samples,
+            k,
+            estimate,
+            there,
+            verdict=verdict,
+            ends=ends,
+            level=float(progress.level[k]),
+            decided_at=decided,
+            futile=int(progress.state[k]) == looks.HOPELESS,
+        )
+    return judged
+
+
+def _verdict(
+    study: Study, estimate: Estimate, said: verdicts.Claims, k: int, verdict: Verdict
+) -> Verdict:
+    if said.testable[k] or verdict in ("better", "worse"):
+        return verdict
+    return "seed_changes_nothing" if estimate.enough[k] and estimate.blind[k] else "too_few_runs"
+
+
+def _judgement(
+    samples: _Samples,
+    k: int,
+    estimate: Estimate,
+    there: tuple[Array, Array],
+    *,
+    verdict: Verdict,
+    ends: tuple[float, float],
+    level: float,
+    p: float | None = None,
+    p_holm: float | None = None,
+    decided_at: int | None = None,
+    futile: bool = False,
+) -> Judgement:
+    study, sign = samples.study, samples.sign
+    mine, base = there[0][k], there[1]
+    counted, sides = None, [mine]
+    if study.reference is not None:
+        base = np.full(len(mine), sign * study.reference)
+    elif not study.paired:
+        counted, sides = int((~np.isnan(base)).sum()), [mine, base]
+    if len(sides) == 1:
+        sides = [mine - base]
+    differences = {} if len(sides) > 1 else _by_seed(samples.seeds, sign * sides[0])
+    mean = sign * float(estimate.mean[k])
+    if math.isnan(mean) or (counted == 0):
+        ends, mean = (-math.inf, math.inf), math.nan
+    own = tuple(float(end[k]) for end in estimate.interval(ALPHA))
+    low, high = _turned(ends, sign, study)
+    return Judgement(
+        verdict=verdict,
+        n=int((~np.isnan(sides[0])).sum()),
+        n_baseline=counted,
+        mean=mean,
+        low=low,
+        high=high,
+        level=1 - level,
+        own=_turned((own[0], own[1]), sign, study),
+        p=p,
+        p_holm=p_holm,
+        spreads=tuple(math.sqrt(float(Moments.of(side).variance)) for side in sides),
+        differences=differences,
+        decided_at=decided_at,
+        futile=futile,
+    )
+
+
+def _by_seed(seeds: Sequence[int], row: Array) -> dict[int, float]:
+    pairs = zip(seeds, row.tolist(), strict=True)
+    return {seed: value for seed, value in pairs if not math.isnan(value)}
+
+
+def _turned(ends: tuple[float, float], sign: int, study: Study) -> tuple[float, float]:
+    """Return an interval of "better" as one of the metric; no two fractions differ by over 1."""
+    low, high = ends if sign > 0 else (-ends[1], -ends[0])
+    if study.metric.unit == "%" and math.isfinite(low) and math.isfinite(high):
+        return max(low, -1.0), min(high, 1.0)
+    return low, high
+
+
+def next_counts(study: Study, values: Values, judged: Mapping[str, Judgement], now: Look) -> Look:
+    """Return the next look: how many runs each arm is to have by then.
+
+    An arm that is decided gets no more. Where runs share nothing, a round's runs go where they
+    lower the errors of the open arms most.
+    """
+    open_arms = [arm for arm in study.others if judged[arm].is_open]
+    base, runs = str(study.baseline), dict(now.runs)
+    if study.paired:
+        runs |= dict.fromkeys([*open_arms, base], max(now.runs.values()) + 1)
+        return Look(n=now.n + 1, runs=runs)
+    samples = _Samples(study, values)
+    is_open = np.array([arm in open_arms for arm in study.others])
+    arms, baseline = looks.next_runs(
+        Moments.of(samples.arms), Moments.of(samples.base), is_open, len(open_arms) + 1
+    )
+    for arm, more in zip(study.others, arms.tolist(), strict=True):
+        runs[arm] += more
+    runs[base] += int(baseline)
+    most = study.cap or max(runs.values())
+    return Look(n=now.n + 1, runs={arm: min(count, most) for arm, count in runs.items()})
+
+
+def first_look(study: Study) -> Look:
+    """Return the first look of a study that adds seeds."""
+    first = looks.FIRST_LOOK if study.paired else looks.FIRST_RUNS
+    runs = dict.fromkeys(study.arms, first)
+    if not study.paired and len(study.others) > 1:
+        runs[str(study.baseline)] = looks.FIRST_BASELINE
+    return Look(n=looks.FIRST_LOOK, runs=runs)
+
+
+def choose_best(study: Study, values: Values, seen: Sequence[Look] = ()) -> Best | None:
+    """Return the arms that could be the best; None for fewer than three."""
+    if len(study.arms) < 3 or not all(values[arm] for arm in study.arms):
+        return None
+    known = sorted({seed for finals in values.values() for seed in finals})
+    sign = study.metric.sign
+    table = sign * np.array(
+        [[values[arm].get(seed, np.nan) for seed in known] for arm in study.arms]
+    )
+    paired = study.design == "paired"
+    weight = looks.weight(seen[-1].n, study.last_look) if seen else 1.0
+    design = designs.paired if paired else designs.unpaired
+    could = could_be_best(table, design, weight=weight or 1.0)
+    means = np.nanmean(table, axis=1)
+    excess = float(optimism(table, paired=paired))
+    return Best(
+        arms=[arm for arm, kept in zip(study.arms, could.tolist(), strict=True) if kept],
+        winner=study.arms[int(means.argmax())],
+        optimism=excess if math.isfinite(excess) else None,
+    )
