@@ -317,7 +317,7 @@ class Summary(Record):
     this name, so that a choice among them is corrected for all.
     """
 
-    schema_version: Literal[2] = Field(2, alias="schema")
+    schema_version: Literal[3] = Field(3, alias="schema")
     experiment: Text
     metric: Metric
     decimals: Annotated[int, Field(strict=True, ge=0, le=12)]
