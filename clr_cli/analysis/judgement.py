@@ -11,7 +11,7 @@ import numpy as np
 from clr_cli.analysis import designs, looks, verdicts
 from clr_cli.analysis.best import could_be_best, optimism
 from clr_cli.analysis.rule import ALPHA, Array, Estimate, Moments
-from clr_cli.analysis.stuck import stuck_runs
+from clr_cli.analysis.stuck import are_set_apart, stuck_runs
 from clr_cli.analysis.study import Study
 from clr_cli.records import Best, Look, RunRecord, Stuck, Verdict
 
@@ -60,7 +60,7 @@ class Judgement:
 def final_values(
     study: Study, records: Sequence[RunRecord]
 ) -> tuple[dict[str, dict[int, float]], dict[str, list[Stuck]]]:
-    """Return the final values of the runs that trained, by arm and seed, and the stuck runs."""
+    """Return the final values that are judged, by arm and seed, and the stuck runs."""
     values: dict[str, dict[int, float]] = {arm: {} for arm in study.arms}
     for run in records:
         if run.status == "finished":
@@ -70,8 +70,9 @@ def final_values(
         seeds = list(finals)
         found = stuck_runs([finals[seed] for seed in seeds], chance=study.chance)
         stuck[arm] = [Stuck(seed=seeds[each.run], far=each.far) for each in found]
-        for each in stuck[arm]:
-            del finals[each.seed]
+        if are_set_apart(len(found), len(seeds)):
+            for each in stuck[arm]:
+                del finals[each.seed]
     return values, stuck
 
 

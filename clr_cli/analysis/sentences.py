@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clr_cli.analysis.outcomes import Measures, goal
-from clr_cli.analysis.stuck import most_elsewhere
+from clr_cli.analysis.stuck import are_set_apart, most_elsewhere
 from clr_cli.analysis.study import Study
 from clr_cli.format import Scale, number, p_equals, ratio_digits
 from clr_cli.format import about as about_count
@@ -206,8 +206,9 @@ def _nothing(arm: str, base: str, wording: Wording) -> str:
 
 def losses_sentence(comparison: Comparison, wording: Wording, about: Sequence[ArmSummary]) -> str:
     """Return which runs are not in the difference, and what a claim's runs cannot exclude."""
-    text = ""
+    text, apart = "", False
     if any(arm.failing.count for arm in about):
+        apart = True
         said = (
             f"{arm.failing.count} of {arm.failing.runs} runs of {arm.name} (the true share may be"
             f" up to {100 * arm.failing.high:.0f} %)"
@@ -217,7 +218,8 @@ def losses_sentence(comparison: Comparison, wording: Wording, about: Sequence[Ar
     for arm in about:
         if arm.stuck:
             text += f" Stuck: {stuck_text(arm)}."
-    if text and comparison.difference.mean is not None:
+            apart |= are_set_apart(len(arm.stuck), arm.n - arm.diverged)
+    if apart and comparison.difference.mean is not None:
         among = "pairs that both trained" if wording.paired else "runs that trained"
         return f"{text} The difference is among {among}."
     if not text and comparison.verdict in ("better", "worse"):
@@ -236,7 +238,8 @@ def stuck_text(arm: ArmSummary) -> str:
         how = f"ended far outside the others ({min(far):.2g} times their range away)"
         how += "" if len(far) == len(arm.stuck) else " or at chance"
     many = "seed" if len(arm.stuck) == 1 else "seeds"
-    return f"{len(arm.stuck)} of {arm.failing.runs} runs of {arm.name} ({many} {seeds}) {how}"
+    said = f"{len(arm.stuck)} of {arm.failing.runs} runs of {arm.name} ({many} {seeds}) {how}"
+    return said if are_set_apart(len(arm.stuck), arm.n - arm.diverged) else f"{said} and count"
 
 
 def _time_sentence(arm: str, times: TimeRatio | None, wording: Wording) -> str:

@@ -74,6 +74,14 @@ def stuck_runs(
     return sorted(found.values())
 
 
+def are_set_apart(stuck: int, runs: int) -> bool:
+    """Return whether an arm is judged without its stuck runs: if they are fewer than half.
+
+    An arm most of whose runs learn nothing is an arm that learns nothing.
+    """
+    return 0 < 2 * stuck < runs
+
+
 def most_elsewhere(count: int, runs: int) -> float:
     """Return the share of runs that may end otherwise, where `count` of `runs` did.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clr_cli.cli import show, terminal
+from clr_cli.cli import terminal
 from clr_cli.cli.options import command_line
 
 if TYPE_CHECKING:
@@ -152,6 +152,8 @@ def compare(
 
 def print_result(summary: Summary, written: Sequence[Path], *, as_json: bool) -> None:
     """Print the result: as JSON, or table, sentences and paths."""
+    from clr_cli.cli import show
+
     if as_json:
         print(json.dumps(summary.plain(), indent=2))
         return

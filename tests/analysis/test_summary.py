@@ -224,6 +224,12 @@ def test_a_run_at_chance_or_far_outside_is_named_and_left_out():
     assert [each.seed for each in summary.arms[1].stuck] == [6]
     assert (comparison.n, comparison.verdict) == (6, "better")
     assert "Stuck: 1 of 7 runs of clr (seed 6) ended at chance." in comparison.sentence
+    most = compare(arm("constant", [0.1] * 6), arm("clr", BETTER)).comparisons[0]
+    assert (most.n, most.verdict) == (6, "better")
+    assert "Stuck: 6 of 6 runs of constant (seeds 0, 1, 2, 3, 4, 5) ended at chance and count." in (
+        most.sentence
+    )
+    assert "among" not in most.sentence
     far = of_loss(measured("adam", LOSSES), measured("muon", [*LOSSES[:6], 3.9]), paired=False)
     assert "1 of 7 runs of muon (seed 6) ended far outside the others" in far.verdict
 

@@ -149,7 +149,7 @@ def test_a_dry_run_says_what_is_wrong(clr, tmp_path):
 def test_neither_comparing_programs_nor_planning_them_imports_torch():
     """Its import takes seconds, more than all else that clr does for a program."""
     code = (
-        "import sys, clr_cli.cli.compare_program, clr_cli.execution.program_plan;"
+        "import sys, clr_cli.cli.compare, clr_cli.study.program;"
         "from clr_cli.execution import engines; from clr_cli.report import write;"
         "engines.Local('cpu', None).workers(4, None); engines.gpus_of('cpu');"
         "sys.exit('torch' in sys.modules)"
@@ -183,7 +183,7 @@ def test_a_time_limit_in_a_config(clr, tmp_path, monkeypatch):
     assert summary(tmp_path, "mine")["num_seeds"] == 1
 
 
-def given(**changes) -> program.Given:
+def given(**changes) -> program.ProgramArguments:
     made = {
         "config": None,
         "sets": (),
@@ -195,7 +195,7 @@ def given(**changes) -> program.Given:
         "compare": {},
         **changes,
     }
-    return program.Given(**made)
+    return program.ProgramArguments(**made)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def given(**changes) -> program.Given:
         ({"arms": ("base:lr",)}, "--arm 'base:lr': write it as name:key=value"),
         ({"arms": ("../x:lr=1", "new:lr=2")}, "arms.../x: '../x' may hold only letters"),
         ({"metric": {}}, "give --metric NAME"),
-        ({"metric": {"name": "bleu"}}, "--mode: say which bleu is better"),
+        ({"metric": {"name": "glow"}}, "--mode: say which glow is better"),
         (
             {"metric": {"name": "bleu", "mode": "high"}},
             "metric.mode: 'high' must be 'min' or 'max'",
