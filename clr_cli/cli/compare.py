@@ -14,6 +14,7 @@ from clr_cli.cli import compare_results, comparison, options, program_options, p
 from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from clr_cli.analysis.expectation import Expect
     from clr_cli.config.model import Config
     from clr_cli.config.program import ProgramConfig
     from clr_cli.records import RunRecord
@@ -61,6 +62,10 @@ def command(
         float | None,
         typer.Option(help="The difference that does not matter (accuracy: 0.001 = 0.1 points)."),
     ] = None,
+    expect: Annotated[
+        str | None,
+        typer.Option(help="Exit with 4 unless every arm is this: better, or not-worse (--margin)."),
+    ] = None,
     detect: Annotated[
         float | None,
         typer.Option(help="Say how many seeds show this difference (accuracy: 0.01 = 1 point)."),
@@ -95,6 +100,7 @@ def command(
     as_json: options.AsJson = False,
 ) -> None:
     """Is one arm better than another here? By how much, how certain, how much sooner?"""
+    expected = _expected(expect)
     if source is not None:
         why = "trains runs; it does not apply with --from"
         names = {str(param.name) for param in context.command.params}
@@ -114,6 +120,7 @@ def command(
                 target=target,
                 margin=margin,
                 detect=detect,
+                expect=expected,
                 name=name,
                 output_dir=output_dir,
                 as_json=as_json,
@@ -130,6 +137,7 @@ def command(
         allow_code=allow_code,
         json=as_json,
         tensorboard=tensorboard,
+        expect=expected,
     )
     if cmd is not None or program_options.is_program(config, sets or ()):
         options.refuse(context, "is for clr's own training, not for a program", TRAINING)
@@ -174,12 +182,14 @@ def _compare_program(
     config: ProgramConfig, chosen: options.Options, names: Sequence[str], *, dry_run: bool
 ) -> None:
     """Run the program under every arm and seed, then compare, write and print."""
+    from clr_cli.analysis import expectation
     from clr_cli.cli.dry_run import try_first
     from clr_cli.execution.program import FirstRuns
     from clr_cli.study.program import ProgramSource, study_of
 
     tasks = chosen.for_tasks(config)
     study, source = study_of(config), ProgramSource(config=config, options=tasks)
+    expectation.check(study, chosen.expect)
     keys, engine = comparison.only_these(names, study), chosen.engine
     place = comparison.Place(tasks.experiment.comparison(), chosen.overwrite)
     with engine.connected():
@@ -200,7 +210,19 @@ def _compare_program(
             comparison.execute_only(keys, source, execute)
             return
         result = comparison.compare(study, source, place, execute)
-    comparison.print_result(*result, as_json=chosen.json)
+    comparison.print_result(*result, chosen.expect, as_json=chosen.json)
+
+
+def _expected(text: str | None) -> Expect | None:
+    """Return what ``--expect`` says. Raises InputError."""
+    if text is None:
+        return None
+    from clr_cli.analysis.expectation import Expect
+
+    try:
+        return Expect(text)
+    except ValueError:
+        raise InputError(f"--expect {text}: give {' or '.join(Expect)}") from None
 
 
 def _values(values: Mapping[str, str]) -> str:
@@ -219,12 +241,14 @@ def _compare_training(
     arms = config.arms(chosen.output_dir, bounds)
     chosen.check(config)
     options.refuse_torchrun("compare")
+    from clr_cli.analysis import expectation
     from clr_cli.cli.setup import rows, schedule_rows
     from clr_cli.cli.tuning import check_arms, tune_arms
     from clr_cli.execution.setup import measure
     from clr_cli.study.training import TrainingSource, study_of
 
     study = study_of(config, [*arms])
+    expectation.check(study, chosen.expect)
     keys = comparison.only_these(names, study)
     to_tune = check_arms(tuned, [*arms])
     tasks = chosen.for_tasks(config)
@@ -266,7 +290,7 @@ def _compare_training(
         if chosen.tensorboard:
             place = replace(place, also=_events_of(source))
         result = comparison.compare(study, source, place, execute)
-    comparison.print_result(*result, as_json=chosen.json)
+    comparison.print_result(*result, chosen.expect, as_json=chosen.json)
 
 
 def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, float]]:

@@ -7,17 +7,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from clr_cli.cli import comparison
 from clr_cli.errors import InputError
 from clr_cli.files import check_writable
 from clr_cli.paths import Experiment
 
+if TYPE_CHECKING:
+    from clr_cli.analysis.expectation import Expect
+
 # Those that apply.
 OPTIONS = {"source", "metric", "mode", "unit", "paired", "schedules", "baseline", "target"}
 OPTIONS |= {"margin", "detect", "name", "output_dir", "as_json", "arm_column", "seed_column"}
-OPTIONS |= {"step_column", "where", "across", "run_name"}
+OPTIONS |= {"step_column", "where", "across", "run_name", "expect"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Request:
     detect: float | None = None
     name: str | None = None
     output_dir: Path = Path("outputs")
+    expect: Expect | None = None
     as_json: bool = False
 
 
@@ -61,6 +65,7 @@ def compare(request: Request) -> None:
 
 
 def _compare(request: Request) -> None:
+    from clr_cli.analysis import expectation
     from clr_cli.analysis.study import Study
     from clr_cli.records import Metric
     from clr_cli.results import Query, read_results
@@ -107,11 +112,12 @@ def _compare(request: Request) -> None:
         margin=request.margin,
         detect=request.detect,
     )
+    expectation.check(study, request.expect)
     source = TableSource(records, name, query.source, results.sha256, results.notes)
     summary, written = comparison.compare(study, source, comparison.Place(folder))
     rows = [("results", summary.controlled.source or "")]
     comparison.print_plan(study, [*rows, *(("note", note) for note in results.notes)])
-    comparison.print_result(summary, written, as_json=request.as_json)
+    comparison.print_result(summary, written, request.expect, as_json=request.as_json)
 
 
 def _baseline(request: Request, arms: Sequence[str]) -> str | float:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from clr_cli.cli import terminal
 from clr_cli.cli.options import command_line
 
 if TYPE_CHECKING:
+    from clr_cli.analysis.expectation import Expect
     from clr_cli.analysis.study import Key, Study
     from clr_cli.records import RunRecord, Summary
     from clr_cli.study.collect import Execute, Source
@@ -150,12 +153,24 @@ def compare(
     return summary, [*written, *place.also(runs.records)]
 
 
-def print_result(summary: Summary, written: Sequence[Path], *, as_json: bool) -> None:
-    """Print the result: as JSON, or table, sentences and paths."""
+def print_result(
+    summary: Summary, written: Sequence[Path], expect: Expect | None, *, as_json: bool
+) -> None:
+    """Print the result: as JSON, or table, sentences and paths.
+
+    Raises:
+        typer.Exit: the result is not as expected (exit code 4), or cannot tell (3).
+    """
+    from clr_cli.analysis import expectation
     from clr_cli.cli import show
 
     if as_json:
         print(json.dumps(summary.plain(), indent=2))
-        return
-    show.print_summary(summary)
-    terminal.paths(written)
+    else:
+        show.print_summary(summary)
+        terminal.paths(written)
+    if expect is not None:
+        code, text = expectation.verdict(summary, expect)
+        if code:
+            terminal.error(text)
+            raise typer.Exit(code)

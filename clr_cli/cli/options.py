@@ -19,6 +19,7 @@ from clr_cli.files import check_writable
 from clr_cli.paths import Experiment
 
 if TYPE_CHECKING:
+    from clr_cli.analysis.expectation import Expect
     from clr_cli.config.model import Config
     from clr_cli.config.program import ProgramSection
     from clr_cli.execution.engines import Engine
@@ -129,6 +130,7 @@ class Options:
     allow_code: bool = False
     json: bool = False
     tensorboard: bool = False
+    expect: Expect | None = None
 
     def check(self, config: Config | ProgramSection) -> Options:
         """Refuse now what would stop the command later.

@@ -50,7 +50,11 @@ def compare(config: str, seeds: str, *more: str) -> dict:
 def told(summary: dict) -> tuple:
     (comparison,) = summary["comparisons"]
     keys = ("verdict", "decided_at", "futile", "sentence")
-    return [look["n"] for look in summary["looks"]], summary["rule"], [comparison[key] for key in keys]
+    return (
+        [look["n"] for look in summary["looks"]],
+        summary["rule"],
+        [comparison[key] for key in keys],
+    )
 
 
 def test_it_stops_at_the_first_look_that_decides_and_a_second_call_says_the_same(
@@ -61,7 +65,9 @@ def test_it_stops_at_the_first_look_that_decides_and_a_second_call_says_the_same
     assert early["rule"] == "fixed"
     assert early["comparisons"][0]["verdict"] == "too_few_runs"
     summary = compare(config, "auto:12", "--jobs", "1")
-    assert summary["looks"][-1]["n"] == summary["num_seeds"] == summary["comparisons"][0]["decided_at"]
+    assert (
+        summary["looks"][-1]["n"] == summary["num_seeds"] == summary["comparisons"][0]["decided_at"]
+    )
     assert summary["num_seeds"] < 12
     assert summary["comparisons"][0]["verdict"] == "better"
     assert told(compare(config, "auto:12", "--jobs", "2")) == told(summary)

@@ -364,3 +364,26 @@ def test_names_from_a_file_are_text_on_the_page(run):
     assert "<b>x</b>" not in page
     assert "<i>" not in page
     assert math.isfinite(len(page))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("better",), 0, ""),
+        (("better", "--baseline", "muon"), 4, "better than muon does not hold for adam"),
+        (("not-worse", "--margin", "0.001"), 0, ""),
+        (
+            ("not-worse", "--margin", "0.02", "--baseline", "muon"),
+            4,
+            "not-worse than muon by more than 0.0200 does not hold for adam",
+        ),
+        (("not-worse", "--margin", "0.05", "--baseline", "muon"), 3, "these runs cannot tell for"),
+        (("not-worse",), 2, "--expect: not-worse: say by how much an arm may be worse: --margin"),
+        (("beter",), 2, "--expect beter: give better or not-worse"),
+    ],
+)
+def test_a_comparison_is_a_check_that_can_fail(run, options, code, said):
+    done = run(csv(finals()), "--expect", *options)
+    assert done.code == code, done.err
+    assert said in " ".join(done.err.split())
+    assert Path("outputs/results/compare/summary.json").exists() == (code != 2)
