@@ -27,7 +27,7 @@ def contracts(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     ("module", "imported"),
-    [("report/tables.py", "clr_cli.cli.terminal"), ("analysis/stats.py", "torch")],
+    [("report/tables.py", "clr_cli.cli.terminal"), ("analysis/rule.py", "torch")],
 )
 def test_an_import_that_points_up_breaks_a_contract(tmp_path, module, imported):
     shutil.copytree(ROOT / "clr_cli", tmp_path / "clr_cli")
