@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clr_cli.errors import InputError
-from clr_cli.execution.rows import Row, clean_row
+from clr_cli.execution.rows import clean_row
+from clr_cli.records import Row
 
 LONGEST = 1_000_000  # bytes of a line; what follows up to its end is dropped
 MATCHED = 10_000  # characters of a line in which patterns search

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, float]
+from clr_cli.records import Row
+
 POSITIONS = {"step": "iteration", "iter": "iteration"}  # other names of a row's place
 RESERVED = ("arm", "seed", "status")  # columns of runs.csv: a program's own are kept as row.seed
 LARGEST = 1e15  # a value beyond is as good as infinite

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from clr_cli.execution.metadata import describe_device
 from clr_cli.execution.training_task import TrainingTask
 from clr_cli.schedules.as_torch import ratios
 from clr_cli.training.build import fresh_model
-from clr_cli.training.device import resolve_precision
+from clr_cli.training.device import describe_device, resolve_precision
 from clr_cli.training.optimizers import build_optimizer
 from clr_cli.training.sweep import chance
 from clr_cli.training.weights import load_weights

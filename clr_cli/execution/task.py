@@ -20,8 +20,6 @@ from clr_cli.training.stream import Turn, alone
 
 RETRIES = 1  # of a task whose worker died
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Event:

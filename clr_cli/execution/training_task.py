@@ -1,8 +1,9 @@
-"""Tasks that train a model in this process: a run, and a sweep of a range test."""
+"""Define the tasks that train a model in this process; `Run` is a whole run."""
 
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
@@ -12,22 +13,21 @@ from typing import Any, ClassVar
 
 import torch
 
-from clr_cli import interrupt
+from clr_cli import __version__, interrupt
 from clr_cli.config.arms import ScheduleConfig
 from clr_cli.config.model import Config
 from clr_cli.data.batches import Resident
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.execution import metadata, preloaded
+from clr_cli.execution import preloaded
 from clr_cli.execution.origin import Origin, origin_of
 from clr_cli.execution.run_directory import WAYS_OUT, RunDirectory, config_differences
-from clr_cli.execution.task import Event, Row, Task
+from clr_cli.execution.task import Event, Task
 from clr_cli.execution.writer import Writer
 from clr_cli.files import write_json
-from clr_cli.records import RunRecord, pack
+from clr_cli.records import Row, RunRecord, pack
 from clr_cli.schedules import Schedule, make, resolved
-from clr_cli.training import sweep as sweeps
 from clr_cli.training.build import build
-from clr_cli.training.device import resolve_device, resolve_precision
+from clr_cli.training.device import describe_device, resolve_device, resolve_precision
 from clr_cli.training.loop import Diverged, answers, epochs_in_turns
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
@@ -316,34 +316,6 @@ class Run(TrainingTask):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepTask(TrainingTask):
-    """A sweep of a range test; its seed is its number."""
-
-    @property
-    def name(self) -> str:
-        """The number of the sweep."""
-        return f"sweep {self.seed}"
-
-    def tree(self) -> dict[str, Any]:
-        """Return what determines a sweep."""
-        return self.config.for_sweep()
-
-    def schedule_for(self, steps_per_epoch: int) -> Schedule:
-        """Return the ramp of rates. Raises InputError."""
-        return sweeps.plan(self.config.range_test, steps_per_epoch).ramp
-
-    def rows(self, state: TrainState, before: Sequence[Row]) -> Rows:
-        """Train from one validation to the next."""
-        steps = state.data.steps_per_epoch(state.batch_size)
-        length = sweeps.plan(self.config.range_test, steps)
-        return sweeps.sweep(state, length.total, length.interval, sweeps.losses_of(before))
-
-    def result(self, state: TrainState, rows: Sequence[Row], _: Row | None) -> Row:
-        """Return how many points there are and why the sweep stopped."""
-        return {"points": len(rows), "stopped": rows[-1]["stopped"]}
-
-
 def _check_belongs(
     checkpoint: Row, identity: Row, fingerprint: str, directory: RunDirectory
 ) -> None:
@@ -408,10 +380,14 @@ def _metadata(state: TrainState, rows: Sequence[Row], seconds: float) -> Row:
         "images_per_second": images / trained if trained else None,
         "parameters": state.parameters,
         "num_classes": state.data.num_classes,
-        "device": metadata.describe_device(state.device),
+        "device": describe_device(state.device),
         "precision": state.precision,
         "threads": torch.get_num_threads() if state.device.type == "cpu" else None,
         "ranks": state.ranks.world,
-        "versions": metadata.versions(),
+        "versions": {
+            "clr": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
         "git_commit": preloaded.git_commit(),
     }

@@ -8,9 +8,8 @@ from types import TracebackType
 from typing import Any
 
 from clr_cli.execution.run_directory import RunDirectory
+from clr_cli.records import Row
 from clr_cli.training.stream import Fence, Turn
-
-Row = dict[str, Any]
 
 
 class Writer:

@@ -1,4 +1,4 @@
-"""From a config's keys to a schedule and back."""
+"""Make a schedule from a config's keys, and list a schedule's keys."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Warmup(Schedule):
         return self.schedule.momentum(max(0, iteration - self.warmup))
 
     def cycles(self, total_iterations: int) -> float | None:
-        """Return how many cycles a run has."""
+        """Return the number of cycles of a run."""
         return self.schedule.cycles(total_iterations - self.warmup)
 
     def first_cycle(self) -> int | None:
-        """Return how long the first cycle is."""
+        """Return the length of the first cycle."""
         length = self.schedule.first_cycle()
         return None if length is None else self.warmup + length
 
@@ -56,8 +56,8 @@ class Warmup(Schedule):
 class Parameter:
     """One config key of a schedule kind; `type` is a type hint with its limits.
 
-    A `duration` may be given as `name` (iterations) or as `name_epochs` (may be fractional); its
-    `default` is None where it follows from the run's length (`help` says how).
+    A `duration` is given as `name`, in iterations, or as `name_epochs`, possibly fractional. Its
+    `default` is None if it depends on the run's length; `help` says how.
     """
 
     name: str
@@ -83,7 +83,7 @@ def _lasts(field: FieldInfo) -> Lasts | None:
 
 
 def _fields(kind: str) -> dict[str, tuple[str, FieldInfo]]:
-    """Config key -> field name and field, of the kind and of the warm-up that may precede it."""
+    """Return config key -> field name and field, of a kind and of the warm-up before it."""
     if kind not in KINDS:
         near = difflib.get_close_matches(str(kind), KINDS, 1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(KINDS)}"
@@ -137,12 +137,12 @@ def make(
 ) -> Schedule:
     """Make the schedule of a config entry, its durations resolved to iterations.
 
-    Outside a run of clr, give every duration in iterations, or say how long an epoch and the run
-    are. What lasts the whole run by default lasts what the warm-up leaves of ``total_iterations``.
+    Outside a run of clr, give every duration in iterations, or give the lengths of an epoch and of
+    the run. A duration that is the whole run by default is ``total_iterations`` less the warm-up.
 
     Args:
       kind: a key of KINDS.
-      params: the entry's keys without ``kind``; None counts as not given.
+      params: the entry's keys without ``kind``; None counts as missing.
       iterations_per_epoch: for durations in epochs.
       total_iterations: for durations that follow from the length of the run.
       **more: keys as in ``params``.
@@ -167,7 +167,7 @@ def make(
     durations = {key: mark for key, (_, field) in items.items() if (mark := _lasts(field))}
     for key in given:
         if key not in items and key.removesuffix("_epochs") not in durations:
-            raise ValueError(f"{key}: the schedule kind {kind} has no such key")
+            raise ValueError(f"{key}: not a key of schedule kind {kind}")
     for key in durations:
         if (name := f"{key}_epochs") in given:
             if key in given:
@@ -179,7 +179,7 @@ def make(
     warmup = _checked(_WARMUP, "warmup", given.pop("warmup", 0))
     if total_iterations is not None and warmup >= total_iterations:
         raise ValueError(
-            f"warmup: {warmup} leaves nothing of the run's {total_iterations} iterations"
+            f"warmup: {warmup} must be less than the run's {total_iterations} iterations"
         )
     left = None if total_iterations is None else total_iterations - warmup
     factor = given.pop("warmup_start_factor", 0.01)
@@ -225,7 +225,7 @@ def _in_iterations(key: str, epochs: Any, per_epoch: int | None) -> Any:
 
 
 def resolved(kind: str, schedule: Schedule) -> dict[str, Any]:
-    """Return the plain values of a schedule, for a file.
+    """Return the keys of a schedule as plain values, for a file.
 
     Args:
       kind: the kind it was made as.

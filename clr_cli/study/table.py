@@ -1,4 +1,4 @@
-"""Runs that are there already: a table of results."""
+"""Take a study's runs from files of results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clr_cli.records import ControlledVariables, RunRecord
 
 @dataclass(frozen=True)
 class TableSource:
-    """The runs of files of results, with the files' name, digest, and notes for the page."""
+    """The runs of files of results; the files' name, digest, and notes for the page."""
 
     runs: Sequence[RunRecord]
     metric: str

@@ -25,6 +25,11 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def describe_device(device: torch.device) -> str:
+    """Return a GPU's name, or the kind of any other device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def resolve_precision(precision: str, device: torch.device) -> str:
     """Return fp32 or bf16; ``auto`` is bf16 where the hardware computes in it."""
     if precision != "auto":

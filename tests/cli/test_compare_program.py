@@ -229,7 +229,7 @@ def given(**changes) -> program.Given:
         ({"sets": ("a=1",)}, "--set changes a key of a --config"),
         ({"time_limit": "30x"}, "time_limit: '30x': not a time; write 90s, 30m or 1.5h"),
         ({"time_limit": "0"}, "time_limit: '0' must be greater than 0"),
-        ({"metric": {"name": "seed", "mode": "min"}}, "metric.name: 'seed': this column says which row"),
+        ({"metric": {"name": "seed", "mode": "min"}}, "'seed': this column says which row"),
         ({"name": "../x"}, "name: '../x': expected 1 to 100 letters"),
     ],
 )

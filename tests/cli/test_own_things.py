@@ -55,7 +55,7 @@ def test_the_plan_says_what_is_done_with_own_data_and_parameter_groups(clr, wide
     done = clr("train", "--config", wide(3), "--schedule", "constant", "--allow-code", *sets)
     rows = plan(done.stderr)
     assert rows["data"].endswith("240 train, 40 validation, 40 test images of 8x20x3, 3 classes")
-    assert rows["validation"] == "the 40 images that the data set has for it"
+    assert rows["validation"] == "the data set's own 40 images"
     assert rows["warning"].startswith("channel 2 never changes in the training images (always 9)")
     assert rows["augment"] == "crops of 4 pixels of padding, flips"
     assert rows["groups"] == "the schedule's rate times 1, 0.1"

@@ -124,9 +124,7 @@ def test_damaged_yaml_is_refused_with_its_place(minimal, text, expected):
 
 def test_a_missing_config_names_what_there_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        InputError, match=r"'quickstrt' not found; did you mean 'quickstart.yaml'"
-    ):
+    with pytest.raises(InputError, match=r"'quickstrt' not found; did you mean 'quickstart.yaml'"):
         configs.load("quickstrt")
 
 

@@ -276,7 +276,7 @@ BAD_ARRAYS: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "unsigned": (changed("train_labels", lambda a: a.astype("u8") + 2**63), "class 0 has no"),
     "test range": (changed("test_labels", lambda a: a + 1), "test_labels contains 3"),
     "test negative": (changed("test_labels", lambda a: a - 1), "test_labels contains -1"),
-    "one class": (changed("train_labels", np.zeros_like), "one class only"),
+    "one class": (changed("train_labels", np.zeros_like), "only one class"),
     "no training": (lambda a: {**a, **{k: a[k][:0] for k in list(a)[:2]}}, "train_images is empty"),
     "no test": (lambda a: {**a, **{k: a[k][:0] for k in list(a)[2:]}}, "test_images is empty"),
 }
@@ -393,7 +393,7 @@ def test_imagefolder_with_missing_folders_images_or_classes_is_refused(tmp_path:
     assert f"{tmp_path / 'test' / 'dog'}: " in one_line_error(config)
     shutil.rmtree(tmp_path / "train" / "wolf")
     shutil.rmtree(tmp_path / "test" / "dog")
-    assert "one class only" in one_line_error(config)
+    assert "only one class" in one_line_error(config)
 
 
 # ---- torchvision

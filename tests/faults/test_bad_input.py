@@ -178,7 +178,10 @@ def test_a_damaged_config_is_refused_with_its_place(refused, tmp_path, content, 
         ("train --config tiny.yaml --set training.epochs", "section.key=value"),
         ("train --config tiny.yaml --set training.epochs=[1", "--set training.epochs=[1"),
         ("train --config tiny.yaml --name ../up", "name: '../up'"),
-        ("train --config tiny.yaml --bounds none.yaml", "none.yaml: cannot be read; clr range-test writes it"),
+        (
+            "train --config tiny.yaml --bounds none.yaml",
+            "none.yaml: cannot be read; clr range-test",
+        ),
         ("compare --config tiny.yaml --jobs many", "--jobs 'many'"),
         ("compare --config tiny.yaml --seeds 0", "compare.seeds: 0"),
         ("compare --config tiny.yaml --schedules clr,cosin", "did you mean 'cosine'"),
@@ -245,12 +248,12 @@ def _pickled(path: Path) -> None:
 
 
 BAD_ARRAYS = {
-    "missing": (lambda path: None, "there is no file"),
+    "missing": (lambda path: None, "nowhere.npz: not found"),
     "truncated": (_truncated, "not a readable .npz"),
     "a flipped bit": (_flipped, "not a readable .npz"),
     "pickled code": (_pickled, "without pickled objects"),
     "labels out of range": (lambda path: write_npz(path, test_labels=np.full(30, 7)), "holds 7"),
-    "one class": (lambda path: write_npz(path, train_labels=np.zeros(200, int)), "one class only"),
+    "one class": (lambda path: write_npz(path, train_labels=np.zeros(200, int)), "only one class"),
     "other sizes": (
         lambda path: write_npz(path, test_images=np.zeros((30, 9, 8, 3), np.uint8)),
         "one size",
