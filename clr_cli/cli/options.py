@@ -231,9 +231,9 @@ def parse_engine(engine: str, address: str | None) -> str | None:
 
 def refuse_torchrun(command: str) -> None:
     """Raises InputError under torchrun, which splits one run over several processes."""
-    from clr_cli.training.ranks import launched
+    from clr_cli.training.ranks import world_size
 
-    if launched() > 1:
+    if world_size() > 1:
         raise InputError(f"torchrun works only with clr train, not with clr {command}")
 
 

@@ -126,9 +126,9 @@ def _branch(
     """Train the plateau of a wsd arm up to an epoch, if need be, and a decay from there."""
     from clr_cli.execution.branch import branch_epochs, plateau_of, with_epochs
     from clr_cli.study.training import TrainingSource
-    from clr_cli.training.ranks import launched
+    from clr_cli.training.ranks import world_size
 
-    if launched() > 1:
+    if world_size() > 1:
         raise InputError("--branch works only without torchrun")
     own = config.for_arm(name)
     places, threads = options.for_tasks(own), own.training.threads
@@ -182,7 +182,7 @@ def _train(
         extends=True,
         plateau=plateau,
     )
-    with ranks.joined(device) as group:
+    with ranks.join_ranks(device) as group:
         if group.rank:
             group.share(None)  # rank 0 is the first to load the data, and may download them
             follow(run, group)

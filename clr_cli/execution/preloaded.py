@@ -1,4 +1,4 @@
-"""The data set of this process's tasks: loaded here once, or preloaded by another process."""
+"""Keep the data set of this process's tasks: loaded once, or preloaded by another process."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from clr_cli.data.batches import Resident, to_device
 
 @dataclass(frozen=True)
 class Packed:
-    """A loaded data set, its images and labels as arrays that the tasks of a Ray node share.
+    """A loaded data set as arrays that the tasks of a Ray node share.
 
-    The files of the data set need not be on that node.
+    The node does not need the data set's files.
     """
 
     dataset: DatasetConfig
@@ -27,7 +27,7 @@ class Packed:
     splits: dict[str, tuple[arrays.Images, arrays.Labels]]
 
     def use(self) -> None:
-        """Let the tasks of this process use it."""
+        """Make the tasks of this process use this data set."""
         global _preloaded
         splits = {
             name: sources.Split(torch.from_numpy(images), torch.from_numpy(labels))
@@ -50,7 +50,7 @@ def pack(dataset: DatasetConfig) -> Packed:
 
 @functools.lru_cache(maxsize=1)
 def resident(dataset: DatasetConfig, device: torch.device) -> tuple[Resident, str]:
-    """The data set on its device and its fingerprint, loaded once per process.
+    """Return the data set on its device, and its fingerprint; loaded once per process.
 
     Raises InputError, EnvironmentFailure.
     """

@@ -39,13 +39,13 @@ class SweepTask(TrainingTask):
         return sweeps.sweep(state, length.total, length.interval, sweeps.losses_of(before))
 
     def result(self, state: TrainState, rows: Sequence[Row], _: Row | None) -> Row:
-        """Return how many points there are and why the sweep stopped."""
+        """Return the number of points, and why the sweep stopped."""
         return {"points": len(rows), "stopped": rows[-1]["stopped"]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeTask(TrainingTask):
-    """An arm at one rate, over ``iterations``. Its score is the validation accuracy at the end."""
+    """A short training at one rate, whose score is the validation accuracy at its end."""
 
     arm: str
     schedule: ScheduleConfig  # at the rate that is probed
@@ -67,7 +67,7 @@ class ProbeTask(TrainingTask):
         return shortened(whole, steps_per_epoch * epochs, self.iterations)
 
     def rows(self, state: TrainState, _: Sequence[Row]) -> Rows:
-        """Train epoch by epoch, validated at the end."""
+        """Train epoch by epoch, and validate at the end."""
         return probe(state, self.iterations)
 
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:

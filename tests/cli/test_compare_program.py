@@ -137,7 +137,7 @@ def test_a_dry_run_says_what_is_wrong(clr, tmp_path):
     rest = (*ARMS, "--metric", "loss", "--dry-run")
     done = clr("compare", "--cmd", written(tmp_path), *rest, check=False)
     assert done.returncode == 2
-    assert "wrote no loss; its rows hold iteration, val_loss" in done.stderr
+    assert "wrote no loss; its rows contain iteration, val_loss" in done.stderr
     done = clr("compare", "--cmd", "none {lr} {seed} {out}", *rest, check=False)
     assert done.returncode == 2
     assert "none: No such file or directory" in done.stderr
@@ -179,7 +179,7 @@ def test_a_time_limit_in_a_config(clr, tmp_path, monkeypatch):
     ]
     (tmp_path / "mine.yaml").write_text("\n".join(lines))
     done = clr("compare", "--config", "mine.yaml", "--allow-code")
-    assert done.stderr.count("ended by the time limit; its rows count") == 2
+    assert done.stderr.count("stopped by the time limit; its rows count") == 2
     assert summary(tmp_path, "mine")["num_seeds"] == 1
 
 

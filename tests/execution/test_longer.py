@@ -183,8 +183,8 @@ def test_a_decay_begins_where_it_branches(easy, epoch, epochs):
     ("arm", "said"),
     [
         ("{kind: wsd, total_epochs: 5}", "leave total_epochs out"),
-        ("{kind: wsd, warmup_epochs: 4}", "the rate is not constant by then"),
-        ("{kind: wsd, decay_share: 1.0}", "the rate is not constant by then"),
+        ("{kind: wsd, warmup_epochs: 4}", "the rate is not constant there"),
+        ("{kind: wsd, decay_share: 1.0}", "the rate is not constant there"),
         ("{kind: linear}", "not linear"),
     ],
 )

@@ -288,5 +288,5 @@ def test_a_cuda_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert resolve_device("cuda:0").index == 0
-    with pytest.raises(InputError, match="--device cuda:9: there are 1 CUDA devices"):
+    with pytest.raises(InputError, match="--device cuda:9: this machine has 1 CUDA devices"):
         resolve_device("cuda:9")
