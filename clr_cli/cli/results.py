@@ -1,4 +1,4 @@
-"""``clr results``: what a place of results contains, and the command that compares it."""
+"""Run ``clr results``: show what files of results contain, and the command to compare them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from clr_cli.cli.options import (
 
 def command(
     sources: Annotated[
-        list[str], typer.Argument(help="Files, folders, patterns: 'runs/{arm}/{seed}/*.csv'.")
+        list[str],
+        typer.Argument(help="Files, folders or patterns, such as 'runs/{arm}/{seed}/*.csv'."),
     ],
     arm_column: ArmColumn = None,
     seed_column: SeedColumn = None,
@@ -33,7 +34,7 @@ def command(
     run_name: RunName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what files of results contain, and the command that compares them."""
+    """Show what files of results contain, and the command that compares them."""
     from clr_cli.results import Query
     from clr_cli.results.overview import overview
 

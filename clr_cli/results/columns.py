@@ -1,4 +1,4 @@
-"""Which column is what: arm, seed, clocks, status and metric, by name and without case."""
+"""Find the columns of arm, seed, clocks, status and metric by name, without case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clr_cli.results.frame import Frame
 from clr_cli.results.query import Query
 from clr_cli.results.sources import suggested_pattern
 
-# Key of a run's rows -> the names of its column, the surest first.
+# Key of a run's rows -> names of its column, the most certain first.
 CLOCKS = {
     "iteration": (
         *("iteration", "step", "global_step", "_step", "trainer/global_step", "iter"),
@@ -28,7 +28,7 @@ CLOCKS = {
 SEEDS = ("seed", "random_seed", "rng_seed", "manual_seed", "seed_everything")
 STATUS = ("status", "state")
 RUNS = ("run_id", "run", "run_name", "name")
-# Names that often tell arms apart, the likeliest first; suggested, never taken.
+# Names of columns that often identify arms, the likeliest first; suggested, never assumed.
 ARM_NAMES = (
     *("method", "model", "variant", "config", "algo", "algorithm", "optimizer", "optim"),
     *("schedule", "scheduler", "experiment", "setting", "group", "lr", "lr0", "learning_rate"),
@@ -39,27 +39,27 @@ MOST_VALUES = 40
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns by what they are; a frame's own name of one is found by `Frame.find`."""
+    """The columns by their roles; `Frame.find` returns a frame's own name of one."""
 
     arms: tuple[str, ...]
-    seed: tuple[str, ...]  # names, of which a frame has one; none: runs are numbered
+    seed: tuple[str, ...]  # names, of which a frame has one; empty: runs are numbered
     metric: str
     clocks: dict[str, tuple[str, ...]]
 
     def not_factors(self, frame: Frame) -> set[str]:
-        """Return the columns of a frame whose meaning is known."""
+        """Return the columns of a frame with a known role."""
         known = [self.seed, STATUS, (self.metric,), *self.clocks.values()]
         known += [(arm,) for arm in self.arms]
         return {name for names in known if (name := frame.find(names)) is not None} | {"arm"}
 
 
 def is_long(frames: Sequence[Frame]) -> bool:
-    """Return whether the metric's name is in a column of its own, ``metric`` beside ``value``."""
+    """Return whether the frames are in long form, with columns ``metric`` and ``value``."""
     return all({"metric", "value"} <= {*frame.columns} for frame in frames)
 
 
 def metrics_of(frames: Sequence[Frame], known: Iterable[str] = ()) -> list[str]:
-    """Return the names that may be the metric: columns with a number somewhere."""
+    """Return the columns that may be the metric: those with a number."""
     if is_long(frames):
         named = (str(c).strip() for f in frames for c in f.columns["metric"] if not is_missing(c))
         return [*dict.fromkeys(named)]
@@ -68,7 +68,7 @@ def metrics_of(frames: Sequence[Frame], known: Iterable[str] = ()) -> list[str]:
     found: dict[str, bool] = {}
     for frame in frames:
         for name, cells in frame.columns.items():
-            index = not name or name.startswith("Unnamed: ")  # which pandas writes
+            index = not name or name.startswith("Unnamed: ")  # the index of pandas
             if name in found or index or name.casefold() in others:
                 continue
             if any(number(cell, comma=frame.comma) is not None for cell in cells):
@@ -77,7 +77,7 @@ def metrics_of(frames: Sequence[Frame], known: Iterable[str] = ()) -> list[str]:
 
 
 def resolve(frames: Sequence[Frame], query: Query) -> Roles:
-    """Return what the columns are. Raises InputError with a command for what cannot be guessed."""
+    """Return the roles of the columns. Raises InputError with a command if they are ambiguous."""
     clocks = dict(CLOCKS)
     if query.step_column is not None:
         name = _given(frames, query.step_column, "--step-column", query)
@@ -91,7 +91,7 @@ def resolve(frames: Sequence[Frame], query: Query) -> Roles:
     elif any(seeds):
         without = frames[seeds.index(None)].path
         raise InputError(
-            f"no column of seeds, unlike other files; {_there(frames)}", source=without
+            f"no column of seeds, but other files have one; {_there(frames)}", source=without
         )
     arms = tuple(_given(frames, name, "--arm-column", query) for name in query.arm_columns)
     if not arms:
@@ -120,7 +120,7 @@ def _given(frames: Sequence[Frame], name: str, option: str, query: Query) -> str
 
 
 def _there(frames: Sequence[Frame]) -> str:
-    """Return the names of the columns for a message."""
+    """List the columns for a message."""
     names = list(dict.fromkeys(name for frame in frames for name in frame.names))
     return f"the columns are {listed(map(shown, names), 20)}"
 
@@ -161,7 +161,7 @@ def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
 
 
 def arm_candidates(frames: Sequence[Frame]) -> list[str]:
-    """Return the columns that may tell arms apart, the likeliest first."""
+    """Return the columns that may identify arms, the likeliest first."""
     values: dict[str, set[str]] = {}
     texts: set[str] = set()
     for frame in frames:
@@ -192,7 +192,7 @@ def arm_candidates(frames: Sequence[Frame]) -> list[str]:
 
 def _no_arm(frames: Sequence[Frame], frame: Frame, query: Query) -> InputError:
     better = next(suggestions(frames, query), None)
-    hint = f"; name what tells the arms apart: {better.command()}" if better else ""
+    hint = f"; say where the arms are: {better.command()}" if better else ""
     several = (
         "" if len(frames) == 1 else f" of {frame.path}" if str(frame.path) != query.source else ""
     )
@@ -200,7 +200,7 @@ def _no_arm(frames: Sequence[Frame], frame: Frame, query: Query) -> InputError:
 
 
 def suggestions(frames: Sequence[Frame], query: Query) -> Iterator[Query]:
-    """Yield queries that would give the arms: by a column, names of runs, a pattern of paths."""
+    """Yield queries that may find the arms: by a column, names of runs, or a pattern of paths."""
     candidates = arm_candidates(frames)
     settings = [name for name in candidates if name.casefold() not in RUNS]
     for name in settings[:3]:

@@ -1,4 +1,4 @@
-"""From files of results to runs."""
+"""Read runs from files of results."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MOST_NAME = 200
 
 
 def read_results(query: Query) -> Results:
-    """Return the runs that a query asks for.
+    """Return the runs that a query selects.
 
     Raises:
-        InputError: files that cannot be read, a value that is not what its column says, or
-            columns whose meaning cannot be guessed; it names file, line and value, or a command.
+        InputError: a file cannot be read, a value does not fit its column, or the role of a column
+            is ambiguous; the message names file, line and value, or a command.
     """
     return runs_of(load(query), query)
 
@@ -39,7 +39,7 @@ class Loaded:
 
 
 def load(query: Query) -> Loaded:
-    """Read the files and give each frame the columns of its path and sidecars."""
+    """Read the files, and add the columns of paths and sidecars to each frame."""
     frames: list[Frame] = []
     skipped: list[str] = []
     paths = []
@@ -47,7 +47,7 @@ def load(query: Query) -> Loaded:
         try:
             read = kinds.read(found.path)
             if not any(frame.rows for frame in read) and not frames_may_be_empty(read):
-                raise InputError(f"has no rows; {FORM}", source=found.path)
+                raise InputError(f"contains no rows; {FORM}", source=found.path)
         except InputError as error:
             if not found.walked:
                 raise
@@ -73,7 +73,7 @@ def load(query: Query) -> Loaded:
 
 
 def runs_of(loaded: Loaded, query: Query) -> Results:
-    """Return the runs of what was loaded. Raises InputError."""
+    """Return the runs of loaded frames. Raises InputError."""
     roles = resolve(loaded.frames, query)
     if query.across is not None and all(f.find((query.across,)) is None for f in loaded.frames):
         names = dict.fromkeys(name for frame in loaded.frames for name in frame.names)
@@ -92,14 +92,14 @@ def runs_of(loaded: Loaded, query: Query) -> Results:
 
 
 def frames_may_be_empty(frames: Sequence[Frame]) -> bool:
-    """Return whether these are runs that have logged nothing, not tables without rows."""
+    """Return whether these are runs that logged nothing, not tables without rows."""
     return bool(frames) and all(frame.is_log and frame.constants for frame in frames)
 
 
 def _check_names(frame: Frame) -> None:
     for name in frame.names:
         if len(name) > MOST_NAME or not (name.isprintable() or name == ""):
-            raise InputError(f"the name of column {shown(name)} cannot be shown", source=frame.path)
+            raise InputError(f"the column name {shown(name)} is not printable", source=frame.path)
 
 
 def _add_constants(frame: Frame, found: sources.Found, query: Query) -> None:
@@ -111,7 +111,7 @@ def _add_constants(frame: Frame, found: sources.Found, query: Query) -> None:
 
 
 def _one_kind(frames: list[Frame], query: Query) -> list[Frame]:
-    """Return the frames of one kind of a folder: the same runs are often logged in two ways."""
+    """Return the frames of one kind, as tools often log the same runs in two ways."""
     if len({frame.kind for frame in frames}) < 2 or not any(
         Path(source).is_dir() for source in query.sources
     ):
@@ -132,7 +132,7 @@ def _one_kind(frames: list[Frame], query: Query) -> list[Frame]:
 
 
 def _where(frames: list[Frame], query: Query) -> list[Frame]:
-    """Return the frames with the rows that --where asks for."""
+    """Return the frames with the rows that --where selects."""
     wanted: dict[str, list[str]] = {}
     for condition in query.where:
         name, equals, value = condition.partition("=")
@@ -172,7 +172,7 @@ def _equals(cell: Cell, values: Sequence[str]) -> bool:
 
 
 def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
-    """Return the frames with the columns that --run-name takes from the names of runs."""
+    """Return the frames with the columns that --run-name finds in the names of runs."""
     pattern = query.run_name
     if pattern is None:
         return frames, []
@@ -183,7 +183,8 @@ def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
         column = frame.find(RUNS[1:]) or frame.find(RUNS)
         if column is None:
             raise InputError(
-                f"--run-name {pattern}: no column of names; take the path apart instead:"
+                f"--run-name {pattern}: no column with names of runs; use a pattern "
+                "of paths instead:"
                 " --from 'runs/{arm}/seed-{seed}/FILE'",
                 source=frame.path,
             )
@@ -205,7 +206,7 @@ def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
         kept += [frame] if frame.rows else []
     if not kept:
         raise InputError(
-            f"--run-name {pattern}: no name matches; there are {listed(map(shown, other), 5)}",
+            f"--run-name {pattern}: no name matches; the names are {listed(map(shown, other), 5)}",
             source=query.source,
         )
     other = list(dict.fromkeys(other))

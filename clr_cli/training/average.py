@@ -12,9 +12,9 @@ class WeightAverage:
     """The exponential moving average of a model's parameters, without a bias to the first ones.
 
     At update number t (from 0 on) it moves toward the weights by (1 - d) / (1 - d^(t + 1)). So it
-    is the mean of the weights after each update, in which weights of k updates ago count d^k times as
-    much as the present ones; the bias correction is that of Kingma & Ba 2015, section 3. Its only
-    state is its weights: the share is a function of t.
+    is the mean of the weights after each update, in which weights of k updates ago count d^k
+    times as much as the present ones; the bias correction is that of Kingma & Ba 2015, section 3.
+    Its only state is its weights: the share is a function of t.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

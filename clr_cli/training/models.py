@@ -125,8 +125,8 @@ def build_model(
     """Build the named model with fresh weights from torch's global generator, on the CPU.
 
     It maps (N, in_channels, *image_size) to logits (N, num_classes), which is checked with two
-    black images, in training and in evaluation. `module.path:function` is imported and called only with
-    `allow_code`, or CLR_ALLOW_CODE=1 in the environment.
+    black images, in training and in evaluation. `module.path:function` is imported and called
+    only with `allow_code`, or CLR_ALLOW_CODE=1 in the environment.
 
     Args:
         config: the config's section; `load_weights` handles its `weights`.

@@ -2,8 +2,8 @@
 
 The first is the reference. In the second, a step takes nothing from Python and returns nothing: its
 images, labels and rates are in tables on the device, its loss goes into another table, and a
-counter on the device selects the row. So a GPU can replay it from a CUDA graph. Tests check that both give
-the same bits, on a CPU too.
+counter on the device selects the row. So a GPU can replay it from a CUDA graph. Tests check
+that both give the same bits, on a CPU too.
 """
 
 from __future__ import annotations

@@ -197,11 +197,15 @@ def test_torchvision_models_get_the_number_of_classes_and_the_image_size(name):
     [
         ("resnet81", {}, "model.name: 'resnet81' is unknown; did you mean 'resnet18'?"),
         ("transformer", {}, "model.name: 'transformer' is unknown; known: cnn, resnet18, wrn"),
-        ("torchvision:resnet19", {}, "torchvision does not have 'resnet19'; did you mean 'resnet1"),
-        ("torchvision:fasterrcnn_resnet50_fpn", {}, "torchvision does not have 'fasterrcnn_resnet50_fpn'"),
+        ("torchvision:resnet19", {}, "does not have 'resnet19'; did you mean 'resnet1"),
+        ("torchvision:fasterrcnn_resnet50_fpn", {}, "does not have 'fasterrcnn_resnet50_fpn'"),
         ("torchvision:resnet18", {"channels": 1}, "resnet18 needs 3 channels, not 1"),
         ("torchvision:alexnet", {}, "torchvision:alexnet fails on 3 x 32 x 32 images: RuntimeErr"),
-        ("torchvision:resnet18", {"width": 2}, "model.width: torchvision:resnet18 does not take width"),
+        (
+            "torchvision:resnet18",
+            {"width": 2},
+            "model.width: torchvision:resnet18 does not take width",
+        ),
         ("cnn", {"depth": 4}, "model.depth: cnn does not take depth; leave it out"),
         ("cnn", {"size": 2}, "model.name: cnn fails on 3 x 2 x 2 images"),
         ("cnn", {"size": 4, "pools": 3}, "model.name: cnn fails on 3 x 4 x 4 images"),
@@ -235,7 +239,7 @@ def test_own_code_runs_only_when_allowed(own_code, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("clr_test_own:nett", {}, "clr_test_own does not contain a function 'nett'; did you mean 'net'?"),
+        ("clr_test_own:nett", {}, "does not contain a function 'nett'; did you mean 'net'?"),
         ("clr_test_own:number", {}, "clr_test_own does not contain a function 'number'"),
         ("clr_test_absent:net", {}, "cannot import 'clr_test_absent': ModuleNotFoundError"),
         (":net", {}, "cannot import '': ValueError"),
@@ -282,7 +286,7 @@ def test_the_logits_are_picked_from_an_answer_of_several_parts(own_code, form, o
         ("dict", None, "returns a dict of features, logits; expected logits of shape (2, 10); set"),
         ("named", None, "returns a Two of logits, features; expected logits"),
         ("tuple", None, "returns a tuple of 0, 1; expected logits"),
-        ("dict", "logit", "model.output: 'logit' is not part of the model's output, a dict of features"),
+        ("dict", "logit", "'logit' is not part of the model's output, a dict of features"),
         ("tuple", 2, "model.output: 2 is not part of the model's output, a tuple of 0, 1"),
         ("object", 0, "model.output: 0 is not part of the model's output, a Output"),
         ("dict", "features", "answers (2, 3, 32, 32), not logits of shape (2, 10)"),
