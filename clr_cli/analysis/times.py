@@ -14,16 +14,9 @@ from scipy import stats
 
 from clr_cli.analysis.stats import LEVEL, RESAMPLES
 from clr_cli.analysis.unpaired import mean_intervals
-from clr_cli.records import VAL_ACCURACY, Clock, Metric
+from clr_cli.records import CLOCKS, VAL_ACCURACY, Clock, Metric
 
 HOLD = 3  # measurements (of our own training: epochs) for which a target must be held
-# Clock -> where a row tells it; the first that all runs tell is the main one.
-CLOCKS: dict[Clock, str] = {
-    "images": "images",
-    "iterations": "iteration",
-    "epochs": "epoch",
-    "seconds": "seconds",
-}
 
 
 @dataclass(frozen=True)

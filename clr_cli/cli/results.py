@@ -40,17 +40,18 @@ def command(
 
     arms = tuple(arm_column.split(",")) if arm_column else ()
     columns = (arms, seed_column, step_column, metric, tuple(where or ()), across, run_name)
-    found = overview(Query(tuple(sources), *columns))
+    contents = overview(Query(tuple(sources), *columns))
     if as_json:
         print(
             json.dumps(
-                {"facts": found.facts, "missing": found.missing, "command": found.command}, indent=2
+                {"facts": contents.facts, "missing": contents.missing, "command": contents.command},
+                indent=2,
             )
         )
         return
-    width = max(len(label) for label, _ in found.facts)
-    for label, text in [*found.facts, *(("missing", text) for text in found.missing)]:
+    width = max(len(label) for label, _ in contents.facts)
+    for label, text in [*contents.facts, *(("missing", text) for text in contents.missing)]:
         terminal.hanging(f"{label:<{width}}  ", text)
-    print("\nCompare them:" if found.command else "\nNothing to compare.")
-    if found.command:
-        print(f"  {found.command}")
+    print("\nCompare them:" if contents.command else "\nNothing to compare.")
+    if contents.command:
+        print(f"  {contents.command}")

@@ -140,9 +140,9 @@ def gpus_of(device: str) -> list[torch.device]:
 
     from clr_cli.training.device import resolve_device
 
-    found = resolve_device(device)
-    if found.type != "cuda" or found.index is not None:
-        return [found] * (found.type == "cuda")
+    resolved = resolve_device(device)
+    if resolved.type != "cuda" or resolved.index is not None:
+        return [resolved] * (resolved.type == "cuda")
     return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
 
 

@@ -35,8 +35,8 @@ def origin_of(config: Config, allow_code: bool) -> Origin:
             import_callable(name, f"{key}.name", allow_code)
             code |= source_digests(name.partition(":")[0])
     files = {"data": config.dataset.path, "weights": getattr(config.model, "weights", None)}
-    found = {kind: _digests(Path(path)) for kind, path in files.items() if path is not None}
-    return {kind: digests for kind, digests in {"code": code, **found}.items() if digests}
+    others = {kind: _digests(Path(path)) for kind, path in files.items() if path is not None}
+    return {kind: digests for kind, digests in {"code": code, **others}.items() if digests}
 
 
 def changes(there: Mapping[str, Mapping[str, str]], now: Origin) -> list[str]:

@@ -35,20 +35,20 @@ class Tail:
 
     def lines(self, *, ended: bool = False) -> list[str]:
         """Return the new complete lines; if ``ended``, also an unfinished last one."""
-        found: list[str] = []
+        lines: list[str] = []
         if not self.path.is_file():  # not written yet, or not a file
-            return found
+            return lines
         with open(self.path, "rb") as file:
             file.seek(self._at)
             while new := file.read(CHUNK):
                 self._at += len(new)
                 *whole, rest = re.split(rb"[\r\n]+", self._rest + new)
                 self._rest = rest[:LONGEST]
-                found += map(plain, whole)
+                lines += map(plain, whole)
         if ended and self._rest:
-            found.append(plain(self._rest))
+            lines.append(plain(self._rest))
             self._rest = b""
-        return [line for line in found if line]
+        return [line for line in lines if line]
 
 
 def plain(line: bytes) -> str:
@@ -84,8 +84,8 @@ def from_text(line: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Row]:
         with _limited(pattern, line):
             matches = list(pattern.finditer(line[:MATCHED]))
         for match in matches:
-            found = {key: text for key, text in match.groupdict().items() if text is not None}
-            if row := clean_row({key: _number(key, text) for key, text in found.items()}):
+            texts = {key: text for key, text in match.groupdict().items() if text is not None}
+            if row := clean_row({key: _number(key, text) for key, text in texts.items()}):
                 yield row
 
 
@@ -137,9 +137,9 @@ def suggest(lines: Sequence[str], metric: str) -> tuple[str, str] | None:
     words = r"[\s_./-]*".join(map(re.escape, re.split(r"[_./-]+", metric)))
     name = re.compile(rf"{words}\W{{0,5}}?(?=(?:{NUMBER})(?!\w))", re.IGNORECASE)
     word = re.compile(rf"[A-Za-z][\w ]{{0,30}}\W{{1,3}}?(?=(?:{NUMBER})(?!\w))")
-    for found in (name, word):
+    for before in (name, word):
         for line in reversed(lines):
-            for match in reversed(list(found.finditer(line[:500]))):
+            for match in reversed(list(before.finditer(line[:500]))):
                 pattern = _pattern(line, match, metric)
                 if _reads(pattern, line, metric):
                     return line, pattern

@@ -193,8 +193,8 @@ class Program(Task):
             start += f"wrote no {self.metric}; its rows contain {', '.join(known[:20])}{hint}"
         else:
             start += "no row of numbers was found"
-        if found := suggest(last_lines(self.log, SEARCHED), self.metric):
-            line, pattern = found
+        if suggestion := suggest(last_lines(self.log, SEARCHED), self.metric):
+            line, pattern = suggestion
             return (
                 f"{start}; the log has {line.strip()[:120]!r}, which --read {quote(pattern)} reads"
             )

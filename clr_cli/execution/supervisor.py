@@ -107,12 +107,12 @@ def _left(child: int) -> list[int]:
                     state, parent = file.read().rpartition(")")[2].split()[:2]
                 if state != "Z":
                     parents.setdefault(int(parent), []).append(int(name))
-    found, below = [], [os.getpid()]
+    descendants, below = [], [os.getpid()]
     while below:
         children = parents.get(below.pop(), [])
-        found += children
+        descendants += children
         below += children
-    return found
+    return descendants
 
 
 def _signal(processes: list[int], signum: int) -> None:

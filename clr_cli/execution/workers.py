@@ -102,12 +102,12 @@ class Pool:
         chosen = []
         try:
             for place in places:
-                found = next((worker for worker in idle if worker.place == place), None)
-                if found is None:
-                    found = self.start(place)
+                worker = next((each for each in idle if each.place == place), None)
+                if worker is None:
+                    worker = self.start(place)
                 else:
-                    idle.remove(found)
-                chosen.append(found)
+                    idle.remove(worker)
+                chosen.append(worker)
             yield chosen
         finally:
             if not self._keep or any(worker.tasks for worker in chosen):

@@ -25,6 +25,7 @@ from clr_cli.records.runs import (
     unpack,
 )
 from clr_cli.records.summary import (
+    CLOCKS,
     ArmSummary,
     ArmTimes,
     BestEpoch,
@@ -54,6 +55,7 @@ from clr_cli.records.summary import (
 )
 
 __all__ = [
+    "CLOCKS",
     "KNOWN",
     "TEST_ACCURACY",
     "VAL_ACCURACY",

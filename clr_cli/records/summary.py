@@ -11,7 +11,14 @@ from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, 
 from clr_cli.records.metric import Metric
 
 Verdict = Literal["better", "worse", "equivalent", "no_difference", "too_few_seeds", "identical"]
-Clock = Literal["images", "iterations", "epochs", "seconds"]  # what a time to target is counted in
+Clock = Literal["images", "iterations", "epochs", "seconds"]  # the unit of a time to target
+# Clock -> its key in a row; the first clock that all runs have is the main one.
+CLOCKS: dict[Clock, str] = {
+    "images": "images",
+    "iterations": "iteration",
+    "epochs": "epoch",
+    "seconds": "seconds",
+}
 # Runs of one seed share their randomness; or runs share nothing; or arms meet a number.
 Design = Literal["paired", "unpaired", "number"]
 

@@ -65,15 +65,15 @@ def metrics_of(frames: Sequence[Frame], known: Iterable[str] = ()) -> list[str]:
         return [*dict.fromkeys(named)]
     others = {"arm", *SEEDS, *STATUS, "_timestamp", "wall_time", "timestamp", *known}
     others |= {name for names in CLOCKS.values() for name in names}
-    found: dict[str, bool] = {}
+    metrics: dict[str, bool] = {}
     for frame in frames:
         for name, cells in frame.columns.items():
             index = not name or name.startswith("Unnamed: ")  # the index of pandas
-            if name in found or index or name.casefold() in others:
+            if name in metrics or index or name.casefold() in others:
                 continue
             if any(number(cell, comma=frame.comma) is not None for cell in cells):
-                found[name] = True
-    return [*found]
+                metrics[name] = True
+    return [*metrics]
 
 
 def resolve(frames: Sequence[Frame], query: Query) -> Roles:
@@ -126,22 +126,22 @@ def _there(frames: Sequence[Frame]) -> str:
 
 
 def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
-    found = metrics_of(frames, (arm.casefold() for arm in arms))
-    there = listed(map(shown, found), 20) or "none"
+    metrics = metrics_of(frames, (arm.casefold() for arm in arms))
+    names_text = listed(map(shown, metrics), 20) or "none"
     if query.metric is not None:
         reserved = ("arm", *SEEDS, *STATUS)
-        names = found if is_long(frames) else [name for frame in frames for name in frame.columns]
+        names = metrics if is_long(frames) else [name for frame in frames for name in frame.columns]
         by_case = {name.casefold(): name for name in reversed(names)}
         name = query.metric if query.metric in names else by_case.get(query.metric.casefold())
         if name is None or name.casefold() in reserved:
             raise InputError(
-                f"--metric {query.metric}: not found; there are {there}", source=query.source
+                f"--metric {query.metric}: not found; there are {names_text}", source=query.source
             )
         return name
-    told = [name for name in found if mode_of(name) is not None]
-    if len(found) == 1 or len(told) == 1:
-        return (told or found)[0]
-    if not found:
+    directed = [name for name in metrics if mode_of(name) is not None]
+    if len(metrics) == 1 or len(directed) == 1:
+        return (directed or metrics)[0]
+    if not metrics:
         commas = (
             f"; {name} {shown(cells[0])} has a decimal comma, which is read where ; or tabs"
             " separate the columns"
@@ -153,9 +153,10 @@ def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
             f"none of the columns could be the metric; {_there(frames)}{next(commas, '')}",
             source=query.source,
         )
-    chosen = (sorted(told, key=lambda name: not name.startswith(("val", "eval"))) or found)[0]
+    chosen = (sorted(directed, key=lambda name: not name.startswith(("val", "eval"))) or metrics)[0]
     raise InputError(
-        f"several columns could be the metric: {there}; name one: {query.command(metric=chosen)}",
+        f"several columns could be the metric: {names_text}; name one: "
+        f"{query.command(metric=chosen)}",
         source=query.source,
     )
 
@@ -166,10 +167,10 @@ def arm_candidates(frames: Sequence[Frame]) -> list[str]:
     texts: set[str] = set()
     for frame in frames:
         for name in frame.names:
-            found = values.setdefault(name, set())
+            distinct = values.setdefault(name, set())
             for cell in frame.columns.get(name) or [frame.constants.get(name)]:
-                if len(found) <= MOST_VALUES and not is_missing(cell):
-                    found.add(str(cell))
+                if len(distinct) <= MOST_VALUES and not is_missing(cell):
+                    distinct.add(str(cell))
                     if number(cell) is None:
                         texts.add(name)
     clocks = {name for names in CLOCKS.values() for name in names}
@@ -182,8 +183,8 @@ def arm_candidates(frames: Sequence[Frame]) -> list[str]:
 
     fitting = [
         name
-        for name, found in values.items()
-        if 2 <= len(found) <= MOST_VALUES and name.casefold() not in taken
+        for name, distinct in values.items()
+        if 2 <= len(distinct) <= MOST_VALUES and name.casefold() not in taken
         if name in texts or rank(name)[0] < len(ARM_NAMES)
         if mode_of(name) is None
     ]

@@ -63,12 +63,12 @@ class Frame:
     def keep(self, rows: Sequence[int]) -> Frame:
         """Return the frame with only these rows."""
         columns = {name: [cells[i] for i in rows] for name, cells in self.columns.items()}
-        kept, place = list(rows), self.place
+        numbers, place = list(rows), self.place
         return Frame(
             self.path,
             columns,
             self.constants,
-            lambda row: place(kept[row]),
+            lambda row: place(numbers[row]),
             self.comma,
             self.is_log,
             self.kind,

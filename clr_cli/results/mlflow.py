@@ -81,8 +81,8 @@ def read_database(path: Path) -> list[Frame]:
                 ]
                 frames.append(_frame(path, settings, clean, start))
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-        said = "not an MLflow database" if "no such" in str(error) else "a damaged database"
-        raise InputError(said, source=path) from None
+        message = "not an MLflow database" if "no such" in str(error) else "a damaged database"
+        raise InputError(message, source=path) from None
     return frames
 
 

@@ -41,11 +41,11 @@ def overview(query: Query) -> Overview:
     metric = query.metric or _metric(names)
     if metric is None:
         return Overview(facts, ["no column with numbers that could be the metric"], None)
-    asked = replace(query, metric=metric)
+    with_metric = replace(query, metric=metric)
     try:
-        chosen, results = asked, runs_of(loaded, asked)
+        chosen, results = with_metric, runs_of(loaded, with_metric)
     except InputError as error:
-        tried = _first_that_works(loaded, asked)
+        tried = _first_that_works(loaded, with_metric)
         if tried is None:
             return Overview(facts, [*missing, str(error)], None)
         missing.append("a column 'arm'; the command below shows where the arms come from")

@@ -66,9 +66,9 @@ def load(query: Query) -> Loaded:
         raise InputError(f"no file of results can be read{why}", source=query.source)
     notes = [f"{len(skipped)} files cannot be read and are left out: {listed(skipped, 3)}."]
     frames, more = _named(_where(frames, query), query)
-    kept = {frame.path for frame in frames}
+    used = {frame.path for frame in frames}
     return Loaded(
-        frames, [*(notes if skipped else []), *more], [p for p in paths if p in kept] or paths
+        frames, [*(notes if skipped else []), *more], [p for p in paths if p in used] or paths
     )
 
 
@@ -102,12 +102,12 @@ def _check_names(frame: Frame) -> None:
             raise InputError(f"the column name {shown(name)} is not printable", source=frame.path)
 
 
-def _add_constants(frame: Frame, found: sources.Found, query: Query) -> None:
+def _add_constants(frame: Frame, file: sources.Found, query: Query) -> None:
     identity = ("arm", *SEEDS, *query.arm_columns, *RUNS[:3])
     beside: dict[str, Cell] = {}
     if not any(frame.find((name,)) in frame.columns for name in identity):
-        beside = sources.sidecars(found.path)
-    frame.constants = {**beside, **frame.constants, **found.constants}
+        beside = sources.sidecars(file.path)
+    frame.constants = {**beside, **frame.constants, **file.constants}
 
 
 def _one_kind(frames: list[Frame], query: Query) -> list[Frame]:
@@ -141,7 +141,7 @@ def _where(frames: list[Frame], query: Query) -> list[Frame]:
         wanted.setdefault(name, []).append(value)
     for name, values in wanted.items():
         there: dict[str, None] = {}
-        kept = []
+        selected = []
         for frame in frames:
             column = frame.find((name,))
             if column is None:
@@ -150,16 +150,16 @@ def _where(frames: list[Frame], query: Query) -> list[Frame]:
             rows = [i for i, cell in enumerate(cells) if _equals(cell, values)]
             there |= dict.fromkeys(str(cell) for cell in cells[:10_000])
             if len(rows) == len(cells):
-                kept.append(frame)
+                selected.append(frame)
             elif rows:
-                kept.append(frame.keep(rows))
-        if not kept:
+                selected.append(frame.keep(rows))
+        if not selected:
             names = dict.fromkeys(name for frame in frames for name in frame.names)
-            said = f"its values are {listed(map(shown, there), 8)}"
+            reason = f"its values are {listed(map(shown, there), 8)}"
             if not there:
-                said = f"not a column; the columns are {listed(map(shown, names), 20)}"
-            raise InputError(f"--where {name}={values[0]}: {said}", source=query.source)
-        frames = kept
+                reason = f"not a column; the columns are {listed(map(shown, names), 20)}"
+            raise InputError(f"--where {name}={values[0]}: {reason}", source=query.source)
+        frames = selected
     return frames
 
 
@@ -177,7 +177,7 @@ def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
     if pattern is None:
         return frames, []
     sources.check_pattern(pattern, "--run-name")
-    kept: list[Frame] = []
+    named: list[Frame] = []
     other: list[str] = []
     for frame in frames:
         column = frame.find(RUNS[1:]) or frame.find(RUNS)
@@ -194,7 +194,7 @@ def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
                 other.append(str(frame.constants[column]))
             else:
                 frame.constants = {**frame.constants, **parts}
-                kept.append(frame)
+                named.append(frame)
             continue
         memo = {str(cell): sources.parts_of(pattern, str(cell)) for cell in frame.columns[column]}
         names = [str(cell) for cell in frame.columns[column]]
@@ -203,15 +203,15 @@ def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
         every = [memo[str(cell)] or {} for cell in frame.columns[column]]
         for part in every[0] if every else ():
             frame.columns[part] = [parts[part] for parts in every]
-        kept += [frame] if frame.rows else []
-    if not kept:
+        named += [frame] if frame.rows else []
+    if not named:
         raise InputError(
             f"--run-name {pattern}: no name matches; the names are {listed(map(shown, other), 5)}",
             source=query.source,
         )
     other = list(dict.fromkeys(other))
     left = f"{len(other)} runs whose names do not match are left out: {listed(other, 5)}."
-    return kept, [left] if other else []
+    return named, [left] if other else []
 
 
 def _digest(paths: Sequence[Path]) -> str:

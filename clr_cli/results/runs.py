@@ -151,7 +151,7 @@ def _clocks(
     frame: Frame, roles: Roles, values: Sequence[float | None]
 ) -> dict[str, list[float | None]]:
     """Return the clocks of the rows by key; rows without a value are not checked."""
-    found: dict[str, list[float | None]] = {}
+    columns_by_key: dict[str, list[float | None]] = {}
     for key, names in roles.clocks.items():
         name = frame.find([name for name in names if frame.find((name,)) in frame.columns])
         if name is None:
@@ -174,8 +174,8 @@ def _clocks(
                 )
             if clock == clock // 1:
                 column[row] = int(clock)
-        found[key] = column
-    return found
+        columns_by_key[key] = column
+    return columns_by_key
 
 
 def _group(
@@ -374,16 +374,16 @@ def _ordered(
     if all(a < b for a, b in pairwise(at)):  # type: ignore[operator]
         return run.rows, 0
     order = sorted(range(len(at)), key=lambda k: at[k])  # type: ignore[arg-type, return-value]
-    kept: list[int] = []
+    last_at: list[int] = []
     for k in order:
-        if kept and at[k] == at[kept[-1]]:
-            before, now = run.rows[kept[-1]], run.rows[k]
+        if last_at and at[k] == at[last_at[-1]]:
+            before, now = run.rows[last_at[-1]], run.rows[k]
             if not frames[now[0]].is_log:
                 raise factors.twice(frames, run, (before, now), (key, at[k]), roles, query)
-            kept[-1] = k
+            last_at[-1] = k
         else:
-            kept.append(k)
-    return [run.rows[k] for k in kept], len(at) - len(kept)
+            last_at.append(k)
+    return [run.rows[k] for k in last_at], len(at) - len(last_at)
 
 
 def _record(run: Run, rows: list[dict[str, float]], metric: str) -> RunRecord:
@@ -408,8 +408,8 @@ def _early(key: str, ends: list[tuple[float, Run]]) -> str:
         longest[run.arm] = max(end, longest.get(run.arm, end))
     early = [f"{run.arm} seed {run.seed} at {end:g}" for end, run in ends if end < longest[run.arm]]
     arms = {f"{arm} at {end:g}" for arm, end in longest.items()}
-    said = listed(early, 6) if early else listed(sorted(arms), 6)
-    return f"Runs end at {noun} {first:g} to {last:g}: {said}."
+    which = listed(early, 6) if early else listed(sorted(arms), 6)
+    return f"Runs end at {noun} {first:g} to {last:g}: {which}."
 
 
 def _failures(runs: Sequence[Run], frames: Sequence[Frame]) -> list[str]:

@@ -60,8 +60,8 @@ def _settings(content: bytes) -> dict[str, Any]:
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     start = HParamsPluginData.FromString(content).session_start_info
-    found = {}
+    settings = {}
     for name, value in start.hparams.items():
         kind = value.WhichOneof("kind")
-        found[name] = None if kind is None else getattr(value, kind)
-    return found
+        settings[name] = None if kind is None else getattr(value, kind)
+    return settings

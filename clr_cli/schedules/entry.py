@@ -163,31 +163,31 @@ def make(
     items = _fields(kind)
     iterations_per_epoch, total_iterations = plain(iterations_per_epoch), plain(total_iterations)
     both = {**(params or {}), **more}
-    given = {key: plain(value) for key, value in both.items() if value is not None}
+    keys = {key: plain(value) for key, value in both.items() if value is not None}
     durations = {key: mark for key, (_, field) in items.items() if (mark := _lasts(field))}
-    for key in given:
+    for key in keys:
         if key not in items and key.removesuffix("_epochs") not in durations:
             raise ValueError(f"{key}: not a key of schedule kind {kind}")
     for key in durations:
-        if (name := f"{key}_epochs") in given:
-            if key in given:
+        if (name := f"{key}_epochs") in keys:
+            if key in keys:
                 raise ValueError(f"{key}: give {key} or {name}, not both")
-            given[key] = _in_iterations(name, given.pop(name), iterations_per_epoch)
-        if isinstance(given.get(key), list):
-            given[key] = tuple(given[key])
+            keys[key] = _in_iterations(name, keys.pop(name), iterations_per_epoch)
+        if isinstance(keys.get(key), list):
+            keys[key] = tuple(keys[key])
 
-    warmup = _checked(_WARMUP, "warmup", given.pop("warmup", 0))
+    warmup = _checked(_WARMUP, "warmup", keys.pop("warmup", 0))
     if total_iterations is not None and warmup >= total_iterations:
         raise ValueError(
             f"warmup: {warmup} must be less than the run's {total_iterations} iterations"
         )
     left = None if total_iterations is None else total_iterations - warmup
-    factor = given.pop("warmup_start_factor", 0.01)
+    factor = keys.pop("warmup_start_factor", 0.01)
     for key, mark in durations.items():
-        if key not in given and items[key][1].is_required() and key != "warmup":
-            given[key] = mark.iterations(key, iterations_per_epoch, left)
+        if key not in keys and items[key][1].is_required() and key != "warmup":
+            keys[key] = mark.iterations(key, iterations_per_epoch, left)
     fixed = FIXED.get(kind, {})
-    schedule = _built(KINDS[kind], {**given, **fixed})
+    schedule = _built(KINDS[kind], {**keys, **fixed})
     if not warmup:
         return schedule
     return _built(Warmup, {"schedule": schedule, "warmup": warmup, "warmup_start_factor": factor})

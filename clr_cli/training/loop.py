@@ -185,11 +185,11 @@ def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
 def answers(state: TrainState, split: Split) -> Tensor:
     """Return whether each image of a split is classified correctly: bool (N,), on the CPU."""
     with evaluating(state), state.stream.enter():
-        found = [
+        correct = [
             forward(state, state.model, images).argmax(1) == labels
             for images, labels in evaluation_batches(split, evaluation_batch(state.device))
         ]
-        return torch.cat(found).cpu()
+        return torch.cat(correct).cpu()
 
 
 def train(state: TrainState, epochs: int) -> Iterator[Metrics]:

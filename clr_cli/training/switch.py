@@ -55,7 +55,7 @@ def evaluating(state: TrainState) -> Iterator[None]:
         return
     with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
         to_training(state)
-        kept = {name: value.clone() for name, value in state.model.state_dict().items()}
+        saved = {name: value.clone() for name, value in state.model.state_dict().items()}
     try:
         with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
             if state.average is None:
@@ -69,7 +69,7 @@ def evaluating(state: TrainState) -> Iterator[None]:
         with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
             to_training(state)
             for name, value in state.model.state_dict().items():
-                value.copy_(kept[name])
+                value.copy_(saved[name])
 
 
 def _measure_batch_norm(state: TrainState) -> None:

@@ -69,17 +69,17 @@ class Trained(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, model: nn.Module, config: Config, kept: Mapping[str, Any]) -> None:
+    def __init__(self, model: nn.Module, config: Config, contents: Mapping[str, Any]) -> None:
         super().__init__()
         self.model = model
         self.config = config
-        self.classes: tuple[str, ...] = tuple(kept["classes"])
-        self.image: tuple[int, int, int] = tuple(kept["image"])
-        self.seed: int = kept["seed"]
-        self.epoch: int = kept["epoch"]
-        self.precision: str = kept["precision"]
-        self.register_buffer("scale", kept["scale"])
-        self.register_buffer("shift", kept["shift"])
+        self.classes: tuple[str, ...] = tuple(contents["classes"])
+        self.image: tuple[int, int, int] = tuple(contents["image"])
+        self.seed: int = contents["seed"]
+        self.epoch: int = contents["epoch"]
+        self.precision: str = contents["precision"]
+        self.register_buffer("scale", contents["scale"])
+        self.register_buffer("shift", contents["shift"])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, float32 (N, K), for uint8 images (N, H, W, C) on the model's device.
@@ -143,27 +143,29 @@ def load(path: str | Path, *, allow_code: bool = False) -> Trained:
             has changed.
 
     """
-    kept = read_kept(Path(path))
+    contents = read_kept(Path(path))
     try:
-        arms = {name.replace("@", "-"): arm for name, arm in kept["config"]["schedules"].items()}
+        arms = {
+            name.replace("@", "-"): arm for name, arm in contents["config"]["schedules"].items()
+        }
         config = Config.model_validate(
-            {**kept["config"], "schedules": arms}
+            {**contents["config"], "schedules": arms}
         )  # a trial's name has an @
     except (ValidationError, KeyError, AttributeError) as error:
         raise _damaged(Path(path), error) from error
-    height, width, channels = kept["image"]
+    height, width, channels = contents["image"]
     with torch.random.fork_rng(devices=[]):
         model = fresh_model(
             config.model,
             channels=channels,
             height=height,
             width=width,
-            num_classes=len(kept["classes"]),
+            num_classes=len(contents["classes"]),
             allow_code=allow_code,
         )
-    changed = kept["code"] != _code(config.model.name)
+    changed = contents["code"] != _code(config.model.name)
     try:
-        model.load_state_dict(kept["weights"])
+        model.load_state_dict(contents["weights"])
     except RuntimeError as error:
         why = "its code has changed since training" if changed else str(error).splitlines()[0]
         raise InputError(
@@ -176,7 +178,7 @@ def load(path: str | Path, *, allow_code: bool = False) -> Trained:
             stacklevel=2,
         )
     model = model.to(memory_format=torch.channels_last)
-    return Trained(model, config, kept).eval()
+    return Trained(model, config, contents).eval()
 
 
 def read_kept(path: Path) -> dict[str, Any]:
@@ -192,12 +194,12 @@ def read_kept(path: Path) -> dict[str, Any]:
         why = "the run is not finished" if path.is_dir() else "no such file or folder"
         raise InputError(f"{why}: expected {file}, which clr train writes at the end", source=path)
     try:
-        kept = torch.load(file, map_location="cpu", weights_only=True)
+        contents = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever is wrong, it cannot be used
         raise _damaged(file, error) from error
-    if not isinstance(kept, dict) or kept.get("schema") != SCHEMA:
+    if not isinstance(contents, dict) or contents.get("schema") != SCHEMA:
         raise InputError("not a model.pt of this version of clr", source=file)
-    return kept
+    return contents
 
 
 def _code(name: str) -> dict[str, str]:

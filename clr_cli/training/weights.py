@@ -46,9 +46,9 @@ def load_weights(config: ModelConfig, model: nn.Module, num_classes: int) -> lis
     surplus = [name for name in weights if name not in own] if complete else []
     for names, what in ((missing, "lack"), (surplus, "have")):
         if names:
-            said = f"{names[0]!r}" + (f" and {len(names) - 1} more" if names[1:] else "")
+            named = f"{names[0]!r}" + (f" and {len(names) - 1} more" if names[1:] else "")
             other = "which the model has" if what == "lack" else "which the model has not"
-            raise InputError(f"{source}: the weights {what} {said}, {other}", key=KEY)
+            raise InputError(f"{source}: the weights {what} {named}, {other}", key=KEY)
     head = [name for name, value in own.items() if weights[name].shape != value.shape]
     for name in head:
         there, here = weights[name].shape, own[name].shape
