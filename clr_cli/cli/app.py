@@ -49,7 +49,7 @@ COMMANDS = {
         "clr report outputs/quickstart/compare",
     ),
     "export": (
-        "Export a trained model; normalization, classes and architecture as JSON.",
+        "Export a trained model for use without clr, and a description of it.",
         "clr export outputs/quickstart/train/clr/seed-0",
     ),
 }

@@ -46,7 +46,7 @@ def command(
     time_limit: options.TimeLimit = None,
     dry_run: options.DryRun = False,
     schedules: Annotated[
-        str | None, typer.Option(help="The arms, for example constant,clr,one_cycle.")
+        str | None, typer.Option(help="The arms to compare, for example constant,clr,one_cycle.")
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="A number of seeds, a list such as 0,1,7, or auto[:CAP].")

@@ -31,7 +31,7 @@ def command(
     allow_code: AllowCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export a trained model; normalization, classes and architecture as JSON."""
+    """Export a trained model for use without clr, and a description of it."""
     from clr_cli.training import export, trained
 
     model = trained.load(run, allow_code=allow_code)

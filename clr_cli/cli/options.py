@@ -66,11 +66,16 @@ ExperimentName = Annotated[
     str | None, typer.Option("--name", help="The experiment's name (default: the config's).")
 ]
 OutputDir = Annotated[Path, typer.Option("--output-dir", "-o", help="The folder for results.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Jobs = Annotated[str, typer.Option("--jobs", "-j", help="Runs at a time: a number or auto.")]
+Device = Annotated[
+    str, typer.Option("--device", help="The device: auto, cpu, cuda, cuda:N or mps.")
+]
+Jobs = Annotated[
+    str, typer.Option("--jobs", "-j", help="How many runs at a time: a number or auto.")
+]
 RunEngine = Annotated[str, typer.Option("--engine", help="Where to execute runs: local or ray.")]
 RayAddress = Annotated[
-    str | None, typer.Option(help="The Ray cluster: HOST:PORT; default: this machine's.")
+    str | None,
+    typer.Option(help="The Ray cluster, as HOST:PORT. Default: the one on this machine."),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Delete earlier results and start over.")
@@ -108,7 +113,7 @@ RunName = Annotated[
     typer.Option("--run-name", help="A pattern for names of runs, such as '{arm}-{seed}'."),
 ]
 MetricName = Annotated[
-    str | None, typer.Option("--metric", help="With --from or --cmd: the metric to compare.")
+    str | None, typer.Option("--metric", help="The metric of --cmd or of files of results.")
 ]
 MetricMode = Annotated[
     str | None, typer.Option("--mode", help="Which values of the metric are better: max or min.")

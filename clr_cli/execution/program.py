@@ -25,13 +25,6 @@ from clr_cli.config.program import arguments, patterns
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import program_process as process
 from clr_cli.execution.output import Tail, from_text, last_lines, suggest
-from clr_cli.execution.program_process import (
-    REMEDY,
-    Clock,
-    Running,
-    drop_cut_line,
-    wait_for_earlier,
-)
 from clr_cli.execution.rows import Rows, count_on, find_rows, from_json, is_json_lines, numbers
 from clr_cli.execution.task import RETRIES, Event, Task
 from clr_cli.files import open_own, write_atomic, write_json
@@ -131,7 +124,7 @@ class Program(Task):
         if not self.reads and not is_json_lines(self.out):  # other formats are read at the end
             rows = self._read()
         points = self._save_rows(rows)
-        seconds = Clock(self.path / PROGRAM_SECONDS).seconds
+        seconds = process.Clock(self.path / PROGRAM_SECONDS).seconds
         if late and rows.all:
             yield Event(index, "note", f"{self.name}: stopped by the time limit; its rows count")
         elif late or code:
@@ -159,7 +152,7 @@ class Program(Task):
     def _result(self) -> dict[str, Any]:
         """Return the finished run's result. Raises InputError for a damaged one."""
         self.directory.read_result()
-        return read(ProgramResult, self.directory.result_path, remedy=REMEDY).plain()
+        return read(ProgramResult, self.directory.result_path, remedy=process.REMEDY).plain()
 
     def record(self) -> RunRecord:
         """Return the run's record. Raises InputError for a finished run without the metric.
@@ -172,7 +165,7 @@ class Program(Task):
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     path = self.directory.metrics_path
                     raise InputError(
-                        f"{value!r:.60} is not a number; {REMEDY}", key=key, source=path
+                        f"{value!r:.60} is not a number; {process.REMEDY}", key=key, source=path
                     )
         if not self.directory.finished:
             return RunRecord(self.arm, self.seed, "failed", rows, {})
@@ -224,14 +217,14 @@ class Program(Task):
 
         Returns its exit code, and whether the time limit stopped it.
         """
-        with contextlib.closing((yield from wait_for_earlier(self.path))) as lock:
+        with contextlib.closing((yield from process.wait_for_earlier(self.path))) as lock:
             source, parse = self._source()
-            drop_cut_line(source)
+            process.drop_cut_line(source)
             if not rows.all:  # an earlier start left no rows
                 self.log.unlink(missing_ok=True)
             tail = Tail(source)
             tail.lines()  # these lines are in the rows already
-            clock, running = Clock(self.path / PROGRAM_SECONDS), Running()
+            clock, running = process.Clock(self.path / PROGRAM_SECONDS), process.Running()
             with open(open_own(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
                 program = self._start(running, log.fileno(), lock.fileno())
         late = False
@@ -253,14 +246,14 @@ class Program(Task):
                     program.wait(process.PAUSE)
                 yield Turn.WAITING
         except BaseException:
-            Running.end_all()  # whatever ends this one ends all, so end them together
+            process.Running.end_all()  # whatever ends this one ends all, so end them together
             raise
         finally:
             running.end()
             program.wait()
             clock.save(now=True)
 
-    def _start(self, running: Running, log: int, lock: int) -> subprocess.Popen[bytes]:
+    def _start(self, running: process.Running, log: int, lock: int) -> subprocess.Popen[bytes]:
         try:
             env = self._environment(running.slot)
             return running.start(self.argv, folder=self.folder, log=log, lock=lock, env=env)

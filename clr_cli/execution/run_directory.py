@@ -19,36 +19,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clr_cli import paths
 from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.origin import Origin, changes
 from clr_cli.files import open_own, read_json, refuse_link, unwritable, write_atomic, write_json
-from clr_cli.paths import (
-    CHECKPOINT,
-    CONFIG,
-    METRICS,
-    MODEL,
-    ORIGIN,
-    PREVIOUS_CHECKPOINT,
-    PROGRAM_LOG,
-    PROGRAM_OUT,
-    PROGRAM_SECONDS,
-    RESULT,
-    links_to,
-)
 from clr_cli.records import RunResult, read
 
 # In the order in which they are installed: a kill in between leaves a run that can resume.
 FILES = (
-    METRICS,
-    PROGRAM_LOG,
-    PROGRAM_OUT,
-    PROGRAM_SECONDS,
-    PREVIOUS_CHECKPOINT,
-    CHECKPOINT,
-    MODEL,
-    RESULT,
+    paths.METRICS,
+    paths.PROGRAM_LOG,
+    paths.PROGRAM_OUT,
+    paths.PROGRAM_SECONDS,
+    paths.PREVIOUS_CHECKPOINT,
+    paths.CHECKPOINT,
+    paths.MODEL,
+    paths.RESULT,
 )
 WAYS_OUT = "start over with --overwrite, or keep both with another --name"
 
@@ -69,12 +57,12 @@ class RunDirectory:
     @property
     def metrics_path(self) -> Path:
         """The file with the rows of metrics."""
-        return self.path / METRICS
+        return self.path / paths.METRICS
 
     @property
     def result_path(self) -> Path:
         """The file with the result, which is written last."""
-        return self.path / RESULT
+        return self.path / paths.RESULT
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -83,7 +71,7 @@ class RunDirectory:
         Raises Locked, and InputError for a symbolic link below the experiment's folder.
         """
         try:
-            for folder in links_to(self.path):
+            for folder in paths.links_to(self.path):
                 refuse_link(folder)
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open_own(self.path / ".lock", os.O_RDWR)
@@ -117,9 +105,9 @@ class RunDirectory:
         there = self.read_config()
         if there is None:
             if origin:
-                write_json(self.path / ORIGIN, origin)
+                write_json(self.path / paths.ORIGIN, origin)
             else:  # a file that a kill left here
-                (self.path / ORIGIN).unlink(missing_ok=True)
+                (self.path / paths.ORIGIN).unlink(missing_ok=True)
             self.write_config(config)
             return
         self.check(there, config, origin or {})
@@ -146,7 +134,7 @@ class RunDirectory:
             InputError: the file is damaged.
 
         """
-        path = self.path / CONFIG
+        path = self.path / paths.CONFIG
         if not path.exists():
             return None
         try:
@@ -162,11 +150,11 @@ class RunDirectory:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Record that the folder belongs to this config."""
-        write_atomic(self.path / CONFIG, dump(config))
+        write_atomic(self.path / paths.CONFIG, dump(config))
 
     def read_origin(self) -> Origin:
         """Return the origin of the run. Raises InputError if the file is damaged."""
-        path = self.path / ORIGIN
+        path = self.path / paths.ORIGIN
         if not path.exists():
             return {}
         origin = read_json(path)
@@ -179,7 +167,7 @@ class RunDirectory:
 
         A kill in between leaves an unfinished run of the old config.
         """
-        for name in (RESULT, MODEL):
+        for name in (paths.RESULT, paths.MODEL):
             (self.path / name).unlink(missing_ok=True)
         self.write_config(config)
 
@@ -236,11 +224,11 @@ class RunDirectory:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replace checkpoint.pt; the old one becomes checkpoint.previous.pt."""
-        self._replace_checkpoint(_packed(state))
+        self._replace_checkpoint(_encode(state))
 
     def save_model(self, model: Mapping[str, Any]) -> None:
         """Write model.pt: the trained model, for use."""
-        write_atomic(self.path / MODEL, _packed(model))
+        write_atomic(self.path / paths.MODEL, _encode(model))
 
     def _replace_checkpoint(self, content: bytes) -> None:
         newest, previous = self._checkpoints
@@ -277,7 +265,7 @@ class RunDirectory:
 
     @property
     def _checkpoints(self) -> tuple[Path, Path]:
-        return self.path / CHECKPOINT, self.path / PREVIOUS_CHECKPOINT
+        return self.path / paths.CHECKPOINT, self.path / paths.PREVIOUS_CHECKPOINT
 
     @property
     def has_checkpoint(self) -> bool:
@@ -286,13 +274,13 @@ class RunDirectory:
 
     def read_files(self, names: Sequence[str] = FILES) -> dict[str, bytes]:
         """Return the contents of the existing ``FILES`` by name, to continue on another machine."""
-        paths = (self.path / name for name in names)
-        return {path.name: path.read_bytes() for path in paths if path.is_file()}
+        files = (self.path / name for name in names)
+        return {file.name: file.read_bytes() for file in files if file.is_file()}
 
     def install(self, files: Mapping[str, bytes]) -> None:
         """Write the files that ``read_files`` returned elsewhere. Raises EnvironmentFailure."""
         for name in FILES:
-            if name == CHECKPOINT and name in files:
+            if name == paths.CHECKPOINT and name in files:
                 self._replace_checkpoint(files[name])
             elif name in files:
                 write_atomic(self.path / name, files[name])
@@ -315,7 +303,7 @@ class RunDirectory:
         return dict(result)
 
 
-def _packed(state: Mapping[str, Any]) -> bytes:
+def _encode(state: Mapping[str, Any]) -> bytes:
     import torch
 
     buffer = io.BytesIO()

@@ -26,13 +26,11 @@ from clr_cli.execution.writer import Writer
 from clr_cli.files import write_json
 from clr_cli.records import Row, RunRecord, pack
 from clr_cli.schedules import Schedule, make, resolved
-from clr_cli.training.build import build
+from clr_cli.training import build, loop, trained
 from clr_cli.training.device import describe_device, resolve_device, resolve_precision
-from clr_cli.training.loop import Diverged, answers, epochs_in_turns
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
 from clr_cli.training.stream import Fence, Turn, alone
-from clr_cli.training.trained import to_keep
 
 Rows = Generator[Row | Turn, None, None]
 
@@ -65,7 +63,7 @@ class TrainingTask(Task):
         """Build a fresh state. Raises InputError."""
         images, device = self.images()
         steps = images.steps_per_epoch(self.config.training.batch_size)
-        return build(
+        return build.build(
             self.config,
             self.schedule_for(steps),
             images,
@@ -170,7 +168,7 @@ class TrainingTask(Task):
                 there.wait()
                 directory.save_checkpoint(unfinished)
                 raise
-            except Diverged as error:
+            except loop.Diverged as error:
                 diverged = {"epoch": error.epoch, "iteration": error.iteration, "lr": error.lr}
                 message = f"{self.name}: {error}"
             yield from map(event_of, writer.collect())
@@ -297,11 +295,11 @@ class Run(TrainingTask):
 
     def rows(self, state: TrainState, _: Sequence[Row]) -> Rows:
         """Train epoch by epoch."""
-        return epochs_in_turns(state, self.config.training.epochs)
+        return loop.epochs_in_turns(state, self.config.training.epochs)
 
     def keep(self, state: TrainState) -> None:
         """Write the model in the form that was evaluated at the end."""
-        self.directory.save_model(to_keep(state, self.tree()))
+        self.directory.save_model(trained.to_keep(state, self.tree()))
 
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
         """Return the last epoch's numbers and the answers on the test split."""
@@ -358,13 +356,13 @@ def follow(task: TrainingTask, ranks: Ranks) -> None:
     checkpoint = ranks.share(None)
     if checkpoint is not None:
         state.load_state_dict(checkpoint)
-    with contextlib.suppress(Diverged), interrupt.deferred():
+    with contextlib.suppress(loop.Diverged), interrupt.deferred():
         for _ in alone(task.rows(state, [])):
             pass
 
 
 def _test_answers(state: TrainState) -> Row:
-    right = answers(state, state.data.test).numpy()
+    right = loop.answers(state, state.data.test).numpy()
     return {"images": len(right), "bits": pack(right)}
 
 
