@@ -422,7 +422,7 @@ def test_parameters_describe_what_make_takes(kind):
     names = [p.name for p in listed]
     assert len(set(names)) == len(names)
     assert names[-2:] == ["warmup", "warmup_start_factor"]
-    assert all(p.help and not p.required for p in listed)
+    assert all(p.help for p in listed)
     defaults = {p.name: p.default for p in listed}
     assert make(kind, defaults, **RUN) == make(kind, {}, **RUN)
 

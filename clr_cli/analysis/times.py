@@ -1,4 +1,4 @@
-"""Time to target: when a run reaches a value and holds it, and ratios of such times."""
+"""Compute times to target, when a run reaches a value and holds it, and their ratios."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOLD = 3  # measurements (of our own training: epochs) for which a target must b
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of times and its interval at LEVEL; NaN where there is none."""
+    """A ratio of times and its interval at LEVEL; NaN if there is none."""
 
     value: float
     low: float
@@ -107,7 +107,7 @@ def _median_ends(ordered: Sequence[float]) -> tuple[float, float] | None:
 
 
 def moments(rows: Sequence[Mapping[str, Any]], clock: Clock) -> list[float] | None:
-    """Return when each row was measured, since the start; None where a row does not tell.
+    """Return when each row was measured, since the start; None if a row lacks the clock.
 
     >>> moments([{"train_seconds": 2.0}, {"train_seconds": 1.5}], "seconds")
     [2.0, 3.5]

@@ -5,21 +5,21 @@ To add one: write a function that returns ``Arrays``, and add it to DATASETS.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clr_cli.config.hints import did_you_mean
 from clr_cli.data import digits, digits_file, files, torchvision_sets
 from clr_cli.data.arrays import Arrays, Images, shape_text
-from clr_cli.data.classes import class_names
 from clr_cli.data.split import validation_mask
 from clr_cli.errors import InputError
 
@@ -73,9 +73,8 @@ def load(config: DatasetConfig) -> Data:
         EnvironmentFailure: the disk is full.
     """
     if config.name not in DATASETS:
-        near = difflib.get_close_matches(config.name, DATASETS, 1)
-        hint = f"did you mean {near[0]}?" if near else "choose one of " + ", ".join(DATASETS)
-        raise InputError(f"{config.name!r} is unknown; {hint}", key="dataset.name")
+        hint = did_you_mean(config.name, [*DATASETS])
+        raise InputError(f"{config.name!r} is unknown{hint}", key="dataset.name")
     if config.image_size is not None and config.name != "imagefolder":
         raise InputError(
             f"resizes images of imagefolder only, not of {config.name}; leave it out",
@@ -118,9 +117,31 @@ def load(config: DatasetConfig) -> Data:
         mean=mean,
         std=std,
         fingerprint=fingerprint,
-        classes=class_names(config, num_classes),
+        classes=_class_names(config, num_classes),
         notes=tuple(notes),
     )
+
+
+def _class_names(config: DatasetConfig, num_classes: int) -> tuple[str, ...]:
+    """Return the names of the classes in the order of their labels.
+
+    They are the folders of an imagefolder, torchvision's names, or else the labels.
+    """
+    if config.name == "imagefolder" and config.path is not None:
+        folders = (entry for entry in (config.path / "train").iterdir() if entry.is_dir())
+        return tuple(sorted(f.name for f in folders if not f.name.startswith(".")))
+    if config.name == "fashion_mnist":
+        from torchvision.datasets import FashionMNIST
+
+        return tuple(FashionMNIST.classes)
+    if config.name in ("cifar10", "cifar100"):
+        from torchvision.datasets import CIFAR10, CIFAR100
+
+        source: Any = CIFAR10 if config.name == "cifar10" else CIFAR100
+        # torchvision has already checked the sum of this file.
+        with open(config.root / source.base_folder / source.meta["filename"], "rb") as file:
+            return tuple(pickle.load(file, encoding="latin1")[source.meta["key"]])
+    return tuple(map(str, range(num_classes)))
 
 
 def _refuse_carving(config: DatasetConfig) -> None:

@@ -63,7 +63,6 @@ class Parameter:
     name: str
     type: Any
     default: Any
-    required: bool
     duration: bool
     help: str
 
@@ -115,7 +114,6 @@ def parameters(kind: str) -> tuple[Parameter, ...]:
             if field.metadata
             else field.annotation,
             default=None if field.is_required() else field.default,
-            required=field.is_required() and _lasts(field) is None,
             duration=_lasts(field) is not None,
             help=field.description or "",
         )

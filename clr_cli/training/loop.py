@@ -215,23 +215,23 @@ def train_epoch(state: TrainState) -> Metrics:
 def _epoch(state: TrainState) -> Generator[Turn, None, Metrics]:
     epoch, steps = state.epoch + 1, state.steps_per_epoch
     splits = () if state.ranks.rank else (state.data.val, state.data.test)
-    got = yield from train_and_score(state, epoch * steps, splits)
-    for iteration, loss in enumerate(got.losses, start=state.iteration - steps):
+    scored = yield from train_and_score(state, epoch * steps, splits)
+    for iteration, loss in enumerate(scored.losses, start=state.iteration - steps):
         if not math.isfinite(loss):
             raise Diverged(epoch, iteration, state.schedule.lr(iteration))
     state.epoch = epoch
     unknown = (math.nan, math.nan)  # for ranks that write nothing
-    (val_loss, val_accuracy), (test_loss, test_accuracy) = got.scores or (unknown, unknown)
+    (val_loss, val_accuracy), (test_loss, test_accuracy) = scored.scores or (unknown, unknown)
     return {
         "epoch": epoch,
         "iteration": state.iteration,
         "lr": state.schedule.lr(state.iteration - 1),
-        "train_loss": math.fsum(got.losses) / steps,
-        "train_accuracy": got.correct / (steps * state.batch_size),
+        "train_loss": math.fsum(scored.losses) / steps,
+        "train_accuracy": scored.correct / (steps * state.batch_size),
         "val_loss": val_loss,
         "val_accuracy": val_accuracy,
         "test_loss": test_loss,
         "test_accuracy": test_accuracy,
-        "train_seconds": got.train_seconds,
-        "eval_seconds": got.eval_seconds,
+        "train_seconds": scored.train_seconds,
+        "eval_seconds": scored.eval_seconds,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
 from clr_cli.paths import CHECKPOINT, RESULT
@@ -98,10 +98,9 @@ def _download(name: str, weights: str) -> dict[str, Tensor]:
     model = name.removeprefix("torchvision:")
     known = {**models.get_model_weights(model).__members__}
     if weights not in known:
-        near = difflib.get_close_matches(weights, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
         raise InputError(
-            f"{weights!r} is neither a file nor weights of torchvision's {model}; {hint}",
+            f"{weights!r} is neither a file nor weights of torchvision's {model}"
+            f"{did_you_mean(weights, [*known])}",
             key=KEY,
         )
     try:

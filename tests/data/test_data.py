@@ -329,7 +329,7 @@ def test_other_files_than_npz_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_data_set_is_refused_with_the_nearest_name() -> None:
-    assert "did you mean svhn?" in one_line_error(DatasetConfig(name="shvn"))
+    assert "did you mean 'svhn'?" in one_line_error(DatasetConfig(name="shvn"))
     assert "imagefolder" in one_line_error(DatasetConfig(name="?"))
 
 
