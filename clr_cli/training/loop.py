@@ -1,14 +1,14 @@
 """Train one model under one schedule: take steps, evaluate, report epochs. No I/O.
 
 The caller logs and checkpoints. A generator of turns yields a ``Turn`` wherever another run of this
-process may go on; ``alone`` drops the turns.
+process may go on; `stream.alone` drops the turns.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from clr_cli.data.batches import evaluation_batches
 from clr_cli.data.sources import Split
 from clr_cli.training.state import Segment, TrainState, forward
 from clr_cli.training.steps import steps_of
-from clr_cli.training.stream import Fence, Turn, alone, finish
+from clr_cli.training.stream import Fence, Turn
 from clr_cli.training.switch import evaluating, to_training
 
 # Images at a time: as many as fit a CPU's cache, or keep any other device busy.
@@ -167,20 +167,6 @@ def evaluation_batch(device: torch.device) -> int:
     return EVAL_BATCH if device.type == "cpu" else EVAL_BATCH_ELSEWHERE
 
 
-def advance(state: TrainState, end: int) -> list[float]:
-    """Train up to iteration ``end`` and return its losses; see ``train_and_score``."""
-    return finish(train_and_score(state, end)).losses
-
-
-def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
-    """Return mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split.
-
-    Raises Stopped.
-    """
-    loss, correct = finish(_sums(state, split))
-    return loss.item() / len(split), correct.item() / len(split)
-
-
 @torch.inference_mode()
 def answers(state: TrainState, split: Split) -> Tensor:
     """Return whether each image of a split is classified correctly: bool (N,), on the CPU."""
@@ -192,24 +178,14 @@ def answers(state: TrainState, split: Split) -> Tensor:
         return torch.cat(correct).cpu()
 
 
-def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
-    """Train until ``epochs`` are finished, and yield the metrics of each epoch.
+def epochs_in_turns(state: TrainState, epochs: int) -> Generator[Metrics | Turn, None, None]:
+    """Train until ``epochs`` are finished, and yield each epoch's metrics, and turns.
 
     Losses are means over the epoch's images; accuracies are fractions; ``lr`` is the rate of the
     epoch's last update; seconds are wall time. Raises Diverged at the first non-finite loss.
     """
-    return alone(epochs_in_turns(state, epochs))
-
-
-def epochs_in_turns(state: TrainState, epochs: int) -> Generator[Metrics | Turn, None, None]:
-    """Train as ``train`` does, as a generator of turns."""
     while state.epoch < epochs:
         yield (yield from _epoch(state))
-
-
-def train_epoch(state: TrainState) -> Metrics:
-    """Train one epoch and evaluate it on the validation and test splits; see ``train``."""
-    return finish(_epoch(state))
 
 
 def _epoch(state: TrainState) -> Generator[Turn, None, Metrics]:

@@ -112,7 +112,7 @@ def test_weights_that_do_not_fit_are_refused_in_a_line(tmp_path, trained, conten
         ("absent.pt", "cnn", "absent.pt: not found"),
         ("DEFAULT", "cnn", "DEFAULT: not found"),
         ("absent.pt", "torchvision:resnet18", "absent.pt: not found"),
-        ("DEFAULTS", "torchvision:resnet18", "did you mean DEFAULT?"),
+        ("DEFAULTS", "torchvision:resnet18", "did you mean 'DEFAULT'?"),
         ("mine", "torchvision:resnet18", "known: IMAGENET1K_V1"),
     ],
 )
