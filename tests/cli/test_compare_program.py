@@ -141,9 +141,9 @@ def test_a_dry_run_says_what_is_wrong(clr, tmp_path):
     done = clr("compare", "--cmd", "none {lr} {seed} {out}", *rest, check=False)
     assert done.returncode == 2
     assert "none: No such file or directory" in done.stderr
-    assert done.stderr.splitlines()[-1] == "clr: the trial run failed; mend the command"
+    assert done.stderr.splitlines()[-1] == "clr: the trial run failed; correct the command"
     done = clr("compare", "--dry-run", check=False)
-    assert "--dry-run applies only with" in done.stderr
+    assert "--dry-run works only with" in done.stderr
 
 
 def test_neither_comparing_programs_nor_planning_them_imports_torch():
@@ -207,7 +207,10 @@ def given(**changes) -> program.Given:
         ({"command": "train {lr.real} {seed} {out}"}, "{lr.real} is not a placeholder"),
         ({"command": "train {lr:.3g} {seed} {out}"}, "{lr} is not a placeholder"),
         ({"command": "train '{lr} {seed} {out}"}, "command: No closing quotation"),
-        ({"arms": ("base:lr=1", "new:rl=2")}, "arms.new: the command has {lr}; give lr a value"),
+        (
+            {"arms": ("base:lr=1", "new:rl=2")},
+            "arms.new: the command contains {lr}; give lr a value",
+        ),
         ({"arms": ("base:lr=1", "new:lr=2,wd=1")}, "arms.new.wd: not a placeholder of the command"),
         ({"arms": ("base:lr=1", "new:lr=2,seed=1")}, "arms.new.seed: not a placeholder"),
         ({"arms": ("base:lr=1",)}, "arms: a comparison needs two or more"),
@@ -226,8 +229,8 @@ def given(**changes) -> program.Given:
         ({"reads": ("(?P<val_los>.+)",)}, "no pattern of read has a group val_loss; did you mean"),
         ({"compare": {"baseline": "bas"}}, "compare.baseline: 'bas' is not an arm; did you mean"),
         ({"compare": {"seeds": "auto:3"}}, "compare.seeds: auto:3: the cap must be at least 8"),
-        ({"sets": ("a=1",)}, "--set changes a key of a --config"),
-        ({"time_limit": "30x"}, "time_limit: '30x': not a time; write 90s, 30m or 1.5h"),
+        ({"sets": ("a=1",)}, "--set works only with --config"),
+        ({"time_limit": "30x"}, "time_limit: '30x': not a duration; write 90s, 30m or 1.5h"),
         ({"time_limit": "0"}, "time_limit: '0' must be greater than 0"),
         ({"metric": {"name": "seed", "mode": "min"}}, "'seed': this column says which row"),
         ({"name": "../x"}, "name: '../x': expected 1 to 100 letters"),

@@ -69,7 +69,10 @@ def test_a_run_starts_from_another_with_a_new_head(clr, wide, tmp_path):
     done = clr("train", "--config", wide(4), *weights)
     rows = plan(done.stderr)
     assert f"weights {run}" in rows["model"]
-    assert rows["new head"] == "20.weight, 20.bias: not from model.weights, for other classes"
+    assert (
+        rows["new head"]
+        == "20.weight, 20.bias: new weights, for other classes than those of model.weights"
+    )
 
     again = clr("train", "--config", wide(3), "--name", "again", *weights, "--json")
     assert "new head" not in plan(again.stderr)

@@ -147,7 +147,7 @@ def test_validation_arrays_are_the_validation_split(tmp_path: Path) -> None:
 def test_a_validation_folder_is_the_validation_split(tmp_path: Path) -> None:
     loaded = data.load(image_folder(tmp_path, ("train", "test", "val")))
     assert (len(loaded.train), len(loaded.val), len(loaded.test)) == (12, 12, 12)
-    assert "validation: the 12 images" in loaded.notes[0]
+    assert "validation: the data set's own 12 images" in loaded.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_what_is_stated_overrides_the_name(name):
 @pytest.mark.parametrize(
     ("arguments", "key", "message"),
     [
-        ({"name": "bleu"}, "mode", "which bleu is better"),
+        ({"name": "score"}, "mode", "which score is better"),
         ({"name": "bleu", "mode": "higher"}, "mode", "'higher'"),
         ({"name": "x", "mode": "max", "unit": "%", "values": [0.5, 93.0]}, "unit", "93"),
         ({"name": "x", "mode": "max", "unit": "a\nb"}, "unit", "printable"),

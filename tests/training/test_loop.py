@@ -263,7 +263,7 @@ def test_a_batch_larger_than_the_data_is_refused(resident):
     ("given", "message"),
     [
         ({"batch_size": 25}, "training.batch_size: 25 cannot be split over 2 ranks"),
-        ({"sync_batch_norm": True, "batch_size": 50}, "sync_batch_norm: .* for CUDA only"),
+        ({"sync_batch_norm": True, "batch_size": 50}, "sync_batch_norm: .* on CUDA only"),
     ],
 )
 def test_what_two_ranks_cannot_do_is_refused(resident, given, message):

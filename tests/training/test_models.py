@@ -243,12 +243,12 @@ def test_own_code_runs_only_when_allowed(own_code, monkeypatch):
         ("clr_test_own:number", {}, "clr_test_own does not contain a function 'number'"),
         ("clr_test_absent:net", {}, "cannot import 'clr_test_absent': ModuleNotFoundError"),
         (":net", {}, "cannot import '': ValueError"),
-        ("clr_test_own:net", {"depth": 3}, "model.depth: clr_test_own:net has no depth"),
+        ("clr_test_own:net", {"depth": 3}, "model.depth: clr_test_own:net does not take depth"),
         ("clr_test_own:positional", {}, "must take the keyword argument num_classes"),
         ("torch:relu", {}, "torch:relu must take the keyword argument num_classes"),
         ("clr_test_own:broken", {}, "clr_test_own:broken cannot be built: RuntimeError"),
         ("clr_test_own:no_module", {}, "no_module returned a str; expected a torch"),
-        ("clr_test_own:headless", {}, "answers (2, 10, 32, 32), not logits of shape (2, 10)"),
+        ("clr_test_own:headless", {}, "returns (2, 10, 32, 32); expected logits of shape (2, 10)"),
         ("clr_test_own:wrong_input", {}, "fails on 3 x 32 x 32 images: RuntimeError"),
     ],
 )
@@ -289,7 +289,7 @@ def test_the_logits_are_picked_from_an_answer_of_several_parts(own_code, form, o
         ("dict", "logit", "'logit' is not part of the model's output, a dict of features"),
         ("tuple", 2, "model.output: 2 is not part of the model's output, a tuple of 0, 1"),
         ("object", 0, "model.output: 0 is not part of the model's output, a Output"),
-        ("dict", "features", "answers (2, 3, 32, 32), not logits of shape (2, 10)"),
+        ("dict", "features", "returns (2, 3, 32, 32); expected logits of shape (2, 10)"),
     ],
 )
 def test_an_output_that_is_not_there_is_refused_in_a_line(own_code, form, output, message):

@@ -214,7 +214,7 @@ def test_changed_code_is_said_or_refused(digits, tmp_path):
 
 def test_what_cannot_be_loaded_is_refused_in_a_line(digits, tmp_path):
     run = trained(digits, tmp_path / "run", *QUICK["cnn-bf16"])
-    with pytest.raises(InputError, match="a checkpoint is for resuming"):
+    with pytest.raises(InputError, match="this is a checkpoint"):
         clr_cli.load(run.path / "checkpoint.pt")
     content = (run.path / "model.pt").read_bytes()
     (run.path / "model.pt").write_bytes(content[: len(content) // 2])

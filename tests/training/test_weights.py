@@ -144,6 +144,6 @@ def test_torchvisions_weights_are_read_from_its_cache(tmp_path, monkeypatch):
 def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match="cannot be downloaded .*; give a file") as caught:
+    with pytest.raises(InputError, match="cannot be downloaded .*; set model.weights") as caught:
         weights._download("torchvision:resnet18", "DEFAULT")
     assert "\n" not in str(caught.value)
