@@ -45,7 +45,7 @@ COMMANDS = {
         "clr results runs",
     ),
     "report": (
-        "Write a comparison's figures and page again, without training.",
+        "Make a comparison's figures and page again from its files, without training.",
         "clr report outputs/quickstart/compare",
     ),
     "export": (

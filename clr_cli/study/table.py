@@ -35,7 +35,8 @@ class TableSource:
         arms = len({record.arm for record in records})
         counted = f"{len(records)} runs" + (f" of {arms} arms" if arms > 1 else "")
         source = f"{self.name} ({counted}, sha256 {self.sha256[:12]})"
-        return Facts(ControlledVariables(source=source, notes=[*self.notes]))
+        shown = source.encode(errors="backslashreplace").decode()  # bytes that are not UTF-8
+        return Facts(ControlledVariables(source=shown, notes=[*self.notes]))
 
     def without_baseline(self, baseline: str) -> InputError:
         text = f"no run of the baseline {baseline} has a {self.metric}"

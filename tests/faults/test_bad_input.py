@@ -248,11 +248,11 @@ def _pickled(path: Path) -> None:
 
 
 BAD_ARRAYS = {
-    "missing": (lambda path: None, "nowhere.npz: not found"),
+    "missing": (lambda path: None, "own.npz: not found"),
     "truncated": (_truncated, "not a readable .npz"),
     "a flipped bit": (_flipped, "not a readable .npz"),
     "pickled code": (_pickled, "without pickled objects"),
-    "labels out of range": (lambda path: write_npz(path, test_labels=np.full(30, 7)), "holds 7"),
+    "labels out of range": (lambda path: write_npz(path, test_labels=np.full(30, 7)), "contains 7"),
     "one class": (lambda path: write_npz(path, train_labels=np.zeros(200, int)), "only one class"),
     "other sizes": (
         lambda path: write_npz(path, test_images=np.zeros((30, 9, 8, 3), np.uint8)),
