@@ -55,8 +55,8 @@ COMMANDS = {
 }
 # Commands with subcommands, which are in clr_cli/cli/inspect.py.
 GROUPS = {
-    "config": "Show configs and their schema.",
-    "schedule": "Draw schedules.",
+    "config": "Look at configs and their schema.",
+    "schedule": "Look at schedules without training.",
 }
 TRAINING = ("range-test", "train", "compare")  # the commands that leave something to resume
 RESUME = "every finished epoch is saved; run the same command again to resume"
