@@ -1,7 +1,7 @@
 """clr: find good learning rates, train with a schedule, compare honestly.
 
 In Python: ``clr.compare``, ``clr.find_lr``, ``clr.load`` and ``clr.schedules``. What they need is
-loaded when they are first asked for: importing the package loads neither torch nor matplotlib.
+loaded on first use: importing the package loads neither torch nor matplotlib.
 """
 
 from __future__ import annotations

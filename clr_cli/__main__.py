@@ -1,4 +1,4 @@
-"""``python -m clr_cli`` is ``clr``."""
+"""Run ``clr`` as ``python -m clr_cli``."""
 
 from clr_cli.cli.app import main
 

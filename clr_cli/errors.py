@@ -1,4 +1,4 @@
-"""The two ways a command can fail, told apart because they have different exit codes."""
+"""Define the two ways in which a command can fail; each has its own exit code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 class InputError(Exception):
     """The config, an option or the data is wrong or missing (exit code 2).
 
-    Its text is one line: where it is wrong (file, then key), what is wrong, and what to do.
+    Its text is one line: where (file, then key), what is wrong, and what to do.
 
     Args:
         message: what is wrong, with the value, and what to do.
         key: the key of the config, such as ``training.batch_size``.
-        source: the file, or the option, that holds the key.
+        source: the file or option that contains the key.
     """
 
     def __init__(self, message: str, *, key: str | None = None, source: object = None) -> None:
@@ -28,13 +28,13 @@ class InputError(Exception):
         return ": ".join([*(str(part) for part in where if part is not None), str(self.args[0])])
 
     def within(self, source: Path) -> InputError:
-        """Return the error; if it names a key of a config but no file, the file is ``source``."""
+        """Return the error, with ``source`` as the file if it names a key but no file."""
         if self.key is not None and self.source is None:
             self.source = source
         return self
 
     def as_option(self) -> InputError:
-        """Return the error; if it names a key but no file, the key is an option's."""
+        """Return the error, with its key written as an option if it names no file."""
         if self.key is not None and self.source is None:
             self.key = f"--{self.key}"
         return self
@@ -45,7 +45,7 @@ class EnvironmentFailure(Exception):
 
 
 def reason(error: Mapping[str, Any]) -> str:
-    """Return what one of pydantic's errors says, after its key: ``-1 must be greater than 0``."""
+    """Return the text of a pydantic error, without its key: ``-1 must be greater than 0``."""
     message: str = error["msg"]
     if error["type"] == "value_error":  # raised by a model of ours
         return message.removeprefix("Value error, ")

@@ -1,6 +1,6 @@
-"""Write and read files: whole ones are replaced atomically, damaged ones give one clear line.
+"""Write files atomically, and read them with one clear line for a damaged one.
 
-A whole file is written to a temporary file, synced and renamed, so that a kill at any moment
+A file is written to a temporary file, synced and renamed, so that a kill at any moment
 leaves the old file or the new one. No file is written or emptied through a symbolic link.
 """
 
@@ -26,16 +26,16 @@ def digest(content: bytes) -> str:
 
 
 def unwritable(path: Path, error: OSError) -> InputError | EnvironmentFailure:
-    """Return what to raise for a file or folder that cannot be made."""
+    """Return the error to raise for a file or folder that cannot be made."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     kind = EnvironmentFailure if full else InputError
     return kind(f"{path}: cannot be written: {error.strerror}")
 
 
 def check_writable(folder: Path) -> None:
-    """Raise unless files can be made in ``folder``, or where it would be made; leave nothing.
+    """Check that files can be made in ``folder``, which need not exist; leave nothing behind.
 
-    Raises InputError, also for a symbolic link, and EnvironmentFailure for a full disk.
+    Raises InputError if not, or for a symbolic link, and EnvironmentFailure for a full disk.
     """
     refuse_link(folder)
     try:
@@ -50,18 +50,18 @@ def refuse_link(path: Path) -> None:
     """Raise InputError for a symbolic link."""
     if path.is_symlink():
         raise InputError(
-            "a symbolic link, and nothing is written through one: delete it (only the output "
-            "folder and the experiment's folder may be links)",
+            "a symbolic link, and clr writes through none: delete it (only the output folder "
+            "and the experiment's folder may be links)",
             source=path,
         )
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open a file of clr's own and return its descriptor; make the file if it is missing.
+    """Open a file that clr writes, make it if it is missing, and return its descriptor.
 
-    Raises InputError for a symbolic link, OSError for what else is wrong.
+    Raises InputError for a symbolic link, OSError for anything else.
     """
-    # A named pipe without a reader is an error, and not a wait without end.
+    # O_NONBLOCK: a named pipe without a reader is an error; without it, open would wait forever.
     flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o666)
@@ -71,14 +71,14 @@ def open_own(path: Path, flags: int) -> int:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace ``path`` by ``content`` or leave it as it was.
+    """Replace ``path`` with ``content``, or leave it as it was.
 
     A symbolic link at ``path`` is replaced by the file. Raises EnvironmentFailure, and InputError
-    where the temporary file is a symbolic link.
+    if the temporary file is a symbolic link.
     """
-    # The name of a file may contain bytes that are not UTF-8.
+    # Text may contain the name of a file, whose bytes need not be UTF-8.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    # Always the same name, so that what a kill leaves there is used up by the next write.
+    # Always the same name, so that the next write replaces what a kill left there.
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def _only_writer(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path``, made if need be, once no other process writes it."""
+    """Open ``path``, and make it if needed, once no other process writes it."""
     while True:
         with open(open_own(path, os.O_WRONLY | os.O_APPEND), "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -107,13 +107,13 @@ def _only_writer(path: Path) -> Iterator[BinaryIO]:
                 still_there = os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
             except FileNotFoundError:
                 still_there = False
-            if still_there:  # else whoever had it before has renamed it away
+            if still_there:  # otherwise the process that held it has renamed it
                 yield file
                 return
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace ``path`` by a value as JSON. Raises as ``write_atomic`` does."""
+    """Replace ``path`` with a value as JSON. Raises as ``write_atomic`` does."""
     write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 

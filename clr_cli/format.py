@@ -1,7 +1,7 @@
-"""How a number is written: in sentences, in tables of the page and the terminal, in figures.
+"""Write numbers for sentences, tables and figures.
 
-Accuracies and their differences are fractions here and are shown in percent and points. A metric of
-another kind is shown as it is, with the decimals that its noise allows: see `Scale`.
+Accuracies and their differences are fractions here; they are shown in percent and points. Any other
+metric is shown as it is, with the decimals that its noise allows: see `Scale`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Scale:
-    """How the values of a metric and their differences are written.
+    """The unit and the decimals in which values of a metric and their differences are written.
 
-    unit: "%" for fractions, shown in percent and points; any other follows the value. decimals: of
-    values and of differences.
+    unit: "%" for fractions, shown in percent and points; any other unit follows the value.
     """
 
     unit: str
@@ -32,12 +31,12 @@ class Scale:
 
     @property
     def points(self) -> str:
-        """The unit of a difference, after a space; nothing where there is none."""
+        """The unit of a difference after a space, or nothing."""
         return " points" if self.unit == "%" else self.unit_text
 
     @property
     def unit_text(self) -> str:
-        """The unit of a value, after a no-break space; nothing where there is none."""
+        """The unit of a value after a no-break space, or nothing."""
         return f"\N{NO-BREAK SPACE}{self.unit}" if self.unit else ""
 
     def bare(self, raw: float | None, *, sign: bool = False) -> str:
@@ -59,7 +58,7 @@ class Scale:
         return NONE if raw is None else self.bare(raw) + self.unit_text
 
     def brief(self, raw: float) -> str:
-        """Return a value without the digits that it does not need, such as a target's."""
+        """Return a value without trailing zeros, for instance a target."""
         if self.unit == "%":
             return f"{100 * raw:.1f} %"
         text = self.bare(raw)
@@ -74,7 +73,7 @@ class Scale:
         return self.bare(mean) + ("" if mean is None or sd is None else f" ± {self.bare(sd)}")
 
     def signed(self, raw: float) -> str:
-        """Return a difference with a sign for print: −0.12."""
+        """Return a difference with a typographic sign: −0.12."""
         return self.bare(raw, sign=True).replace("-", "−")
 
     def difference(self, mean: float | None, low: float | None, high: float | None) -> str:
@@ -87,10 +86,10 @@ class Scale:
 
 
 def decimals(spreads: Iterable[float | None], values: Iterable[float]) -> int:
-    """Return the decimals with which values of a metric are written.
+    """Return how many decimals the values of a metric get, at most 12.
 
-    Two significant digits of the smallest standard deviation; without any, four of the largest
-    value. At most 12.
+    They show two significant digits of the smallest standard deviation, or four of the largest
+    value if there is none.
 
     >>> decimals([0.0013, 0.0008], [3.278]), decimals([], [0.25])
     (5, 4)
@@ -120,15 +119,15 @@ def moment(raw: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Return p for a table."""
+    """Return a p value for a table."""
     return NONE if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def ratio(middle: float | None, low: float | None, high: float | None) -> str:
     """Return a ratio of times and its interval: "0.42 [0.37, 0.55]".
 
-    Beside a ratio, a high end of None is infinity (misses of the arm); without a low end there were
-    too few seeds for an interval.
+    If there is a ratio, ``high`` None means infinity (the arm missed the target in some runs), and
+    ``low`` None means too few seeds for an interval.
     """
     if middle is None:
         return NONE
@@ -144,7 +143,7 @@ def ratio(middle: float | None, low: float | None, high: float | None) -> str:
 
 
 def ratio_digits(low: float, high: float) -> int:
-    """Return the decimals of a ratio's interval: three where two would hide its width."""
+    """Return the decimals of a ratio's interval: three if two would hide its width."""
     return 3 if 0 < high - low < 0.1 else 2
 
 
@@ -163,35 +162,35 @@ def percent(value: float) -> str:
 
 
 def percent_tick(value: float, _: Any = None) -> str:
-    """Return a fraction in percent at an axis."""
+    """Return a fraction in percent, for an axis."""
     return f"{100 * value:.6g}\N{NO-BREAK SPACE}%"
 
 
 def number(value: float, _: Any = None) -> str:
-    """Return three significant digits."""
+    """Return a number with three significant digits."""
     return f"{value:.3g}"
 
 
 def p_equals(value: float) -> str:
-    """Return p for a sentence."""
+    """Return a p value for a sentence."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def about(count: int) -> str:
-    """Return a number of seeds to two significant digits: it is an estimate."""
+    """Return an estimated number of seeds, with two significant digits."""
     step = 10 ** max(0, len(str(count)) - 2)
     return f"{math.ceil(count / step) * step:,}"
 
 
 def rough_duration(seconds: float) -> str:
-    """Return about how long it takes: ``45 s``, ``12 min``, ``3.5 h``."""
+    """Return a rough duration: ``45 s``, ``12 min``, ``3.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def rounded_lr(value: float) -> float:
-    """Return two significant digits: more would claim a precision that no range test has."""
+    """Round to two significant digits: no range test is more precise."""
     return float(f"{value:.1e}")
 
 

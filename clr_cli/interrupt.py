@@ -1,6 +1,6 @@
-"""Answer Ctrl-C and SIGTERM (Slurm's preemption, a container's stop): end after the step.
+"""Handle Ctrl-C and SIGTERM (preemption by Slurm, a stopped container): stop after the step.
 
-Signals belong to the process, so this is the one module with state of its own.
+Signals belong to the process, so this module alone has global state.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator
 
 _pending: int | None = None
-_deferred = 0  # how many want signals to wait; runs that take turns begin and end in any order
+_deferred = 0  # how many blocks defer signals; runs that take turns begin and end in any order
 _exit_on_second_signal = True
 
 
@@ -24,10 +24,10 @@ class Stopped(BaseException):
 
 
 def install(*signals: signal.Signals, exit_on_second_signal: bool = True) -> None:
-    """Let these signals raise Stopped: at once, or at the next ``check`` while deferred.
+    """Make these signals raise Stopped: at once, or at the next ``check`` while deferred.
 
-    A second one ends the process at once (files are replaced whole, so it does no damage), unless
-    ``exit_on_second_signal`` is false: torchrun sends again what the terminal has sent already.
+    A second signal ends the process at once, without damage to files, unless
+    ``exit_on_second_signal`` is false: torchrun repeats the signal that the terminal has sent.
     """
     global _exit_on_second_signal
     _exit_on_second_signal = exit_on_second_signal
@@ -47,19 +47,19 @@ def _stop(signum: int, _: object) -> None:
 
 
 def pending() -> int | None:
-    """Return the signal that has come, or None."""
+    """Return the signal that has arrived, or None."""
     return _pending
 
 
 def check() -> None:
-    """Raise Stopped if a signal has come."""
+    """Raise Stopped if a signal has arrived."""
     if _pending is not None:
         raise Stopped(_pending)
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Keep a signal that comes within until the next ``check``, at the latest at the end."""
+    """Defer signals within the block to the next ``check``, at the latest to its end."""
     global _deferred
     _deferred += 1
     try:

@@ -1,19 +1,19 @@
-"""Know where files lie: the one place with the layout of the output folder.
+"""Define the layout of the output folder; no other module knows it.
 
 ::
 
     outputs/<experiment>/train/<arm>/seed-<k>/    one run
     outputs/<experiment>/tuning/<trial>/seed-<k>/ a trial of an arm at one rate
-    outputs/<experiment>/tuned/<trial>/seed-<k>/  a run of a tuned arm, kept by its rate
+    outputs/<experiment>/tuned/<trial>/seed-<k>/  a run of a tuned arm, named by its rate
     outputs/<experiment>/range-test/sweeps/<ramp>/seed-<k>/    one sweep
     outputs/<experiment>/probes/<trial>/<n>-iterations/seed-<k>/  a short training at one rate
     outputs/<experiment>/range-test/<arm>/        the answer for an arm named by --schedule
-    outputs/<experiment>/rates/                   a search for the rates of a program; its runs lie
-                                                  below probes/
+    outputs/<experiment>/rates/                   a search for the rates of a program; its runs
+                                                  are in probes/
     outputs/<experiment>/compare/                 a comparison (compare-tuned/ after tuning)
 
-The output folder and an experiment's folder may be symbolic links (to a scratch disk, say). Below
-an experiment's folder none is followed: `links_to` finds them.
+The output folder and an experiment's folder may be symbolic links, for instance to a scratch disk.
+Inside an experiment's folder no link is followed: `links_to` finds them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MODEL = "model.pt"
 RESULT = "result.json"
 ORIGIN = "origin.json"
 
-# Files of a run of a program of the user's.
+# Files of a run of a user's program.
 PROGRAM_LOG = "output.log"
 PROGRAM_OUT = "out.jsonl"
 PROGRAM_SECONDS = "seconds.json"
@@ -44,7 +44,7 @@ RUNS = "runs.csv"
 PAGE = "report.html"
 MARKDOWN = "report.md"
 
-# Files of a range test, beside RESULT.
+# Files of a range test besides RESULT.
 BOUNDS = "bounds.yaml"
 CURVES = "range_test.csv"
 
@@ -84,11 +84,11 @@ class Experiment:
 
     @property
     def rates(self) -> Path:
-        """The answer of a search for the rates of a program."""
+        """The folder with the answer of a search for the rates of a program."""
         return self.folder / "rates"
 
     def answer(self, arm: str | None) -> Path:
-        """Return a range test's folder; ``arm`` is None where none was named."""
+        """Return a range test's folder; ``arm`` is None if --schedule named none."""
         return self.range_test if arm is None else self.range_test / arm
 
     def comparison(self, *, tuned: bool = False) -> Path:
@@ -96,7 +96,7 @@ class Experiment:
 
     @property
     def written(self) -> tuple[Path, ...]:
-        """The folders in which the commands write."""
+        """The folders into which commands write."""
         return (
             *(self.folder / name for name in RUNS_BELOW),
             self.comparison(),
@@ -110,14 +110,16 @@ def _seed(seed: int) -> str:
 
 
 def links_to(run: Path) -> list[Path]:
-    """Return the symbolic links among a run's folder and those above it, in its experiment."""
-    chain = (run, *run.parents)[:4]  # its name, its arm's, and what the layout has above them
+    """Return the symbolic links among a run's folder and its parents inside the experiment."""
+    chain = (run, *run.parents)[
+        :4
+    ]  # the seed, the arm, and at most two folders of the layout above
     top = next((k for k, folder in enumerate(chain) if k > 1 and folder.name in RUNS_BELOW), 0)
     return [folder for folder in chain[: top + 1] if folder.is_symlink()]
 
 
 def comparison_in(folder: Path) -> Path:
-    """Return the comparison's folder, given itself or its experiment's."""
+    """Return the folder of a comparison from itself or from its experiment's folder."""
     inner = folder / "compare"
     return inner if not (folder / SUMMARY).exists() and inner.is_dir() else folder
 

@@ -80,7 +80,7 @@ def test_rows_give_curves_and_failed_runs_are_counted():
 @pytest.mark.parametrize(
     ("arms", "options", "message"),
     [
-        ({"a": noisy(1)}, {}, "arms: give two or more"),
+        ({"a": noisy(1)}, {}, "arms: a comparison needs two or more"),
         ({"a": noisy(1), "b": noisy(1)}, {"baseline": "c"}, "baseline: 'c' is not an arm"),
         ({"a": noisy(1), "b": noisy(1)}, {"metric": "glow"}, "mode: say which glow is better"),
         (

@@ -12,6 +12,7 @@ from clr_cli.analysis import times
 from clr_cli.analysis.stuck import most_elsewhere
 from clr_cli.format import Scale
 from clr_cli.records import (
+    CLOCKS,
     ArmSummary,
     ArmTimes,
     Clock,
@@ -55,7 +56,7 @@ class Measures:
         curves = [curve(run, target_metric) for run in finished]
         clocks = [
             clock
-            for clock in times.CLOCKS
+            for clock in CLOCKS
             if curves and all(times.moments(rows, clock) is not None for rows in curves)
         ]
         # All count the same, but where batches are of several sizes: rows tell images then.

@@ -1,7 +1,7 @@
-"""The robustness of a difference, for a reader who doubts it.
+"""Check the robustness of a difference, for a reader who doubts it.
 
-Would other test images show it as well? Is it there at each run's best epoch? Does "sooner" depend
-on the target?
+Would other test images show it too? Does it exist at each run's best epoch? Does "sooner" depend on
+the target?
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from clr_cli.records import (
 
 TARGETS = 25  # on the grid of `ratio_curve`
 LEAST_ERROR = 1e-4  # a target of 100 % would be at infinity on an axis of errors
-EARLY = 0.2  # of a run; before, a loss falls too fast for its times to be told apart
+EARLY = 0.2  # of a run; before, a loss falls too fast to compare times
 LEAST_DISTANCE = 0.003  # of the way, from a last target that is no bound: see `ratio_curve`
 
 
@@ -59,16 +59,16 @@ def check_robustness(
 
     Args:
         arm: its runs by seed.
-        base: the baseline's; empty where arms are compared with a number.
-        measures: what the runs were measured by.
+        base: the baseline's; empty if arms are compared with a number.
+        measures: the metrics and the target of the comparison.
         paired: whether runs of one seed belong together.
         interval: low and high of the headline, over seeds alone. The interval over seeds and test
-            images is never the narrower one: it covers more.
+            images is never narrower, as it covers more.
 
     Returns:
-        best_epoch: the difference of the metric at each run's best row by target_metric; None where
-        that is the metric itself. images: the interval over seeds and test images; None where runs
-        did not keep their answers. Both are None for fewer than 2 pairs, and for unpaired runs.
+        best_epoch: the difference of the metric at each run's best row by target_metric; None if
+        that is the metric itself. images: the interval over seeds and test images; None if runs
+        did not save their answers. Both are None for fewer than 2 pairs, and for unpaired runs.
         ratios: see `ratio_curve`.
 
     """
@@ -96,7 +96,7 @@ def _at_best_epoch(
         return None
 
     def at_best(run: RunRecord) -> float:
-        """Return the metric where the other one is best, at the first of equal rows."""
+        """Return the metric at the best row by target_metric, the first of equal ones."""
         return max(run.epochs, key=lambda row: by.sign * row[by.name])[metric.name]
 
     differences = [at_best(arm) - at_best(base) for arm, base in pairs]
@@ -140,17 +140,17 @@ def ratio_curve(
 ) -> list[RatioAt]:
     """Return the ratio of the times to a target, for a grid of targets, on the first clock.
 
-    The targets run to the better of the two arms' median final values. For fractions that should
-    be 1 they start at what the baseline has at its first row and lie evenly in the logarithm of the
-    error; else they start at what it has after a fifth of its run and lie evenly in the logarithm
-    of the distance from the last target, down to a small part of the way. A target that too many
-    miss on both sides has no ratio and is left out; so is one that most unpaired runs of one arm
-    miss.
+    The last target is the better of the two arms' median final values. For fractions whose ideal is
+    1, the first target is the baseline's value at its first row, and targets are even in the
+    logarithm of the error. Otherwise the first is the baseline's value after a fifth of its run,
+    and targets are even in the logarithm of the distance from the last target. A target without a
+    ratio, because too many runs of both arms miss it, is left out; so is one that most unpaired
+    runs of one arm miss.
 
     Args:
         arm: its runs.
-        base: the baseline's, in the same order of seeds where they are paired.
-        measures: what the runs were measured by.
+        base: the baseline's, in the same order of seeds if they are paired.
+        measures: the metrics and the target of the comparison.
         paired: whether runs of one seed belong together.
 
     Returns:
@@ -192,7 +192,7 @@ def _grid(first: float, last: float, *, fractions: bool) -> list[float]:
 
 @dataclass(frozen=True)
 class _Curve:
-    """A run as it nears its targets."""
+    """A run's approach to its targets."""
 
     rows: list[dict[str, float]]
     moments: list[float]
@@ -203,7 +203,7 @@ class _Curve:
     def of(run: RunRecord, measures: Measures) -> _Curve:
         rows = curve(run, measures.target_metric)
         moments = (times.moments(rows, measures.clocks[0]) if measures.clocks else None) or []
-        begun = [k for k, moment in enumerate(moments) if moment > 0]  # no ratio of nothing
+        begun = [k for k, moment in enumerate(moments) if moment > 0]  # a ratio needs times above 0
         return _Curve(
             [rows[k] for k in begun],
             [moments[k] for k in begun],
@@ -231,7 +231,7 @@ def ratios(
 ) -> TimeRatio | None:
     """Return time to target over the baseline's, on every clock; None without a clock.
 
-    An infinite end of an interval is None in the file, so "reached" tells who missed.
+    An infinite end of an interval is None in the file, so "reached" says which runs missed.
 
     Args:
         arm: its runs.

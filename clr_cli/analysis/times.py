@@ -1,4 +1,4 @@
-"""Time to target: when a run reaches a value and holds it, and ratios of such times."""
+"""Compute times to target, when a run reaches a value and holds it, and their ratios."""
 
 from __future__ import annotations
 
@@ -14,21 +14,14 @@ from scipy import special
 
 from clr_cli.analysis.designs import unpaired
 from clr_cli.analysis.rule import ALPHA
-from clr_cli.records import VAL_ACCURACY, Clock, Metric
+from clr_cli.records import CLOCKS, VAL_ACCURACY, Clock, Metric
 
 HOLD = 3  # measurements (of our own training: epochs) for which a target must be held
-# Clock -> where a row tells it; the first that all runs tell is the main one.
-CLOCKS: dict[Clock, str] = {
-    "images": "images",
-    "iterations": "iteration",
-    "epochs": "epoch",
-    "seconds": "seconds",
-}
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of times and its 95 % interval; NaN where there is none."""
+    """A ratio of times and its 95 % interval; NaN if there is none."""
 
     value: float
     low: float
@@ -110,7 +103,7 @@ def _median_ends(ordered: Sequence[float], level: float) -> tuple[float, float] 
 
 
 def moments(rows: Sequence[Mapping[str, Any]], clock: Clock) -> list[float] | None:
-    """Return when each row was measured, since the start; None where a row does not tell.
+    """Return when each row was measured, since the start; None if a row lacks the clock.
 
     >>> moments([{"train_seconds": 2.0}, {"train_seconds": 1.5}], "seconds")
     [2.0, 3.5]

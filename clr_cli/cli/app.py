@@ -1,7 +1,7 @@
-"""The ``clr`` command: its subcommands, and how every failure becomes a line and an exit code.
+"""Define the ``clr`` command, its subcommands, and the message and exit code of every failure.
 
-A command's module is loaded when the command is asked for, and loads torch, matplotlib or pydantic
-only once its options are valid: ``clr --help`` loads none of them.
+A command's module is loaded when the command is used, and loads torch, matplotlib or pydantic after
+its options are checked: ``clr --help`` loads none of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from clr_cli import __version__, interrupt
 from clr_cli.cli import terminal
 from clr_cli.errors import EnvironmentFailure, InputError
 
-PLAIN: dict[str, Any] = {  # importing rich would take longer than everything else
+PLAIN: dict[str, Any] = {  # importing rich would take longer than the rest
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
 }
@@ -37,11 +37,11 @@ COMMANDS = {
         "clr train --config quickstart.yaml --schedule clr --seed 0",
     ),
     "compare": (
-        "Is one arm better than another here? By how much, how certain, how much sooner?",
+        "Is one arm better than another? By how much, how certain, how much sooner?",
         "clr compare --config quickstart.yaml --schedules constant,clr",
     ),
     "results": (
-        "Say what files of results contain, and the command that compares them.",
+        "Show what files of results contain, and the command that compares them.",
         "clr results runs",
     ),
     "report": (
@@ -49,11 +49,11 @@ COMMANDS = {
         "clr report outputs/quickstart/compare",
     ),
     "export": (
-        "Write a trained model, and beside it normalization, classes and architecture as JSON.",
+        "Export a trained model for use without clr, and a description of it.",
         "clr export outputs/quickstart/train/clr/seed-0",
     ),
 }
-# Those with commands of their own, which clr_cli/cli/inspect.py has.
+# Commands with subcommands, which are in clr_cli/cli/inspect.py.
 GROUPS = {
     "config": "Look at configs and their schema.",
     "schedule": "Look at schedules without training.",
@@ -64,7 +64,7 @@ SAVED = ": all progress is saved; run the same command again to resume"
 
 
 class _Commands(TyperGroup):
-    """The commands, each loaded when it is asked for."""
+    """The commands; each is loaded on first use."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -114,31 +114,32 @@ def _root(
 
 
 def main() -> None:
-    """Run a command, and turn every failure into a line and an exit code: the ``clr`` script."""
+    """Run the ``clr`` script: a command, whose failures become a line and an exit code."""
     _open_standard_streams()
     alone = "TORCHELASTIC_RUN_ID" not in os.environ
     interrupt.install(signal.SIGINT, signal.SIGTERM, exit_on_second_signal=alone)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a result is worth more than its typography
+    if isinstance(sys.stdout, io.TextIOWrapper):  # replace characters that the terminal lacks
         sys.stdout.reconfigure(errors="replace")
-    # --debug is an option of every command, wherever it stands.
+    # --debug is an option of every command, at any position.
     sys.exit(run([argument for argument in sys.argv[1:] if argument != "--debug"]))
 
 
 def _open_standard_streams() -> None:
-    """Open /dev/null in place of standard streams that are closed (``clr ... >&-``).
+    """Open /dev/null for standard streams that are closed (``clr ... >&-``).
 
-    Otherwise the next file to be opened, a run's for instance, would get the stream's number.
+    Otherwise the next opened file, for instance a run's, would get the stream's number.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code."""
     resume = f"; {RESUME}" if _trains(arguments) else ""
     try:
         try:
@@ -146,12 +147,12 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
             return code
         except Exception:
-            interrupt.check()  # an extension in C may have made another error of Stopped
+            interrupt.check()  # an extension in C may have replaced Stopped by another error
             raise
     except interrupt.Stopped as stop:
         terminal.error(f"interrupted{SAVED if resume else ''}")
         return stop.exit_code
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -159,7 +160,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _trains(arguments: Sequence[str]) -> bool:
-    """Return whether this command leaves finished epochs behind when it is stopped."""
+    """Return whether this command can be resumed after an interruption."""
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     options = {argument.partition("=")[0] for argument in arguments}
     return name in TRAINING and not options & {"--from", "--help"}
@@ -181,7 +182,7 @@ def _explain(error: Exception, resume: str) -> int:
         where = f"{error.filename}: " if error.filename else ""
         terminal.error(f"{where}{error.strerror or error}{resume}")
         return 1
-    if hasattr(error, "format_message"):  # a usage error of click or of Typer's own copy of it
+    if hasattr(error, "format_message"):  # a usage error of click, or of Typer's copy of click
         terminal.error(f"{error.format_message()} (see clr --help)")
         return 2
     terminal.error("this is a bug in clr; please report it with the traceback above")

@@ -1,4 +1,4 @@
-"""``clr compare``: is one arm better than another?"""
+"""Run ``clr compare``: is one arm better than another?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clr_cli.records import RunRecord
     from clr_cli.study.training import TrainingSource
 
-# Options of runs that are not clr's own training, and of clr's own training alone.
+# Options for runs that clr does not train itself, and for its own training only.
 NOT_TRAINING = {"source", "arm", "read", "metric", "mode", "unit", "paired"}
 TABLE = {"arm_column", "seed_column", "step_column", "where", "across", "run_name"}
 PROGRAM = {"cmd", "time_limit", "dry_run"}
@@ -47,20 +47,20 @@ def command(
     time_limit: options.TimeLimit = None,
     dry_run: options.DryRun = False,
     schedules: Annotated[
-        str | None, typer.Option(help="The arms, e.g. constant,clr,one_cycle,cosine.")
+        str | None, typer.Option(help="The arms to compare, for example constant,clr,one_cycle.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="How many seeds, a list such as 0,1,7, or auto[:CAP].")
+        str | None, typer.Option(help="A number of seeds, a list such as 0,1,7, or auto[:CAP].")
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="The arm to compare with; with --from also a number.")
+        str | None, typer.Option(help="The arm to compare with; with --from, also a number.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Value to be reached (validation accuracy: 0.9), or auto.")
+        str | None, typer.Option(help="The value to reach (validation accuracy: 0.9), or auto.")
     ] = None,
     margin: Annotated[
         float | None,
-        typer.Option(help="The difference that does not matter (accuracy: 0.001 = 0.1 points)."),
+        typer.Option(help="A difference that does not matter (accuracy: 0.001 = 0.1 points)."),
     ] = None,
     expect: Annotated[
         str | None,
@@ -68,23 +68,26 @@ def command(
     ] = None,
     detect: Annotated[
         float | None,
-        typer.Option(help="Say how many seeds show this difference (accuracy: 0.01 = 1 point)."),
+        typer.Option(help="Plan how many seeds show this difference (accuracy: 0.01 = 1 point)."),
     ] = None,
     vary: Annotated[
         str | None, typer.Option(help="What differs from seed to seed: seed, or seed,split.")
     ] = None,
     tune: Annotated[
-        bool, typer.Option("--tune", help="First search for the best rate of every arm.")
+        bool, typer.Option("--tune", help="First search for the best learning rate of every arm.")
     ] = False,
     tune_seeds: Annotated[
-        int, typer.Option(min=2, max=20, help="Runs of a rate at most, on seeds of their own.")
+        int,
+        typer.Option(
+            min=2, max=20, help="The most runs at one rate, on seeds that are not compared."
+        ),
     ] = 3,
     tune_arms: Annotated[
-        str | None, typer.Option(help="Tune only these arms, e.g. constant.")
+        str | None, typer.Option(help="Tune only these arms, for example constant.")
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="Train this run of the plan, arm:seed, and no other."),
+        typer.Option("--only", help="Train only this run of the plan, arm:seed. Repeatable."),
     ] = None,
     bounds: options.Bounds = None,
     sets: options.Sets = None,
@@ -99,10 +102,10 @@ def command(
     tensorboard: options.Tensorboard = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Is one arm better than another here? By how much, how certain, how much sooner?"""
+    """Is one arm better than another? By how much, how certain, how much sooner?"""
     expected = _expected(expect)
     if source is not None:
-        why = "trains runs; it does not apply with --from"
+        why = "is for runs that clr starts; leave it out with --from"
         names = {str(param.name) for param in context.command.params}
         options.refuse(context, why, names - compare_results.OPTIONS)
         compare_results.compare(
@@ -127,7 +130,7 @@ def command(
             )
         )
         return
-    options.refuse(context, "applies only with --from", TABLE)
+    options.refuse(context, "works only with --from", TABLE)
     chosen = options.Options(
         output_dir,
         device,
@@ -140,7 +143,7 @@ def command(
         expect=expected,
     )
     if cmd is not None or program_options.is_program(config, sets or ()):
-        options.refuse(context, "is for clr's own training, not for a program", TRAINING)
+        options.refuse(context, "is for clr's own training; leave it out for a program", TRAINING)
         arguments = program_options.ProgramArguments(
             *(config, sets or (), name, cmd, arm or (), read or ()),
             metric={"name": metric, "mode": mode, "unit": unit},
@@ -157,23 +160,25 @@ def command(
         program = program_options.comparison(arguments, allow_code=allow_code)
         _compare_program(program, chosen.check(program), only or (), dry_run=dry_run)
         return
-    options.refuse(context, "applies only with --cmd", PROGRAM)
-    options.refuse(context, "applies only with --from or --cmd", NOT_TRAINING)
+    options.refuse(context, "works only with --cmd", PROGRAM)
+    options.refuse(context, "works only with --from or --cmd", NOT_TRAINING)
     config = config or options.DEFAULT_CONFIG
     keys = {
-        "schedules": options.listed(schedules),
-        "seeds": seeds if seeds is None or re.match(r"\d+$|auto", seeds) else options.listed(seeds),
+        "schedules": options.as_yaml_list(schedules),
+        "seeds": seeds
+        if seeds is None or re.match(r"\d+$|auto", seeds)
+        else options.as_yaml_list(seeds),
         "baseline": baseline,
         "target": target,
         "margin": margin,
         "detect": detect,
-        "vary": options.listed(vary),
+        "vary": options.as_yaml_list(vary),
     }
     overrides = (f"compare.{key}={value}" for key, value in keys.items() if value is not None)
     resolved = options.load(config, sets, name, *overrides)
     with options.errors_in(config):
         if tune_arms is not None and not tune:
-            raise InputError("--tune-arms: give --tune as well")
+            raise InputError("--tune-arms works only with --tune; add it")
         tuned = None if not tune else tune_arms.split(",") if tune_arms else []
         _compare_training(resolved, chosen, bounds, only or (), tuned, tune_seeds)
 
@@ -226,7 +231,9 @@ def _expected(text: str | None) -> Expect | None:
 
 
 def _values(values: Mapping[str, str]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items()) or "the command as it is"
+    return (
+        ", ".join(f"{key} {value}" for key, value in values.items()) or "the command without values"
+    )
 
 
 def _compare_training(
@@ -237,7 +244,7 @@ def _compare_training(
     tuned: Sequence[str] | None,
     tune_seeds: int,
 ) -> None:
-    """Train every arm and seed, with ``tuned`` at rates that are searched for first."""
+    """Train every arm and seed, and search first for the rates of the arms in ``tuned``."""
     arms = config.arms(chosen.output_dir, bounds)
     chosen.check(config)
     options.refuse_torchrun("compare")
@@ -257,11 +264,11 @@ def _compare_training(
     with engine.connected():
         first = replace(source, threads=config.training.threads).task(baseline, study.seeds[0])
         jobs, threads = engine.workers(len(keys or study.runs()), config.training.threads, first)
-        # What this process builds for itself, whoever executes the runs.
+        # Built by this process, even if others execute the runs.
         device = chosen.device if chosen.ray_address is None else "cpu"
         source = replace(source, threads=threads)
         setup = measure(replace(first, threads=threads, device=device))
-        setups = {  # an arm that cannot be built is refused before anything is trained
+        setups = {  # refuses an arm that cannot be built before any training
             arm: setup
             if config.for_arm(arm) == config.for_arm(baseline)
             else measure(replace(source.task(arm, study.seeds[0]), device=device))
@@ -294,7 +301,7 @@ def _compare_training(
 
 
 def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, float]]:
-    """Return seconds besides training: tuning, and the range test of arms that use its bounds."""
+    """Return the seconds of tuning, and of the range test for arms that use its bounds."""
     from clr_cli.paths import RESULT
     from clr_cli.records import RateAnswer, read
 
@@ -314,7 +321,7 @@ def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, f
 
 
 def _events_of(source: TrainingSource) -> Callable[[Sequence[RunRecord]], list[Path]]:
-    """Return what writes TensorBoard's files for the runs."""
+    """Return a function that writes TensorBoard's files of the runs."""
     from clr_cli.execution.tensorboard import write_tensorboard
 
     return lambda records: [

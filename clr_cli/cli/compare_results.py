@@ -1,4 +1,4 @@
-"""``clr compare --from``: a comparison of runs that are there already."""
+"""Run ``clr compare --from``: a comparison of runs from files of results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from clr_cli.cli import comparison
 from clr_cli.errors import InputError
 from clr_cli.files import check_writable
 from clr_cli.paths import Experiment
+from clr_cli.results.cells import listed
 
 if TYPE_CHECKING:
     from clr_cli.analysis.expectation import Expect
 
-# Those that apply.
+# Options that may be given with --from.
 OPTIONS = {"source", "metric", "mode", "unit", "paired", "schedules", "baseline", "target"}
 OPTIONS |= {"margin", "detect", "name", "output_dir", "as_json", "arm_column", "seed_column"}
 OPTIONS |= {"step_column", "where", "across", "run_name", "expect"}
@@ -25,7 +26,7 @@ OPTIONS |= {"step_column", "where", "across", "run_name", "expect"}
 
 @dataclass(frozen=True)
 class Columns:
-    """How the rows of results become runs, as it was typed."""
+    """The options that say how rows of results become runs."""
 
     arm: str | None = None
     seed: str | None = None
@@ -37,7 +38,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked of results, as it was typed."""
+    """The options of a comparison of results."""
 
     sources: tuple[str, ...]
     columns: Columns = Columns()
@@ -57,7 +58,7 @@ class Request:
 
 
 def compare(request: Request) -> None:
-    """Read, compare, write and print. Raises InputError."""
+    """Read the results, compare them, write the page and print. Raises InputError."""
     try:
         _compare(request)
     except InputError as error:
@@ -87,7 +88,9 @@ def _compare(request: Request) -> None:
     results = read_results(query)
     name, records = results.metric, results.records
     if request.paired and results.numbered:
-        raise InputError("--paired needs the seeds of the runs; name their column: --seed-column")
+        raise InputError(
+            "--paired needs the seeds of the runs; name their column with --seed-column"
+        )
     values = [row[name] for record in records for row in record.epochs]
     unit = results.unit if request.unit is None else request.unit
     metric = Metric.resolve(name, request.mode, unit, values)
@@ -95,7 +98,7 @@ def _compare(request: Request) -> None:
     baseline = _baseline(request, arms)
     if len(arms) < 2 and isinstance(baseline, str):
         raise InputError(
-            f"{_listed(arms)} is the only arm; give a second one, or a number as --baseline",
+            f"{listed(arms)} is the only arm; add another, or give a number as --baseline",
             source=query.source,
         )
     if isinstance(baseline, str):
@@ -130,10 +133,12 @@ def _baseline(request: Request, arms: Sequence[str]) -> str | float:
     number = _number(text)
     if number is None:
         raise InputError(
-            f"--baseline {text}: neither an arm nor a number; there are {_listed(arms)}"
+            f"--baseline {text}: neither an arm nor a number; the arms are {listed(arms)}"
         )
     if request.paired:
-        raise InputError(f"--paired: there are no pairs with a number, {text}")
+        raise InputError(
+            f"--paired: the baseline {text} is a number and has no runs to pair; leave it out"
+        )
     return number
 
 
@@ -142,7 +147,7 @@ def _target(request: Request) -> float | Literal["auto"]:
         return "auto"
     number = _number(str(request.target))
     if number is None:
-        raise InputError(f"--target {request.target}: give a value of the metric, or auto")
+        raise InputError(f"--target {request.target}: expected a value of the metric, or auto")
     return number
 
 
@@ -155,17 +160,13 @@ def _number(text: str) -> float | None:
 
 
 def _folder(request: Request, stem: str) -> Path:
-    """Return where the comparison is written; refuse the folder of runs that were trained here."""
+    """Return the comparison's folder. Raises InputError if clr trained runs there."""
     name = request.name or re.sub(r"[^A-Za-z0-9_.+-]+", "-", stem).strip("-.")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", name):
-        raise InputError(f"--name {name[:120]!r}: give a name of letters, digits and . _ + -")
+        raise InputError(f"--name {name[:120]!r}: expected letters, digits and . _ + -")
     experiment = Experiment(request.output_dir, name)
     folder = experiment.comparison()
     if (experiment.folder / "train").exists():
-        raise InputError(f"{folder} is that of runs that were trained here; give another --name")
+        raise InputError(f"{folder} belongs to runs that clr trained; give another --name")
     check_writable(folder)
     return folder
-
-
-def _listed(arms: Sequence[str]) -> str:
-    return ", ".join(arms[:10]) + (f" and {len(arms) - 10} more" if len(arms) > 10 else "")

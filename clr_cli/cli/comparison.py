@@ -1,4 +1,4 @@
-"""A comparison at the prompt, whatever its runs come from: its plan, its path, its end."""
+"""Run a comparison at the prompt, from any source of runs: print plan, outlook and result."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a comparison is written, and what is said of it there.
+    """The place where a comparison is written.
 
     Attributes:
-        folder: of summary.json and the page.
-        overwrite: whether an earlier result there counts for nothing.
-        also: writes further files for the runs; returns their paths.
+        folder: the folder of summary.json and the page.
+        overwrite: whether to ignore an earlier result there.
+        also: writes further files of the runs, and returns their paths.
     """
 
     folder: Path
@@ -37,30 +37,30 @@ class Place:
 
     @property
     def before(self) -> Summary | None:
-        """The earlier result. Raises InputError if it is damaged."""
+        """Return the earlier result, or None. Raises InputError if it is damaged."""
         from clr_cli.paths import SUMMARY
         from clr_cli.records import Summary, read
 
         file = self.folder / SUMMARY
         if self.overwrite or not file.exists():
             return None
-        return read(Summary, file, remedy="give --overwrite to compare anew")
+        return read(Summary, file, remedy="give --overwrite to replace it")
 
 
 def print_plan(study: Study, rows: Iterable[tuple[str, str]]) -> None:
-    """Print what is about to be compared; ``rows``: what the source of the runs adds."""
+    """Print the plan of a comparison; ``rows``: those of the source of its runs."""
     from clr_cli.analysis.study import DESIGNS
 
     metric, design = study.metric, DESIGNS[study.design]
     if study.design == "unpaired":
-        design += " (give --paired if runs of equal seeds do)"
+        design += " (if runs of equal seeds do, add --paired)"
     title = " vs ".join(study.arms) if len(study.arms) <= 6 else f"{len(study.arms)} arms"
     judged = [("metric", f"{metric.label}, {metric.direction}"), ("design", design)]
     terminal.plan(f"clr compare: {study.name}, {title}", [*rows, *judged])
 
 
 def runs_row(study: Study, only: Sequence[Key], jobs: int, where: str) -> tuple[str, str]:
-    """Return the plan's row of how many runs there are; ``only``: those that are executed now."""
+    """Return the plan's row on the number of runs; ``only``: those that are executed now."""
     seeds, runs = len(study.seeds), len(study.runs())
     most = "at most " if study.cap is not None else ""
     now = f", of which {len(only)} now" if only else ""
@@ -69,7 +69,7 @@ def runs_row(study: Study, only: Sequence[Key], jobs: int, where: str) -> tuple[
 
 
 def print_outlook(study: Study, before: Summary | None) -> None:
-    """Print what so many seeds can show; an earlier result tells the noise."""
+    """Print what the planned seeds can show, given the noise of an earlier result."""
     for line in _outlook(study, before):
         terminal.note(f"{line}\n")
 
@@ -104,7 +104,7 @@ def _outlook(study: Study, before: Summary | None) -> Iterable[str]:
 
 
 def _noise(study: Study, before: Summary) -> float | None:
-    """Return the largest standard deviation in an earlier result: of differences, or of runs."""
+    """Return the largest standard deviation in an earlier result, of differences or of runs."""
     if study.design == "paired":
         groups = [each.difference.values for each in before.comparisons]
     else:
@@ -114,7 +114,7 @@ def _noise(study: Study, before: Summary) -> float | None:
 
 
 def only_these(names: Sequence[str], study: Study) -> list[Key]:
-    """Return the runs of ``--only arm:seed``. Raises InputError for one that the plan lacks."""
+    """Return the runs of ``--only arm:seed``. Raises InputError for one outside the plan."""
     from clr_cli.config.hints import did_you_mean
     from clr_cli.errors import InputError
 
@@ -132,13 +132,13 @@ def execute_only(keys: Sequence[Key], source: Source, execute: Execute) -> None:
     tasks = [task for key in keys if (task := source.task(*key)) is not None]
     execute(tasks)
     check_finished(tasks)
-    terminal.note("\nonce all runs are finished, the same command without --only compares them")
+    terminal.note("\nwhen all runs are finished, the same command without --only compares them")
 
 
 def compare(
     study: Study, source: Source, place: Place, execute: Execute | None = None
 ) -> tuple[Summary, list[Path]]:
-    """Collect the runs, compare them, and write result and page; return result and paths."""
+    """Collect the runs, compare them, write result and page, and return result and paths."""
     from clr_cli.analysis.summary import analyse
     from clr_cli.records import Reproduce
     from clr_cli.report import write

@@ -1,4 +1,4 @@
-"""``clr compare --cmd ... --dry-run``: what would be run, and one trial run of it."""
+"""Run ``clr compare --cmd ... --dry-run``: show the plan, and try one run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ SHOWN = 3  # rows at the beginning and at the end
 
 
 def try_first(study: Study, source: ProgramSource, engine: Engine, jobs: int) -> None:
-    """Run the study's first run in a folder that is deleted afterwards, and print what it gives.
+    """Execute the study's first run in a temporary folder, and print its rows.
 
-    Raises InputError where the program fails or the metric is not found.
+    Raises InputError if the program fails or does not report the metric.
     """
     from clr_cli.execution.rows import numbers
 
     runs = study.runs()
     first = source.task(*runs[0])
     terminal.note(f"first command line, in {first.folder}:\n  {shlex.join(first.argv)}\n")
-    terminal.note(f"trial run of {first.name}, with {{out}} in a folder of its own ...")
+    terminal.note(f"trial run of {first.name}, with {{out}} in a temporary folder ...")
     with tempfile.TemporaryDirectory(prefix="clr-dry-run-") as folder:
         trial = replace(first, path=Path(folder))
         for event in engine.execute([trial]):
@@ -38,7 +38,7 @@ def try_first(study: Study, source: ProgramSource, engine: Engine, jobs: int) ->
                 terminal.note(str(event.value))
         record = trial.record()
         if record.status == "failed":
-            raise InputError("the trial run failed; mend the command")
+            raise InputError("the trial run failed; correct the command")
         seconds = float(record.result["train_seconds"])
     rows, metric = record.epochs, study.metric.name
     names = numbers(rows)

@@ -1,4 +1,4 @@
-"""``clr export``: the trained model of a finished run, for use without clr."""
+"""Run ``clr export``: write a trained model for use without clr."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def command(
         str,
         typer.Option(
             "--format",
-            help="safetensors: the weights by name, readable anywhere, for code that has the "
-            "model; torch-export: a .pt2 that runs with PyTorch alone, from uint8 images.",
+            help="safetensors: the weights by name, for code that has the model; torch-export: "
+            "a .pt2 file that runs with PyTorch alone, from uint8 images.",
         ),
     ] = "safetensors",
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", help="Where, without a suffix. Default: export, in the run's folder."
+            "--output", help="The path, without a suffix. Default: export, in the run's folder."
         ),
     ] = None,
     allow_code: AllowCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trained model, and beside it normalization, classes and architecture as JSON."""
+    """Export a trained model for use without clr, and a description of it."""
     from clr_cli.training import export, trained
 
     model = trained.load(run, allow_code=allow_code)

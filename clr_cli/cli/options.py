@@ -1,4 +1,4 @@
-"""The options that commands share: their types and help, and the checks of their values."""
+"""Define the options that commands share, with their help, and check their values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from clr_cli.execution.task import TaskOptions
 
 DEFAULT_CONFIG = "svhn.yaml"
-_CONFIG_HELP = "A path, or the name of a config in ./configs or shipped."
+_CONFIG_HELP = "A path, or the name of a config in ./configs or shipped with clr."
 
 ConfigName = Annotated[str, typer.Option("--config", "-c", help=_CONFIG_HELP)]
 OptionalConfig = Annotated[
@@ -38,25 +38,26 @@ OptionalConfig = Annotated[
 Command = Annotated[
     str | None,
     typer.Option(
-        "--cmd", help="A program of your own, with {seed}, {out} and other keys in braces."
+        "--cmd", help="Your own program; {seed}, {out} and other keys in braces are filled in."
     ),
 ]
 Arms = Annotated[
     list[str] | None,
-    typer.Option("--arm", help="A setting of --cmd: name:key=value,key=value. Repeatable."),
+    typer.Option("--arm", help="An arm of --cmd, as name:key=value,key=value. Repeatable."),
 ]
 Reads = Annotated[
     list[str] | None,
     typer.Option(
-        "--read", help="Where --cmd writes no {out}: a pattern with named groups for its output."
+        "--read",
+        help="For --cmd without {out}: a pattern with named groups for its output. Repeatable.",
     ),
 ]
 TimeLimit = Annotated[
     str | None,
-    typer.Option(help="Of --cmd: a run is ended after this time, e.g. 30m; its rows count."),
+    typer.Option(help="For --cmd: stop a run after this time, such as 30m; its rows count."),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Of --cmd: show the plan and try one run; keep nothing.")
+    bool, typer.Option("--dry-run", help="For --cmd: show the plan and try one run; keep nothing.")
 ]
 Sets = Annotated[
     list[str] | None,
@@ -65,18 +66,26 @@ Sets = Annotated[
 ExperimentName = Annotated[
     str | None, typer.Option("--name", help="The experiment's name (default: the config's).")
 ]
-OutputDir = Annotated[Path, typer.Option("--output-dir", "-o", help="Where results are written.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Jobs = Annotated[str, typer.Option("--jobs", "-j", help="Runs at a time: a number or auto.")]
-RunEngine = Annotated[str, typer.Option("--engine", help="Where runs are executed: local or ray.")]
+OutputDir = Annotated[Path, typer.Option("--output-dir", "-o", help="The folder for results.")]
+Device = Annotated[
+    str, typer.Option("--device", help="The device: auto, cpu, cuda, cuda:N or mps.")
+]
+Jobs = Annotated[
+    str, typer.Option("--jobs", "-j", help="How many runs at a time: a number or auto.")
+]
+RunEngine = Annotated[str, typer.Option("--engine", help="Where to execute runs: local or ray.")]
 RayAddress = Annotated[
-    str | None, typer.Option(help="The Ray cluster: HOST:PORT; default: this machine's.")
+    str | None,
+    typer.Option(help="The Ray cluster, as HOST:PORT. Default: the one on this machine."),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Delete the results that are there and start over.")
+    bool, typer.Option("--overwrite", help="Delete earlier results and start over.")
 ]
 AllowCode = Annotated[
-    bool, typer.Option("--allow-code", help="Let a config's model be a module.path:function.")
+    bool,
+    typer.Option(
+        "--allow-code", help="Allow a config to run your code: module:function, or command."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Tensorboard = Annotated[
@@ -85,47 +94,54 @@ Tensorboard = Annotated[
 Results = Annotated[
     list[str] | None,
     typer.Option(
-        "--from", help="Compare runs of these files, folders, patterns; train nothing. Repeatable."
+        "--from", help="Compare runs from files, folders or patterns; train nothing. Repeatable."
     ),
 ]
 ArmColumn = Annotated[
-    str | None, typer.Option("--arm-column", help="Columns that tell arms apart: lr,optimizer.")
+    str | None,
+    typer.Option("--arm-column", help="The columns that name the arm, such as lr,optimizer."),
 ]
-SeedColumn = Annotated[str | None, typer.Option("--seed-column", help="The column of seeds.")]
-StepColumn = Annotated[str | None, typer.Option("--step-column", help="The column of steps.")]
+SeedColumn = Annotated[str | None, typer.Option("--seed-column", help="The column with the seed.")]
+StepColumn = Annotated[str | None, typer.Option("--step-column", help="The column with the step.")]
 Where = Annotated[
-    list[str] | None, typer.Option("--where", help="Only these rows: column=value. Repeatable.")
+    list[str] | None, typer.Option("--where", help="Use only these rows: column=value. Repeatable.")
 ]
 Across = Annotated[
-    str | None, typer.Option("--across", help="The column that tells data sets or tasks apart.")
+    str | None, typer.Option("--across", help="The column that names the data set or task.")
 ]
 RunName = Annotated[
-    str | None, typer.Option("--run-name", help="Takes names of runs apart: '{arm}-{seed}'.")
+    str | None,
+    typer.Option("--run-name", help="A pattern for names of runs, such as '{arm}-{seed}'."),
 ]
 MetricName = Annotated[
-    str | None, typer.Option("--metric", help="With --from or --cmd: the metric.")
+    str | None, typer.Option("--metric", help="The metric of --cmd or of files of results.")
 ]
 MetricMode = Annotated[
-    str | None, typer.Option("--mode", help="Of the metric: max or min, which is better.")
+    str | None, typer.Option("--mode", help="Which values of the metric are better: max or min.")
 ]
-MetricUnit = Annotated[str | None, typer.Option("--unit", help="Of the metric; % for fractions.")]
+MetricUnit = Annotated[
+    str | None, typer.Option("--unit", help="The unit of the metric; % for fractions.")
+]
 Paired = Annotated[
-    bool, typer.Option("--paired", help="With --from or --cmd: equal seeds share their randomness.")
+    bool,
+    typer.Option(
+        "--paired", help="With --from or --cmd: runs of equal seeds share their randomness."
+    ),
 ]
 Bounds = Annotated[
     Path | None,
-    typer.Option("--bounds", help="A bounds.yaml of clr range-test: sets base_lr and max_lr."),
+    typer.Option("--bounds", help="Use base_lr and max_lr from a bounds.yaml of clr range-test."),
 ]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What commands share beyond the config."""
+    """The values of shared options."""
 
     output_dir: Path
     device: str = "auto"
     jobs: int | None = 1  # None: auto
-    ray_address: str | None = None  # of the Ray cluster that executes the runs, if one does
+    ray_address: str | None = None  # of the Ray cluster that executes the runs; None: this machine
     overwrite: bool = False
     allow_code: bool = False
     json: bool = False
@@ -133,12 +149,14 @@ class Options:
     expect: Expect | None = None
 
     def check(self, config: Config | ProgramSection) -> Options:
-        """Refuse now what would stop the command later.
+        """Check the options before anything is done, and return them.
 
-        Raises InputError for an unknown device, a missing extra or a folder without write access.
+        Raises InputError for an unknown device, a missing extra or an unwritable folder.
         """
         if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", self.device):
-            raise InputError(f"--device {self.device!r}: known: auto, cpu, cuda, cuda:N, mps")
+            raise InputError(
+                f"--device {self.device!r} is unknown; known: auto, cpu, cuda, cuda:N, mps"
+            )
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise InputError("--tensorboard needs the extra: pip install 'clr-cli[tensorboard]'")
         if self.ray_address is not None and importlib.util.find_spec("ray") is None:
@@ -149,7 +167,7 @@ class Options:
 
     @property
     def engine(self) -> Engine:
-        """Where tasks are executed."""
+        """The engine that executes tasks."""
         from clr_cli.execution.engines import Local
 
         if self.ray_address is None:
@@ -159,7 +177,7 @@ class Options:
         return RayCluster(self.ray_address, self.device, self.jobs)
 
     def for_tasks(self, config: Config | ProgramSection) -> TaskOptions:
-        """Return what every task of the config's experiment gets."""
+        """Return the options of every task of the config's experiment."""
         from clr_cli.execution.task import TaskOptions
 
         return TaskOptions(
@@ -171,18 +189,18 @@ class Options:
 
 
 def load(config: str, sets: list[str] | None, name: str | None, *more: str | None) -> Config:
-    """The config with the overrides of --set, of --name and of other options."""
+    """Return the config with the overrides of --set, --name and other options."""
     from clr_cli.config.load import load as load_config
 
-    given = [*(sets or []), *(override for override in more if override)]
+    overrides = [*(sets or []), *(override for override in more if override)]
     if name is not None:
-        given.append(f"name={name}")
-    return load_config(config, given)
+        overrides.append(f"name={name}")
+    return load_config(config, overrides)
 
 
 @contextlib.contextmanager
 def errors_in(config: str) -> Iterator[None]:
-    """Within, an error that names a key of the config names its file as well."""
+    """Add the config's file to errors in the block that name a key of it."""
     from clr_cli.config.load import find_config
 
     try:
@@ -198,27 +216,27 @@ def refuse(context: typer.Context, why: str, names: Container[str]) -> None:
     """
     for option in context.command.params:
         name = str(option.name)
-        found = context.get_parameter_source(name)
-        if found is not None and found.name == "COMMANDLINE" and name in names:
+        origin = context.get_parameter_source(name)
+        if origin is not None and origin.name == "COMMANDLINE" and name in names:
             raise InputError(f"{option.opts[0]} {why}")
 
 
-def listed(text: str | None) -> str | None:
-    """``a,b`` as the YAML list of a --set override."""
+def as_yaml_list(text: str | None) -> str | None:
+    """Return ``a,b`` as a YAML list for --set."""
     return None if text is None else f"[{text}]"
 
 
 def parse_jobs(text: str) -> int | None:
-    """The value of --jobs; None for auto. Raises InputError."""
+    """Parse --jobs; None: auto. Raises InputError."""
     if text == "auto":
         return None
     if not text.isdigit() or not 1 <= int(text) <= 1000:
-        raise InputError(f"--jobs {text!r}: give a number of runs, or auto")
+        raise InputError(f"--jobs {text!r}: expected a number of runs from 1 to 1000, or auto")
     return int(text)
 
 
 def parse_engine(engine: str, address: str | None) -> str | None:
-    """The address of the Ray cluster to use, or None for this machine. Raises InputError."""
+    """Return the Ray cluster's address; None: this machine. Raises InputError."""
     from clr_cli.config.hints import did_you_mean
 
     engines = ("local", "ray")
@@ -232,13 +250,13 @@ def parse_engine(engine: str, address: str | None) -> str | None:
 
 
 def refuse_torchrun(command: str) -> None:
-    """Raises InputError under torchrun, which splits one run over several processes."""
-    from clr_cli.training.ranks import launched
+    """Raise InputError under torchrun, which splits one run over several processes."""
+    from clr_cli.training.ranks import world_size
 
-    if launched() > 1:
+    if world_size() > 1:
         raise InputError(f"torchrun works only with clr train, not with clr {command}")
 
 
 def command_line() -> str:
-    r"""Return the command as it was typed, for the report; bytes that are not UTF-8 as \udce9."""
+    r"""Return the typed command, for the report; bytes that are not UTF-8 become \udce9."""
     return shlex.join(["clr", *sys.argv[1:]]).encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""What the command line, or a config, says of a program of the user's own."""
+"""Combine options and config of a user's program into a checked config."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProgramArguments:
-    """Options; what is not given there, a config may say. config: its name."""
+    """The options of a program. They override the config whose name is ``config``."""
 
     config: str | None
     sets: Sequence[str]
@@ -29,33 +29,33 @@ class ProgramArguments:
 
 
 def is_program(config: str | None, sets: Sequence[str]) -> bool:
-    """Whether a config is that of a program. Raises InputError for one that cannot be read."""
+    """Return whether a config runs a program. Raises InputError if it cannot be read."""
     from clr_cli.config.load import read_tree
 
     return config is not None and "command" in read_tree(config, sets)
 
 
-def comparison(given: ProgramArguments, *, allow_code: bool) -> ProgramConfig:
-    """What is to be compared, checked.
+def comparison(options: ProgramArguments, *, allow_code: bool) -> ProgramConfig:
+    """Return the checked config of a comparison.
 
-    Raises InputError; also where a config's command may not be run without --allow-code.
+    Raises InputError, also for a config's command without --allow-code.
     """
     from clr_cli.config.load import validate_as
     from clr_cli.config.program import ProgramConfig, parse_arms
 
-    tree, source = _tree(given, allow_code)
-    if given.arms:
-        tree["arms"] = parse_arms(given.arms)
+    tree, source = _tree(options, allow_code)
+    if options.arms:
+        tree["arms"] = parse_arms(options.arms)
     if not tree.get("arms"):
-        raise InputError("give --arm name:key=value two times or more, the settings to compare")
-    tree = _with(tree, "compare", {k: v for k, v in given.compare.items() if v is not None})
+        raise InputError("give two or more --arm name:key=value to compare")
+    tree = _with(tree, "compare", {k: v for k, v in options.compare.items() if v is not None})
     return validate_as(ProgramConfig, tree, source)
 
 
 def search(
-    given: ProgramArguments, *, start: float | None, delta: float | None, allow_code: bool
+    options: ProgramArguments, *, start: float | None, delta: float | None, allow_code: bool
 ) -> ProgramSearch:
-    """What rates are to be searched for, checked. At most one arm: values beside the rate.
+    """Return the checked config of a search for rates, with the values of at most one arm.
 
     Raises InputError as ``comparison`` does.
     """
@@ -63,50 +63,52 @@ def search(
     from clr_cli.config.load import validate_as
     from clr_cli.config.program import RATE, ProgramSearch, parse_arms
 
-    tree, source = _tree(given, allow_code)
+    tree, source = _tree(options, allow_code)
     tree.pop("compare", None)
     known = tree.pop("arms", None) or {}
     if not isinstance(known, dict):
-        raise InputError("must be a mapping of settings by name", key="arms", source=source)
-    if len(given.arms) > 1:
-        raise InputError("--arm: the rates of one arm are searched for at a time")
-    for text in given.arms:
+        raise InputError(
+            "expected a mapping from the arm's name to its values", key="arms", source=source
+        )
+    if len(options.arms) > 1:
+        raise InputError("--arm: give only one; a search finds the rates of one arm")
+    for text in options.arms:
         if ":" in text:
             known = parse_arms([text])
         name = text.partition(":")[0]
         if name not in known:
-            raise InputError(f"--arm {name}: is not there{did_you_mean(name, [*known])}")
+            raise InputError(f"--arm {name}: not found{did_you_mean(name, [*known])}")
         values = known[name] or {}
-        if isinstance(values, dict):  # an arm of a comparison has a rate; here it is asked for
+        if isinstance(values, dict):  # drop a comparison's rate, which the search replaces
             values = {key: value for key, value in values.items() if key != RATE}
         tree["values"] = values
     tree |= {k: v for k, v in (("start", start), ("delta", delta)) if v is not None}
     return validate_as(ProgramSearch, tree, source)
 
 
-def _tree(given: ProgramArguments, allow_code: bool) -> tuple[dict[str, Any], str]:
-    """The keys so far, and where they come from."""
+def _tree(options: ProgramArguments, allow_code: bool) -> tuple[dict[str, Any], str]:
+    """Return the keys of config and options, and where they come from."""
     from clr_cli.config.load import find_config, read_tree
     from clr_cli.records import Metric
 
-    tree: dict[str, Any] = {} if given.config is None else read_tree(given.config, given.sets)
-    source = "--cmd" if given.config is None else str(find_config(given.config))
-    if given.config is None and given.sets:
-        raise InputError("--set changes a key of a --config; with --cmd there is none")
-    if given.command is None and not allow_code:
+    tree: dict[str, Any] = {} if options.config is None else read_tree(options.config, options.sets)
+    source = "--cmd" if options.config is None else str(find_config(options.config))
+    if options.config is None and options.sets:
+        raise InputError("--set works only with --config")
+    if options.command is None and not allow_code:
         raise InputError(
-            f"{tree.get('command')!r} runs a program of your own; pass --allow-code",
+            f"{tree.get('command')!r} runs your own program; pass --allow-code",
             key="command",
             source=source,
         )
-    tree |= {} if given.command is None else {"command": given.command}
-    tree |= {} if given.name is None else {"name": given.name}
-    tree |= {"read": list(given.reads)} if given.reads else {}
-    tree |= {} if given.time_limit is None else {"time_limit": given.time_limit}
-    metric = {key: value for key, value in given.metric.items() if value is not None}
+    tree |= {} if options.command is None else {"command": options.command}
+    tree |= {} if options.name is None else {"name": options.name}
+    tree |= {"read": list(options.reads)} if options.reads else {}
+    tree |= {} if options.time_limit is None else {"time_limit": options.time_limit}
+    metric = {key: value for key, value in options.metric.items() if value is not None}
     tree = _with(tree, "metric", metric)
     if not isinstance(tree.get("metric"), dict):
-        raise InputError("give --metric NAME, the number of the program's rows that is compared")
+        raise InputError("give --metric NAME, the number in the program's rows to compare")
     name = str(tree["metric"].get("name"))
     try:
         mode = tree["metric"].get("mode") or Metric.resolve(name).mode
@@ -125,19 +127,21 @@ def _with(tree: dict[str, Any], section: str, values: Mapping[str, Any]) -> dict
 
 
 def parse_seeds(text: str | None) -> Any:
-    """The value of --seeds as the config has it: a number, a list or auto. Raises InputError."""
+    """Parse --seeds to the config's form: a number, a list or auto. Raises InputError."""
     if text is None or text.startswith("auto"):
         return text
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise InputError(f"--seeds {text!r}: give a number, a list such as 0,1,7, or auto[:CAP]")
+        raise InputError(
+            f"--seeds {text!r}: expected a number, a list such as 0,1,7, or auto[:CAP]"
+        )
     return int(text) if text.isdigit() else [int(part) for part in text.split(",")]
 
 
 def parse_target(text: str | None) -> float | str | None:
-    """The value of --target: a number or auto. Raises InputError."""
+    """Parse --target: a number or auto. Raises InputError."""
     if text is None or text == "auto":
         return text
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"--target {text!r}: give a number, or auto") from None
+        raise InputError(f"--target {text!r}: expected a number, or auto") from None

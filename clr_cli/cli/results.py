@@ -1,4 +1,4 @@
-"""``clr results``: what a place of results contains, and the command that compares it."""
+"""Run ``clr results``: show what files of results contain, and the command to compare them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from clr_cli.cli.options import (
 
 def command(
     sources: Annotated[
-        list[str], typer.Argument(help="Files, folders, patterns: 'runs/{arm}/{seed}/*.csv'.")
+        list[str],
+        typer.Argument(help="Files, folders or patterns, such as 'runs/{arm}/{seed}/*.csv'."),
     ],
     arm_column: ArmColumn = None,
     seed_column: SeedColumn = None,
@@ -33,23 +34,24 @@ def command(
     run_name: RunName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what files of results contain, and the command that compares them."""
+    """Show what files of results contain, and the command that compares them."""
     from clr_cli.results import Query
     from clr_cli.results.overview import overview
 
     arms = tuple(arm_column.split(",")) if arm_column else ()
     columns = (arms, seed_column, step_column, metric, tuple(where or ()), across, run_name)
-    found = overview(Query(tuple(sources), *columns))
+    contents = overview(Query(tuple(sources), *columns))
     if as_json:
         print(
             json.dumps(
-                {"facts": found.facts, "missing": found.missing, "command": found.command}, indent=2
+                {"facts": contents.facts, "missing": contents.missing, "command": contents.command},
+                indent=2,
             )
         )
         return
-    width = max(len(label) for label, _ in found.facts)
-    for label, text in [*found.facts, *(("missing", text) for text in found.missing)]:
+    width = max(len(label) for label, _ in contents.facts)
+    for label, text in [*contents.facts, *(("missing", text) for text in contents.missing)]:
         terminal.hanging(f"{label:<{width}}  ", text)
-    print("\nCompare them:" if found.command else "\nNothing to compare.")
-    if found.command:
-        print(f"  {found.command}")
+    print("\nCompare them:" if contents.command else "\nNothing to compare.")
+    if contents.command:
+        print(f"  {contents.command}")

@@ -1,4 +1,4 @@
-"""What a command is about to do, as rows of its plan."""
+"""Describe what a command will do, as rows of its plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clr_cli.report.write import describe_schedule
 def rows(
     config: Config, setup: Setup, iterations: int | None = None, place: str | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Data, model, device and length. ``place``: what a run gets elsewhere, if not this device."""
+    """Yield rows on data, model, device and length. ``place``: a run's resources on a cluster."""
     training, optimizer = config.training, config.optimizer
     size = "x".join(map(str, setup.image))
     yield (
@@ -28,7 +28,10 @@ def rows(
     yield "augment", config.dataset.augment.described
     yield "model", f"{config.model.described}: {setup.parameters:,} parameters"
     if setup.fresh:
-        yield "new head", f"{', '.join(setup.fresh)}: not from model.weights, for other classes"
+        yield (
+            "new head",
+            f"{', '.join(setup.fresh)}: new weights, for other classes than those of model.weights",
+        )
     threads = f", {setup.threads} threads" if setup.threads is not None else ""
     yield "device", place or f"{setup.device}, {setup.precision}{threads}"
     steps = setup.steps_per_epoch
@@ -49,13 +52,13 @@ def rows(
 def schedule_rows(
     arms: Mapping[str, ScheduleConfig], config: Config, setups: Mapping[str, Setup]
 ) -> Iterator[tuple[str, str]]:
-    """A line for every arm: its schedule, and what it sets for itself.
+    """Yield a row for every arm: its schedule, and the keys that it sets.
 
     Raises InputError for a schedule that does not fit the run.
     """
     epochs = config.training.epochs
     for arm, schedule in arms.items():
         steps = setups[arm].steps_per_epoch
-        made = resolve_schedule(schedule, steps, epochs)
+        resolved = resolve_schedule(schedule, steps, epochs)
         own = "".join(f"; {key} {value}" for key, value in (schedule.set or {}).items())
-        yield arm, describe_schedule(schedule.kind, made, steps, epochs) + own
+        yield arm, describe_schedule(schedule.kind, resolved, steps, epochs) + own

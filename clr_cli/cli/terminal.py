@@ -13,6 +13,7 @@ from clr_cli.format import aligned
 
 
 def error(message: str) -> None:
+    """Print an error to stderr, as one line."""
     rank = os.environ.get("RANK", "0")  # torchrun's
     who = "clr" if rank == "0" else f"clr, rank {rank}"
     print(f"{who}: {' '.join(message.split())}", file=sys.stderr)

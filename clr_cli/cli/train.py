@@ -1,4 +1,4 @@
-"""``clr train``: one run with one schedule."""
+"""Run ``clr train``: one run with one schedule."""
 
 from __future__ import annotations
 
@@ -10,22 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clr_cli.cli import options as opt
 from clr_cli.cli import progress, terminal
-from clr_cli.cli.options import (
-    AllowCode,
-    AsJson,
-    Bounds,
-    ConfigName,
-    Device,
-    ExperimentName,
-    Options,
-    OutputDir,
-    Overwrite,
-    Sets,
-    Tensorboard,
-    errors_in,
-    load,
-)
 from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def command(
-    config: ConfigName = "svhn.yaml",
+    config: opt.ConfigName = "svhn.yaml",
     schedule: Annotated[
         str, typer.Option("--schedule", help="An arm of the config, or a kind such as one_cycle.")
     ] = "clr",
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of weights, data order and crops.")
+        int, typer.Option(min=0, max=2**32 - 1, help="The seed of weights, data order and crops.")
     ] = 0,
     more: Annotated[
         int | None,
@@ -48,8 +34,8 @@ def command(
             "--more",
             min=1,
             max=10**6,
-            help="So many epochs more than the finished run has, in place, where its schedule "
-            "does not depend on the length. A larger training.epochs does the same.",
+            help="Continue the finished run for this many epochs, if its schedule does not depend "
+            "on the length. A larger training.epochs does the same.",
         ),
     ] = None,
     branch: Annotated[
@@ -58,25 +44,26 @@ def command(
             "--branch",
             min=1,
             max=10**6,
-            help="wsd only: train the plateau up to this epoch, once, and decay from there in a "
-            "run of its own. A later epoch continues the same plateau.",
+            help="For wsd: train the plateau up to this epoch, then a decay from there "
+            "as a separate "
+            "run. A later epoch continues the same plateau.",
         ),
     ] = None,
-    bounds: Bounds = None,
-    sets: Sets = None,
-    name: ExperimentName = None,
-    output_dir: OutputDir = Path("outputs"),
-    device: Device = "auto",
-    overwrite: Overwrite = False,
-    allow_code: AllowCode = False,
-    tensorboard: Tensorboard = False,
-    as_json: AsJson = False,
+    bounds: opt.Bounds = None,
+    sets: opt.Sets = None,
+    name: opt.ExperimentName = None,
+    output_dir: opt.OutputDir = Path("outputs"),
+    device: opt.Device = "auto",
+    overwrite: opt.Overwrite = False,
+    allow_code: opt.AllowCode = False,
+    tensorboard: opt.Tensorboard = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Train one run with one schedule. The same command again resumes it."""
-    resolved = load(config, sets, name)
-    with errors_in(config):
+    resolved = opt.load(config, sets, name)
+    with opt.errors_in(config):
         arm = resolved.arm(schedule, output_dir, bounds)
-        options = Options(
+        options = opt.Options(
             output_dir,
             device,
             overwrite=overwrite,
@@ -88,9 +75,9 @@ def command(
 
         for option, value in (("--more", more), ("--branch", branch)):
             if value is not None and overwrite:
-                raise InputError(f"{option} goes on from what is there: leave out --overwrite")
+                raise InputError(f"{option} continues an earlier run; leave out --overwrite")
         if more is not None and branch is not None:
-            raise InputError("--more and --branch: give one of them")
+            raise InputError("--more and --branch: give only one of them")
         if branch is not None:
             _branch(resolved, schedule, arm, seed, branch, options)
             return
@@ -106,30 +93,30 @@ def command(
 
 
 def _epochs_with(place: Path, more: int) -> int:
-    """Return the epochs of the run in a folder with ``more``; of one not finished, its own."""
+    """Return the epochs of the run in a folder, plus ``more`` if it is finished."""
     from clr_cli.execution.run_directory import RunDirectory
 
     directory = RunDirectory(place)
     there = directory.read_config()
     if there is None:
-        raise InputError(f"--more: there is no run in {place}: train it first, without --more")
+        raise InputError(f"--more: {place} contains no run; train it first, without --more")
     epochs: int = there["training"]["epochs"]
     if directory.finished:
         return epochs + more
-    terminal.note(f"the run is not finished: it goes on to its {epochs} epochs")
+    terminal.note(f"the run is unfinished, so it continues to its {epochs} epochs")
     return epochs
 
 
 def _branch(
-    config: Config, name: str, arm: ScheduleConfig, seed: int, epoch: int, options: Options
+    config: Config, name: str, arm: ScheduleConfig, seed: int, epoch: int, options: opt.Options
 ) -> None:
-    """Train the plateau of a wsd arm up to an epoch, if need be, and a decay from there."""
+    """Train the plateau of a wsd arm up to an epoch, if needed, and a decay from there."""
     from clr_cli.execution.branch import branch_epochs, plateau_of, with_epochs
     from clr_cli.study.training import TrainingSource
-    from clr_cli.training.ranks import launched
+    from clr_cli.training.ranks import world_size
 
-    if launched() > 1:
-        raise InputError("--branch works only without torchrun")
+    if world_size() > 1:
+        raise InputError("--branch does not work under torchrun")
     own = config.for_arm(name)
     places, threads = options.for_tasks(own), own.training.threads
     steady = TrainingSource(
@@ -148,19 +135,20 @@ def _branch(
         there = plateau.directory.read_config()
         if there is not None and there["training"]["epochs"] > epoch:
             raise InputError(
-                f"--branch {epoch}: the plateau is at epoch {there['training']['epochs']} already, "
-                "and only its end is kept: branch there or later, or give another --name"
+                f"--branch {epoch}: the plateau has reached epoch "
+                f"{there['training']['epochs']}, and "
+                "only its end is saved; branch there or later, or give another --name"
             )
         _train(steady, seed, options)
     _train(decay, seed, options, plateau.path)
 
 
 def _train(
-    source: TrainingSource, seed: int, options: Options, plateau: Path | None = None
+    source: TrainingSource, seed: int, options: opt.Options, plateau: Path | None = None
 ) -> None:
-    """Execute one run; under torchrun, all its ranks. Print the last epoch's numbers.
+    """Execute one run, under torchrun as one of its ranks, and print the last epoch's numbers.
 
-    It starts from the end of the run in ``plateau``, if one is given.
+    The run starts from the end of the run in ``plateau``, if that is not None.
     """
     from clr_cli.cli import setup
     from clr_cli.execution import engines
@@ -182,9 +170,9 @@ def _train(
         extends=True,
         plateau=plateau,
     )
-    with ranks.joined(device) as group:
+    with ranks.join_ranks(device) as group:
         if group.rank:
-            group.share(None)  # rank 0 is the first to load the data, and may download them
+            group.share(None)  # rank 0 loads the data first, and may download it
             follow(run, group)
             return
         sizes = measure(run)
@@ -206,7 +194,9 @@ def _train(
         written.append(write_tensorboard(run.path, record))
     if before and not trained:
         size = record.result["parameters"]
-        terminal.note(f"finished before: nothing was trained; the model has {size:,} parameters")
+        terminal.note(
+            f"the run is finished, so nothing was trained; the model has {size:,} parameters"
+        )
     if options.json:
         print(json.dumps(record.result, indent=2))
         return

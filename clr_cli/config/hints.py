@@ -1,4 +1,4 @@
-"""What is said about a wrong config: near names, and pydantic's errors as one line."""
+"""Describe what is wrong with a config: similar names, and pydantic's errors as one line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from clr_cli.errors import reason
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return the end of a message about an unknown word: the most similar known one, or all."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
@@ -20,7 +21,7 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
 def explain(
     error: ErrorDetails, root: type[BaseModel], kinds: Mapping[str, type[BaseModel]]
 ) -> str:
-    """One pydantic error as ``key: what is wrong``.
+    """Return a pydantic error as ``key: what is wrong``.
 
     ``root`` is the model of the whole file, ``kinds`` the models of its arms by schedule kind.
     """
@@ -38,13 +39,13 @@ def explain(
         arm = error["input"]
         if not isinstance(arm, Mapping) or arm.get("kind") is None:
             return f"{key}.kind: missing; known: {', '.join(kinds)}"
-        given = arm["kind"]
-        return f"{key}.kind: {_shown(given)} is unknown{did_you_mean(str(given), [*kinds])}"
+        name = arm["kind"]
+        return f"{key}.kind: {_excerpt(name)} is unknown{did_you_mean(str(name), [*kinds])}"
     if kind == "value_error":  # ours: "key: what is wrong"
         return ".".join([*loc, message.removeprefix("Value error, ")])
     if kind == "string_pattern_mismatch":
-        rule = "may hold only letters, digits and . _ + -, at most 100, a letter or digit first"
-        return f"{key}: {_shown(error['input'])} {rule}"
+        rule = "expected 1 to 100 letters, digits and . _ + -, beginning with a letter or digit"
+        return f"{key}: {_excerpt(error['input'])}: {rule}"
     return f"{key}: {reason(error)}"
 
 
@@ -62,10 +63,10 @@ def _keys_at(
 
 
 def printable(text: str) -> str:
-    """A stranger's key may hold line ends or a terminal's control codes."""
+    """Escape line ends and control codes, which a stranger's config may contain."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _shown(value: Any) -> str:
+def _excerpt(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,6 +1,6 @@
-"""Config files: found, read as YAML, overridden, written.
+"""Find a config file, read it as YAML and apply overrides.
 
-Every refusal is an :class:`InputError` that names the file and the key.
+Every error is an :class:`InputError` that names the file and the key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from clr_cli.config.arms import SCHEDULE_MODELS
 from clr_cli.config.hints import did_you_mean, explain, printable
 from clr_cli.config.model import Config
-from clr_cli.config.trees import assigned
+from clr_cli.config.trees import with_value
 from clr_cli.config.yaml_text import parse_yaml
 from clr_cli.errors import InputError
 
@@ -28,23 +28,23 @@ MAX_CONFIG_BYTES = 1_000_000
 
 
 def shipped_configs() -> Path:
-    """The folder of the shipped configs: inside the wheel, or beside the package in a checkout."""
+    """Return the shipped configs' folder: inside the wheel, or beside the package in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
 
 
 def find_config(name: str) -> Path:
-    """Look a config up: the path itself, ./configs/, the shipped ones. Raises InputError."""
+    """Return a config's path: as it is, in ./configs, or among the shipped. Raises InputError."""
     shipped = shipped_configs()
     for stem in (name, f"{name}.yaml"):
         for path in (Path(stem), Path("configs") / stem, shipped / stem):
-            # A file, or a pipe: /dev/stdin, <(...). Both answer no to a name that is none.
+            # A file, or a pipe such as /dev/stdin or <(...).
             if os.path.exists(path) and not os.path.isdir(path):
                 return path
     known = sorted(p.name for p in shipped.glob("*.yaml"))
     suffixed = name if name.endswith(".yaml") else f"{name}.yaml"
-    raise InputError(f"config {name!r} is not there{did_you_mean(suffixed, known)}")
+    raise InputError(f"config {name!r} not found{did_you_mean(suffixed, known)}")
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Config:
@@ -56,12 +56,14 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The keys of a config with the overrides, not yet checked. Raises InputError."""
+    """Return a config's keys with the overrides, not yet checked. Raises InputError."""
     path = find_config(name)
     try:
         content = _content(path)
         if len(content) > MAX_CONFIG_BYTES:
-            raise InputError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; not a config")
+            raise InputError(
+                f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes, so it is not a config"
+            )
         text = content.decode()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
@@ -70,7 +72,9 @@ def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     parsed = parse_yaml(text, str(path))
     tree: dict[str, Any] = {} if parsed is None else parsed
     if not isinstance(tree, dict):
-        raise InputError(f"{path}: a config is a mapping of keys, not a {type(tree).__name__}")
+        raise InputError(
+            f"{path}: expected a mapping of keys to values, not a {type(tree).__name__}"
+        )
     if tree.get("name") is None:
         stem = path.stem if path.is_file() else "stdin"  # <(...) is /dev/fd/63, or another number
         tree["name"] = re.sub(r"[^A-Za-z0-9._+-]", "-", stem)
@@ -88,7 +92,7 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_CONFIG_BYTES + 1)
 
 
-_read_once = functools.cache(_read)  # a pipe, whose content is gone once it has been read
+_read_once = functools.cache(_read)  # a pipe can be read only once
 
 
 def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
@@ -96,7 +100,7 @@ def _override(tree: dict[str, Any], text: str) -> dict[str, Any]:
     if not equals or not all(key.split(".")):
         raise InputError(f"--set {text!r}: write it as section.key=value")
     try:
-        return assigned(tree, key, parse_yaml(value, f"--set {text}"))
+        return with_value(tree, key, parse_yaml(value, f"--set {text}"))
     except ValueError as error:
         raise InputError(f"--set {text!r}: {error}") from None
 
@@ -113,12 +117,12 @@ def validate_as(model: type[C], tree: Any, source: str) -> C:
     except ValidationError as error:
         errors = error.errors()
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        said = printable(explain(errors[0], model, SCHEDULE_MODELS))
-        raise InputError(f"{source}: {said}{more}") from None
+        first = printable(explain(errors[0], model, SCHEDULE_MODELS))
+        raise InputError(f"{source}: {first}{more}") from None
     except RecursionError:
         raise InputError(f"{source}: nested too deeply") from None
 
 
 def json_schema() -> str:
-    """The JSON Schema of a config file, for editors (yaml-language-server)."""
+    """Return the JSON Schema of a config file, for editors (yaml-language-server)."""
     return json.dumps(Config.model_json_schema(), indent=2)

@@ -1,4 +1,4 @@
-"""What a config is: one frozen :class:`Config` describes an experiment.
+"""Define a config: one frozen :class:`Config` describes an experiment.
 
 Nothing here imports torch, so a wrong config is refused at once.
 """
@@ -25,12 +25,12 @@ from clr_cli.config.sections import (
     Section,
     TrainingConfig,
 )
-from clr_cli.config.trees import overridden
+from clr_cli.config.trees import with_values
 from clr_cli.config.yaml_text import read_bounds
 from clr_cli.errors import InputError
 from clr_cli.paths import BOUNDS, Experiment
 
-# Epochs stay equal: every arm sees as many images.
+# Epochs are not among them: every arm sees the same number of images.
 SETTABLE = re.compile(
     r"^(model|optimizer|dataset\.augment)(\.|$)"
     r"|^training\.(batch_size|label_smoothing|precision|accumulate|clip_norm|ema)$"
@@ -52,15 +52,15 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _range_by_optimizer(cls, given: Any) -> Any:
+    def _range_by_optimizer(cls, keys: Any) -> Any:
         """Set the range test's default range, which is lower for optimizers like Adam."""
-        if not isinstance(given, Mapping):
-            return given
-        optimizer, ramp = given.get("optimizer"), given.get("range_test", {})
+        if not isinstance(keys, Mapping):
+            return keys
+        optimizer, ramp = keys.get("optimizer"), keys.get("range_test", {})
         name = optimizer.get("name") if isinstance(optimizer, Mapping) else None
         if name in ADAPTIVE and isinstance(ramp, Mapping):
-            return {**given, "range_test": {"min_lr": 1e-5, "max_lr": 0.1, **ramp}}
-        return given
+            return {**keys, "range_test": {"min_lr": 1e-5, "max_lr": 0.1, **ramp}}
+        return keys
 
     @model_validator(mode="after")
     def _arms_are_whole(self) -> Config:
@@ -69,30 +69,30 @@ class Config(Section):
         return self
 
     def for_arm(self, name: str) -> Config:
-        """Return the config as this arm sees it: with what the arm sets for itself.
+        """Return the config with the keys that this arm sets for itself.
 
         Raises ValueError "schedules.<name>.set.<key>: what is wrong".
         """
-        given = self.schedules[name].set if name in self.schedules else None
-        if not given:
+        changes = self.schedules[name].set if name in self.schedules else None
+        if not changes:
             return self
         tree = self.model_dump(mode="json")
         schedules = {other: {**arm, "set": None} for other, arm in tree["schedules"].items()}
-        for key in given:
+        for key in changes:
             if not SETTABLE.match(key):
                 raise ValueError(
                     f"schedules.{name}.set.{key}: an arm may set keys of model, optimizer and "
                     "dataset.augment, training.batch_size, label_smoothing, precision, "
                     "accumulate, clip_norm and ema; "
-                    "the rest is the same for all arms"
+                    "everything else is the same for all arms"
                 )
         try:
-            return Config.model_validate(overridden({**tree, "schedules": schedules}, given))
+            return Config.model_validate(with_values({**tree, "schedules": schedules}, changes))
         except ValidationError as error:
-            said = explain(error.errors()[0], Config, SCHEDULE_MODELS)
+            reason = explain(error.errors()[0], Config, SCHEDULE_MODELS)
         except ValueError as error:
-            said = str(error)
-        raise ValueError(f"schedules.{name}.set.{said}")
+            reason = str(error)
+        raise ValueError(f"schedules.{name}.set.{reason}")
 
     def schedule(self, name: str) -> ScheduleConfig:
         """Return the arm of that name, or a bare kind with its defaults. Raises InputError."""
@@ -104,7 +104,7 @@ class Config(Section):
         raise InputError(f"schedule {name!r} is unknown{did_you_mean(name, known)}")
 
     def arm(self, name: str, output_dir: Path, bounds: Path | None = None) -> ScheduleConfig:
-        """Return an arm with the bounds of a file, or its ``auto`` ones from the range test.
+        """Return an arm with the bounds of a file, or its ``auto`` rates from the range test.
 
         Raises InputError, naming the command to run if there are no bounds yet.
         """
@@ -115,18 +115,18 @@ class Config(Section):
             if not schedule.needs_bounds:
                 return schedule
             places = Experiment(output_dir, self.name)
-            own, found = (places.answer(arm) / BOUNDS for arm in (name, None))
-            found = own if own.exists() else found
-            if not found.exists():
+            own, file = (places.answer(arm) / BOUNDS for arm in (name, None))
+            file = own if own.exists() else file
+            if not file.exists():
                 raise InputError(
-                    f"auto, but {found} is not there: run clr range-test with the same "
+                    f"auto, but {file} was not found: run clr range-test with the same "
                     "--config and --name first, or give --bounds",
                     key=f"schedules.{name}",
                 )
-            return schedule.with_bounds(read_bounds(found), only_auto=True)
+            return schedule.with_bounds(read_bounds(file), only_auto=True)
         except ValidationError as error:
-            said = explain(error.errors()[0], Config, SCHEDULE_MODELS)
-            raise InputError(said, key=f"schedules.{name}") from None
+            reason = explain(error.errors()[0], Config, SCHEDULE_MODELS)
+            raise InputError(reason, key=f"schedules.{name}") from None
 
     def arms(self, output_dir: Path, bounds: Path | None = None) -> dict[str, ScheduleConfig]:
         """Return the comparison's arms by name, the baseline first. Raises InputError."""
@@ -147,16 +147,16 @@ class Config(Section):
         return self.compare.baseline or self.compare.schedules[0]
 
     def for_sweep(self) -> dict[str, Any]:
-        """Return what determines a sweep of the range test, whatever their number."""
-        kept = {"name", "dataset", "model", "optimizer", "training", "range_test"}
+        """Return what determines a sweep of the range test; the number of sweeps does not."""
+        sections = {"name", "dataset", "model", "optimizer", "training", "range_test"}
         ways = {"sweeps", "probes", "probe_epochs"}
         excluded: dict[str, Any] = {"training": {"epochs"}, "range_test": ways}
-        return self.model_dump(mode="json", include=kept, exclude=excluded)
+        return self.model_dump(mode="json", include=sections, exclude=excluded)
 
     def for_probe(self, arm: str, schedule: ScheduleConfig, iterations: int) -> dict[str, Any]:
-        """Return what determines a probe: neither range nor sweep, so that it serves every search.
+        """Return what determines a probe; range and sweeps do not, so every search can use it.
 
-        How long a whole run is matters only where the schedule lasts the whole run.
+        The length of a whole run matters only if the schedule lasts the whole run.
         """
         tree = self.for_run(arm, schedule)
         if schedules.has_cycles(schedule.kind):
@@ -164,7 +164,7 @@ class Config(Section):
         return {**tree, "probe": {"iterations": iterations}}
 
     def for_run(self, arm: str, schedule: ScheduleConfig) -> dict[str, Any]:
-        """Return what determines one arm's runs: this arm only, in the arm's own config."""
+        """Return what determines the runs of one arm: its own config, without the other arms."""
         dumped = self.model_dump(mode="json", exclude={"compare", "range_test", "schedules"})
-        kept = schedule.model_dump(mode="json", exclude_none=True, exclude={"set"})
-        return {**dumped, "schedules": {arm: kept}}
+        keys = schedule.model_dump(mode="json", exclude_none=True, exclude={"set"})
+        return {**dumped, "schedules": {arm: keys}}

@@ -15,11 +15,11 @@ from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import Name, Rate, Section, SeedsConfig
 from clr_cli.errors import InputError
 
-OURS = ("seed", "out")  # placeholders that every run fills by itself
+OURS = ("seed", "out")  # placeholders that clr fills for every run
 RATE = "lr"  # the placeholder of the rate that is searched for
 DEFAULT_START = 1e-3  # where a search for rates starts
 
-# Names that the rows and tables of runs have already.
+# Names that rows and tables of runs use already.
 TAKEN = ("arm", "seed", "status", "iteration", "step", "iter", "epoch")
 UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -27,17 +27,17 @@ Value = Annotated[str, Field(max_length=10_000)]
 
 
 def parse_duration(text: Any) -> Any:
-    """Return the seconds of a time such as 90, 30m or 1.5h. Raises PydanticCustomError.
+    """Return a duration such as 90, 30m or 1.5h in seconds. Raises PydanticCustomError.
 
     >>> parse_duration("30m"), parse_duration("1.5h"), parse_duration(90)
     (1800.0, 5400.0, 90)
     """
     if not isinstance(text, str):
         return text
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text)
-    if found is None or found[2] not in UNITS:
-        raise PydanticCustomError("duration", "not a time; write 90s, 30m or 1.5h")
-    return float(found[1]) * UNITS[found[2]]
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text)
+    if match is None or match[2] not in UNITS:
+        raise PydanticCustomError("duration", "not a duration; write 90s, 30m or 1.5h")
+    return float(match[1]) * UNITS[match[2]]
 
 
 Duration = Annotated[
@@ -46,7 +46,7 @@ Duration = Annotated[
 
 
 class MetricConfig(Section):
-    """The number that is compared, and which direction of it is better."""
+    """The number that is compared, and whether lower or higher is better."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_./-]{0,99}$")]
     mode: Literal["min", "max"] = Field("min", description="whether lower or higher is better")
@@ -58,7 +58,9 @@ class MetricConfig(Section):
     @classmethod
     def _name_is_free(cls, name: str) -> str:
         if name in TAKEN:
-            raise PydanticCustomError("taken", "says which row it is; it cannot be the metric")
+            raise PydanticCustomError(
+                "taken", "this column says which row it is; it cannot be the metric"
+            )
         return name
 
 
@@ -67,7 +69,8 @@ class ProgramCompare(SeedsConfig):
 
     baseline: str | None = Field(None, description="default: the first arm")
     margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        None, description="the difference that does not matter; default: none is called equivalent"
+        None,
+        description="the difference that does not matter; default: no arm is called equivalent",
     )
     target: Annotated[float, Field(allow_inf_nan=False)] | Literal["auto"] = "auto"
     detect: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -75,7 +78,7 @@ class ProgramCompare(SeedsConfig):
 
 
 class ProgramSection(Section):
-    """A program, and the number that every run of it tells."""
+    """A program, and the number that each of its runs reports."""
 
     name: Name = "program"
     command: Annotated[str, Field(min_length=1, max_length=10_000)]
@@ -84,7 +87,7 @@ class ProgramSection(Section):
     )
     metric: MetricConfig
     time_limit: Duration | None = Field(
-        None, description="a run is ended after this time, such as 30m, and its rows count"
+        None, description="a run is stopped after this time, such as 30m, and its rows count"
     )
 
     @model_validator(mode="after")
@@ -94,32 +97,35 @@ class ProgramSection(Section):
             raise ValueError("command: {seed} is missing: all runs of an arm would be the same")
         if "out" not in known and not self.read:
             raise ValueError(
-                "command: {out} is missing, the file to which the program writes its rows; or give "
-                "read, patterns for what it prints"
+                "command: {out} is missing, the file to which the program writes its "
+                "rows; add it, or "
+                "give read: patterns that find the numbers in what it prints"
             )
         groups = {each for pattern in patterns(self.read) for each in pattern.groupindex}
         if self.read and self.metric.name not in groups:
             hint = did_you_mean(self.metric.name, sorted(groups))
-            raise ValueError(f"metric.name: no pattern of read finds {self.metric.name}{hint}")
+            raise ValueError(
+                f"metric.name: no pattern of read has a group {self.metric.name}{hint}"
+            )
         return self
 
-    def check_values(self, where: str, values: Mapping[str, str], given: Sequence[str]) -> None:
-        """Raise ValueError "where.key: what is wrong" unless the values are those of the command.
+    def check_values(self, where: str, values: Mapping[str, str], filled: Sequence[str]) -> None:
+        """Raise ValueError "where.key: what is wrong" unless the values fit the command.
 
-        given: the placeholders that have a value by themselves.
+        filled: the placeholders that clr fills.
         """
         known = placeholders(self.command)
         for name in known:
-            if name not in given and name not in values:
-                raise ValueError(f"{where}: the command has {{{name}}}; give {name} a value")
+            if name not in filled and name not in values:
+                raise ValueError(f"{where}: the command contains {{{name}}}; give {name} a value")
         for key in values:
-            if key in given or key not in known:
-                hint = did_you_mean(key, [each for each in known if each not in given])
+            if key in filled or key not in known:
+                hint = did_you_mean(key, [each for each in known if each not in filled])
                 raise ValueError(f"{where}.{key}: not a placeholder of the command{hint}")
 
 
 class ProgramConfig(ProgramSection):
-    """What is compared: one command under several arms."""
+    """A comparison: one command under several arms."""
 
     arms: dict[Name, dict[Name, Value]]
     compare: ProgramCompare = ProgramCompare()
@@ -127,7 +133,7 @@ class ProgramConfig(ProgramSection):
     @field_validator("arms", mode="before")
     @classmethod
     def _as_text(cls, arms: Any) -> Any:
-        """Return the values as they stand on a command line."""
+        """Return the values as text for the command line."""
         if not isinstance(arms, Mapping):
             return arms
         return {
@@ -140,7 +146,7 @@ class ProgramConfig(ProgramSection):
         for arm, values in self.arms.items():
             self.check_values(f"arms.{arm}", values, OURS)
         if len(self.arms) < 2:
-            raise ValueError("arms: give two or more")
+            raise ValueError("arms: a comparison needs two or more")
         if self.baseline not in self.arms:
             hint = did_you_mean(self.baseline, [*self.arms])
             raise ValueError(f"compare.baseline: {self.baseline!r} is not an arm{hint}")
@@ -148,7 +154,7 @@ class ProgramConfig(ProgramSection):
 
     @property
     def baseline(self) -> str:
-        """The arm to compare with."""
+        """The arm that the others are compared with."""
         return self.compare.baseline or next(iter(self.arms))
 
     @property
@@ -158,7 +164,7 @@ class ProgramConfig(ProgramSection):
 
 
 class ProgramSearch(ProgramSection):
-    """What is searched: the program's good rates. values: of its other placeholders."""
+    """A search for a program's good rates. values: of the other placeholders."""
 
     values: dict[Name, Value] = Field(default_factory=dict)
     start: Rate = DEFAULT_START
@@ -180,7 +186,7 @@ class ProgramSearch(ProgramSection):
 
 
 def as_text(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as they stand on a command line: numbers and truth values as text.
+    """Return values for a command line: numbers and booleans become text.
 
     >>> as_text({"lr": 0.0003, "amp": True})
     {'lr': '0.0003', 'amp': 'True'}
@@ -199,21 +205,22 @@ def placeholders(command: str) -> list[str]:
         fields = [field for word in words for field in string.Formatter().parse(word)]
     except ValueError as error:
         raise ValueError(
-            f"command: {error}; double the braces that are not a placeholder"
+            f"command: {error}; double braces that do not enclose a placeholder"
         ) from None
     if not words:
-        raise ValueError("command: is empty")
+        raise ValueError("command: empty")
     names = [name for _, name, _, _ in fields if name is not None]
     for _, name, form, conversion in fields:
         if name is not None and (not name.isidentifier() or form or conversion):
             raise ValueError(
-                f"command: {{{name}}} is not a placeholder: write a name, and double other braces"
+                f"command: {{{name}}} is not a placeholder: write a name in braces, "
+                "and double all other braces"
             )
     return list(dict.fromkeys(names))
 
 
 def patterns(texts: Sequence[str]) -> list[re.Pattern[str]]:
-    """Return the patterns for a program's output. Raises ValueError "read: what is wrong".
+    """Compile the patterns for a program's output. Raises ValueError "read: what is wrong".
 
     >>> patterns([r"step (?P<step>[0-9]+): loss (?P<loss>.+)"])[0].groups
     2
@@ -223,9 +230,9 @@ def patterns(texts: Sequence[str]) -> list[re.Pattern[str]]:
         try:
             pattern = re.compile(text)
         except re.error as error:
-            raise ValueError(f"read: {text!r} is not a pattern: {error}") from None
+            raise ValueError(f"read: {text!r} is not a regular expression: {error}") from None
         if not pattern.groupindex:
-            raise ValueError(f"read: {text!r} names no group, such as (?P<val_loss>[0-9.]+)")
+            raise ValueError(f"read: {text!r} has no named group, such as (?P<val_loss>[0-9.]+)")
         made.append(pattern)
     return made
 
@@ -239,20 +246,20 @@ def arguments(command: str, values: Mapping[str, str]) -> list[str]:
     return [word.format_map(values) for word in shlex.split(command)]
 
 
-def parse_arms(given: Sequence[str]) -> dict[str, dict[str, str]]:
+def parse_arms(texts: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the arms of ``--arm name:key=value,key=value``. Raises InputError.
 
     >>> parse_arms(["base:lr=3e-4", "new:lr=1e-3,wd=0.1"])
     {'base': {'lr': '3e-4'}, 'new': {'lr': '1e-3', 'wd': '0.1'}}
     """
     arms: dict[str, dict[str, str]] = {}
-    for text in given:
+    for text in texts:
         name, colon, rest = text.partition(":")
         pairs = [pair.partition("=") for pair in rest.split(",") if pair]
         if not colon or not name or not all(key and equals for key, equals, _ in pairs):
             raise InputError(f"--arm {text!r}: write it as name:key=value,key=value")
         if name in arms:
-            raise InputError(f"--arm {name}: given twice")
+            raise InputError(f"--arm {name}: this arm is given twice")
         arms[name] = {}
         for key, _, value in pairs:
             if key in arms[name]:

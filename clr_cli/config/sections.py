@@ -1,4 +1,4 @@
-"""The sections of a config, apart from its arms."""
+"""Define the sections of a config, apart from its arms."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-AUTO_CAP = 30  # seeds of ``seeds: auto`` at most, where no cap is given
-LEAST_CAP = 8  # seeds of its first look
-# Experiment and arm names become folders, so they must not be able to leave the output folder.
+AUTO_CAP = 30  # the most seeds of ``seeds: auto`` without a cap
+LEAST_CAP = 8  # the seeds of its first look
+# Names of experiments and arms become folders, which must stay inside the output folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
 
 
 class Section(BaseModel):
-    """A part of a config: frozen, without unknown keys."""
+    """A frozen part of a config, which refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @model_validator(mode="before")
     @classmethod
-    def _no_truth_values(cls, given: Any) -> Any:
-        """YAML reads ``yes`` as true, which pydantic would take for the number 1."""
-        for key, value in given.items() if isinstance(given, Mapping) else ():
+    def _no_truth_values(cls, keys: Any) -> Any:
+        """Refuse true and false for a number: pydantic would read YAML's ``yes`` as 1."""
+        for key, value in keys.items() if isinstance(keys, Mapping) else ():
             field = cls.model_fields.get(key)
             if isinstance(value, bool) and field is not None and field.annotation is not bool:
-                raise ValueError(f"{key}: {value}: a truth value (yes or no) does not fit here")
-        return given
+                raise ValueError(f"{key}: {value}: expected a number, not true or false")
+        return keys
 
 
 class AugmentConfig(Section):
-    """What is done to training images."""
+    """How training images are augmented."""
 
     crop_padding: int = Field(
         4, ge=0, le=64, description="random crop after padding by this many pixels"
     )
     flip: bool = Field(False, description="mirror each training image left to right at random")
     cutout: int = Field(
-        0, ge=0, le=1024, description="paint a random square of this side over; 0: none"
+        0, ge=0, le=1024, description="paint over a random square with this side; 0: none"
     )
 
     @property
     def described(self) -> str:
-        """The augmentation in words, as the plan says it.
+        """The augmentation in words, for the plan.
 
         >>> AugmentConfig(flip=True, cutout=8).described
         'crops of 4 pixels of padding, flips, cutout of 8 pixels'
@@ -63,7 +63,7 @@ class AugmentConfig(Section):
 
 
 class DatasetConfig(Section):
-    """Which data, and what is done to them."""
+    """Which data set, and how it is split and augmented."""
 
     name: str = Field("synthetic_digits", description="a key of data.DATASETS")
     root: Path = Field(Path("data"), description="folder of downloads and caches")
@@ -79,11 +79,11 @@ class DatasetConfig(Section):
     train_size: Count = Field(20_000, description="synthetic_digits only")
     test_size: Count = Field(5_000, description="synthetic_digits only")
     extra: bool = Field(False, description="svhn only: add the 531,131 extra images to train")
-    download: bool = Field(True, description="fetch a torchvision data set that is not there")
+    download: bool = Field(True, description="download a torchvision data set that is missing")
 
     @property
     def label(self) -> str:
-        """Return what a reader calls it: the name, or that of the file or folder."""
+        """The data set's name for a reader: that of the file or folder, if there is one."""
         return self.name if self.path is None else self.path.name
 
 
@@ -97,20 +97,22 @@ class ModelConfig(Section):
         None, description="how many of cnn's three stages end in max-pooling (default: 2)"
     )
     settings: dict[str, Any] = Field(
-        default_factory=dict, description="further arguments of the function that builds the model"
+        default_factory=dict, description="further arguments for the function that builds the model"
     )
     output: str | Annotated[int, Field(ge=0)] | None = Field(
-        None, description="which part of a model's answer is the logits: a key or a position"
+        None,
+        description="which part of the model's output is the logits: a key, an attribute "
+        "or a position",
     )
     weights: str | None = Field(
         None,
-        description="what to start from: a file, a finished clr run's folder, or the name of "
+        description="initial weights: a file, the folder of a finished run, or the name of "
         "torchvision's weights, such as DEFAULT",
     )
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments that the model's function is given besides classes and channels.
+        """The keyword arguments of the model's function besides classes and channels.
 
         >>> ModelConfig(width=8, settings={"dropout": 0.1}).arguments
         {'width': 8, 'dropout': 0.1}
@@ -120,17 +122,17 @@ class ModelConfig(Section):
 
     @property
     def described(self) -> str:
-        """The model in words, as plan and report say it.
+        """The model in words, for plan and report.
 
         >>> ModelConfig(name="wrn", depth=16, weights="runs/seed-0").described
         'wrn, depth 16, weights runs/seed-0'
         """
-        given = {**self.arguments, "output": self.output, "weights": self.weights}
-        words = [f"{key} {value}" for key, value in given.items() if value is not None]
+        settings = {**self.arguments, "output": self.output, "weights": self.weights}
+        words = [f"{key} {value}" for key, value in settings.items() if value is not None]
         return ", ".join([self.name, *words])
 
 
-# The keys besides ``settings`` that each of torch's optimizers is given.
+# The keys besides ``settings`` that each of torch's optimizers takes.
 OPTIMIZERS = {
     "sgd": ("momentum", "nesterov", "weight_decay"),
     **dict.fromkeys(("adamw", "adam", "nadam", "radam", "rmsprop"), ("momentum", "weight_decay")),
@@ -139,7 +141,7 @@ OPTIMIZERS = {
 
 
 class OptimizerConfig(Section):
-    """Which optimizer, and what it is given besides the schedule's rate."""
+    """Which optimizer, and its hyperparameters besides the schedule's rate."""
 
     name: str = Field("sgd", description=f"{', '.join(OPTIMIZERS)}, module:function")
     momentum: float = Field(
@@ -148,7 +150,7 @@ class OptimizerConfig(Section):
     nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0, allow_inf_nan=False)
     settings: dict[str, Any] = Field(
-        default_factory=dict, description="further arguments; for module:function all of them"
+        default_factory=dict, description="further arguments; for module:function, all arguments"
     )
 
     @model_validator(mode="after")
@@ -162,23 +164,23 @@ class OptimizerConfig(Section):
 
     @property
     def used(self) -> dict[str, Any]:
-        """The keys that count for this optimizer, apart from its settings."""
+        """The keys that this optimizer takes, apart from its settings."""
         return {key: getattr(self, key) for key in OPTIMIZERS.get(self.name, ())}
 
     @property
     def described(self) -> str:
-        """In words, as plan and report say it.
+        """The optimizer in words, for plan and report.
 
         >>> OptimizerConfig(name="adagrad", settings={"eps": 1e-8}).described
         'adagrad, weight decay 0.0005, eps 1e-08'
         """
-        given = {key: value for key, value in self.used.items() if value is not False}
-        words = [f"{key.replace('_', ' ')} {value}" for key, value in given.items()]
+        used = {key: value for key, value in self.used.items() if value is not False}
+        words = [f"{key.replace('_', ' ')} {value}" for key, value in used.items()]
         return ", ".join([self.name, *words, *(f"{k} {v}" for k, v in self.settings.items())])
 
 
 class TrainingConfig(Section):
-    """How long is trained, and what is done in a step."""
+    """The length of training, and what is done in a step."""
 
     epochs: Count = 80
     batch_size: Count = 128
@@ -192,17 +194,21 @@ class TrainingConfig(Section):
     )
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
-        description="evaluate a moving average of the weights: the share that it keeps at a step",
+        description="evaluate a moving average of the weights; this share of it is kept "
+        "at each step",
     )
     cuda_graph: bool = Field(
-        True, description="on CUDA: replay steps from a graph where that can be; false: one by one"
+        True,
+        description="on CUDA: replay steps from a graph if possible; false: run them one by one",
     )
-    sync_batch_norm: bool = Field(False, description="under torchrun: statistics of whole batches")
-    threads: Count | None = Field(None, description="CPU threads of a run; default: torch's own")
+    sync_batch_norm: bool = Field(
+        False, description="under torchrun: use the statistics of whole batches"
+    )
+    threads: Count | None = Field(None, description="CPU threads of a run; default: torch's choice")
 
     @property
     def extras(self) -> str:
-        """What else is done in a step, in words, each after a comma.
+        """The other things that are done in a step, in words, each after a comma.
 
         >>> TrainingConfig(accumulate=2, ema=0.999).extras
         ', in 2 parts, averaged weights (ema 0.999)'
@@ -213,10 +219,10 @@ class TrainingConfig(Section):
 
 
 class RangeTestConfig(Section):
-    """How good rates are searched for."""
+    """How clr searches for good rates."""
 
-    min_lr: Rate = Field(0.001, description="default: by the optimizer")
-    max_lr: Rate = Field(0.5, description="default: by the optimizer")
+    min_lr: Rate = Field(0.001, description="default: depends on the optimizer")
+    max_lr: Rate = Field(0.5, description="default: depends on the optimizer")
     shape: Literal["linear", "exponential"] = "linear"
     epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     iterations: Count | None = None
@@ -230,7 +236,7 @@ class RangeTestConfig(Section):
 
     @property
     def ramp(self) -> str:
-        """What tells the sweeps of one range from those of another: a folder's name."""
+        """The name of the folder that contains the sweeps of this range."""
         length = "" if self.epochs is None else f"-{self.epochs:g}-epochs"
         length = length if self.iterations is None else f"-{self.iterations}-iterations"
         return f"{self.min_lr:g}-to-{self.max_lr:g}{length}"
@@ -238,20 +244,20 @@ class RangeTestConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> RangeTestConfig:
         if self.max_lr <= self.min_lr:
-            raise ValueError(f"max_lr: {self.max_lr:g} is not above min_lr {self.min_lr:g}")
+            raise ValueError(f"max_lr: {self.max_lr:g} must be above min_lr {self.min_lr:g}")
         if self.epochs is not None and self.iterations is not None:
             raise ValueError("epochs: give the length in epochs or in iterations, not both")
         return self
 
 
 class SeedsConfig(Section):
-    """Which seeds are run."""
+    """Which seeds to run."""
 
     seeds: (
         Annotated[int, Field(ge=1, le=10_000)]
         | Annotated[list[Seed], Field(min_length=1)]
         | Annotated[str, Field(pattern=r"^auto(:[0-9]{1,3})?$")]
-    ) = Field(6, description="a number, a list, or auto: add seeds until it is decided")
+    ) = Field(6, description="a number, a list, or auto: add seeds until every arm is decided")
 
     @model_validator(mode="after")
     def _check_cap(self) -> SeedsConfig:
@@ -261,14 +267,14 @@ class SeedsConfig(Section):
 
     @property
     def cap(self) -> int | None:
-        """The most seeds of ``seeds: auto``; None where the seeds are given."""
+        """The most seeds of ``seeds: auto``; None if the seeds are fixed."""
         if not isinstance(self.seeds, str):
             return None
         return int(self.seeds.partition(":")[2] or AUTO_CAP)
 
     @property
     def seed_list(self) -> list[int]:
-        """The seeds; with ``auto`` those that there are at most."""
+        """The seeds; with ``auto``, all up to the cap."""
         if self.cap is not None:
             return list(range(self.cap))
         assert not isinstance(self.seeds, str)
@@ -278,14 +284,16 @@ class SeedsConfig(Section):
 
 
 class CompareConfig(SeedsConfig):
-    """What is compared, and how closely."""
+    """Which arms are compared, and how."""
 
     schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
     baseline: str | None = Field(None, description="default: the first of schedules")
     margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
     target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     detect: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="a difference, as a fraction: how many seeds show it; default: the margin"
+        None,
+        description="a difference, as a fraction: the plan says how many seeds show it; "
+        "default: the margin",
     )
     vary: Annotated[list[Literal["seed", "split"]], Field(min_length=1)] = Field(
         ["seed"], description="what differs from seed to seed; split: the validation images too"
@@ -294,5 +302,7 @@ class CompareConfig(SeedsConfig):
     @model_validator(mode="after")
     def _check_vary(self) -> CompareConfig:
         if "seed" not in self.vary:
-            raise ValueError("vary: initial weights and data order always vary: [seed, split]")
+            raise ValueError(
+                "vary: initial weights and data order always vary; write [seed] or [seed, split]"
+            )
         return self

@@ -1,4 +1,4 @@
-"""Trees of plain values: values at dotted keys, and what differs between trees."""
+"""Set values in nested mappings by dotted keys, and compare such mappings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 Tree = Mapping[str, Any]
 
 
-def assigned(tree: Tree, key: str, value: Any) -> dict[str, Any]:
+def with_value(tree: Tree, key: str, value: Any) -> dict[str, Any]:
     """Return a tree with this value at a dotted key.
 
     Raises ValueError "key: what is wrong".
 
-    >>> assigned({"a": {"b": 1, "c": 2}}, "a.b", {"d": 3})
+    >>> with_value({"a": {"b": 1, "c": 2}}, "a.b", {"d": 3})
     {'a': {'b': {'d': 3}, 'c': 2}}
     """
     first, _, rest = key.partition(".")
@@ -21,24 +21,24 @@ def assigned(tree: Tree, key: str, value: Any) -> dict[str, Any]:
         return {**tree, first: value}
     below = tree.get(first)
     if below is not None and not isinstance(below, Mapping):
-        raise ValueError(f"{key}: {first!r} has no keys of its own")
-    return {**tree, first: assigned(below or {}, rest, value)}
+        raise ValueError(f"{key}: {first!r} is a value, not a section with keys")
+    return {**tree, first: with_value(below or {}, rest, value)}
 
 
-def overridden(tree: Tree, values: Tree) -> dict[str, Any]:
+def with_values(tree: Tree, values: Tree) -> dict[str, Any]:
     """Return a tree with other values at dotted keys; a mapping changes only the keys it has.
 
-    Raises ValueError as `assigned` does.
+    Raises ValueError as `with_value` does.
 
-    >>> overridden({"a": {"b": 1, "c": 2}}, {"a.b": 3, "a": {"d": 4}})
+    >>> with_values({"a": {"b": 1, "c": 2}}, {"a.b": 3, "a": {"d": 4}})
     {'a': {'b': 3, 'c': 2, 'd': 4}}
     """
     changed = dict(tree)
     for key, value in values.items():
         if isinstance(value, Mapping):
-            changed = overridden(changed, {f"{key}.{inner}": v for inner, v in value.items()})
+            changed = with_values(changed, {f"{key}.{inner}": v for inner, v in value.items()})
         else:
-            changed = assigned(changed, key, value)
+            changed = with_value(changed, key, value)
     return changed
 
 

@@ -1,4 +1,4 @@
-"""YAML in and out: read safely, refused with its place, written with exact numbers."""
+"""Read YAML safely, with line and column in errors, and write it with exact numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Loader(yaml.SafeLoader):
             key = key_node.value
             if isinstance(key, str) and key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands here twice", key_node.start_mark
+                    None, None, f"the key {key!r} occurs twice", key_node.start_mark
                 )
             if isinstance(key, str):
                 seen.add(key)
@@ -54,11 +54,11 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def read_bounds(path: Path) -> dict[str, float]:
-    """base_lr and max_lr from a bounds.yaml of ``clr range-test``. Raises InputError."""
+    """Return base_lr and max_lr from a bounds.yaml of ``clr range-test``. Raises InputError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: no bounds there; clr range-test makes them") from None
+        raise InputError(f"{path}: cannot be read; clr range-test writes it") from None
     tree = parse_yaml(text, str(path))
     try:
         return {name: float(tree[name]) for name in ("base_lr", "max_lr")}
@@ -71,7 +71,7 @@ def _first_line(error: Exception) -> str:
 
 
 def dump(tree: Mapping[str, Any]) -> str:
-    """YAML text of a resolved config; floats keep their shortest exact form."""
+    """Return a resolved config as YAML; floats keep their shortest exact form."""
     return yaml.safe_dump(_plain(tree), sort_keys=False, allow_unicode=True)
 
 

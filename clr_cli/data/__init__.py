@@ -1,1 +1,1 @@
-"""Data sets: read, checked, split, and drawn from on the device."""
+"""Read data sets, check and split them, and draw batches on the device."""

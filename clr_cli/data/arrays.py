@@ -1,4 +1,4 @@
-"""What every data set is made of: images and labels of two or three splits."""
+"""Define the arrays of a data set: images and labels of two or three splits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Arrays(NamedTuple):
     val_labels: Labels | None = None
 
     def splits(self) -> dict[str, tuple[Images, Labels]]:
-        """Return images and labels of each split that there is, by its name."""
+        """Return the images and labels of each split by its name."""
         named = {
             "train": (self.train_images, self.train_labels),
             "test": (self.test_images, self.test_labels),
@@ -40,7 +40,7 @@ VAL_NAMES = Arrays._fields[4:]
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
-    """Return a shape as a reader writes it: 32x32x3."""
+    """Return a shape for a message: 32x32x3."""
     return "x".join(str(n) for n in shape)
 
 

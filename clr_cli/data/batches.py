@@ -1,7 +1,7 @@
-"""Device-resident batches: gathered, augmented and normalized in bulk, without a DataLoader.
+"""Gather, augment and normalize batches in bulk on the device, without a DataLoader.
 
-Everything random is a function of (seed, epoch), so a resumed run sees what an uninterrupted one
-would have seen, and all arms of one seed see the same images in the same order.
+Everything random is a function of (seed, epoch), so a resumed run sees the same images as an
+uninterrupted one, and all arms of one seed see the same images in the same order.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from clr_cli.errors import InputError
 
 
 def derive_seed(seed: int, epoch: int, stream: str) -> int:
-    """Return a 63-bit seed for one use of randomness: distinct streams never share a sequence."""
+    """Return a 63-bit seed for one use of randomness: different streams share no sequence."""
     digest = hashlib.blake2b(f"{seed}/{epoch}/{stream}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def _generator(seed: int, epoch: int, stream: str) -> torch.Generator:
-    # Drawn on the CPU whatever the device, so that every device trains on the same batches.
+    # Always drawn on the CPU, so that every device trains on the same batches.
     return torch.Generator().manual_seed(derive_seed(seed, epoch, stream))
 
 
@@ -34,10 +34,10 @@ class Resident:
     """A data set on its device, ready for training.
 
     padded: uint8 (N, H + 2p, W + 2p, C), the training images with a black border of p pixels.
-    flip: whether half of the training images are mirrored. cutout: the side of the square that is
-    painted over in each, with ``fill``, uint8 (C,), the mean color; 0 for none.
+    flip: whether half of the training images are mirrored. cutout: the side of the square in each
+    image that is painted over with ``fill``, uint8 (C,), the mean color; 0: none.
     scale, shift: (W * C,), float32, one image row: normalized = pixel * scale + shift.
-    notes: what a person must know of the data.
+    notes: remarks on the data for the user.
     """
 
     padded: Tensor
@@ -54,17 +54,17 @@ class Resident:
     fill: Tensor
     scale: Tensor
     shift: Tensor
-    classes: tuple[str, ...] = ()  # their names
+    classes: tuple[str, ...] = ()  # the names of the classes
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Return the number of full batches: all steps have one shape, the rest comes another time.
+        """Return the number of full batches; the remaining images are left out of this epoch.
 
         Raises:
-            InputError: there is none.
+            InputError: the batch size is larger than the split.
         """
         if batch_size > len(self):
             raise InputError(
@@ -80,7 +80,7 @@ def to_device(
     """Move a data set to the device and prepare it for ``training_batches``.
 
     Raises:
-        InputError: the square of cutout is larger than the images.
+        InputError: cutout is larger than the images.
     """
     _, height, width, channels = data.train.images.shape
     if cutout > min(height, width):
@@ -112,11 +112,10 @@ def to_device(
 
 
 def draw(data: Resident, *, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
-    """Draw one epoch's order of the images, (N,), and what is done to each in that order, (N, 4).
+    """Draw one epoch's order of the images, (N,), and their augmentation in that order, (N, 4).
 
-    The four columns: the number of the crop's first byte in ``padded``; 1 if it is mirrored; top
-    and left of the square to paint over, which may lie partly outside. Drawn on the CPU and left
-    there.
+    The four columns: the index of the crop's first byte in ``padded``; 1 if it is mirrored; top and
+    left of the square to paint over, which may be partly outside. Both tensors are on the CPU.
     """
     count = len(data)
     order = torch.randperm(count, generator=_generator(seed, epoch, "order"))
@@ -140,9 +139,9 @@ def draw(data: Resident, *, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
 
 
 class Augmenter:
-    """Cuts crops out of the padded images, mirrors them and paints squares over.
+    """Crop the padded images, mirror them and paint squares over.
 
-    It takes the rows of ``draw``, (B, 4) on the device, and gives uint8 (B, H, W, C).
+    Its input is rows of ``draw``, (B, 4), on the device; its output is uint8 (B, H, W, C).
     """
 
     def __init__(self, data: Resident) -> None:
@@ -157,7 +156,7 @@ class Augmenter:
         self._flip, self._cutout, self._fill = data.flip, data.cutout, data.fill
 
     def __call__(self, changes: Tensor) -> Tensor:
-        """Return the images of these rows."""
+        """Return the augmented images of these rows."""
         place, mirrored, top, left = changes.unbind(1)
         offsets = (place[:, None] + self._first).view(-1)
         images = self._rows.index_select(0, offsets).view(len(place), *self._shape)
@@ -169,7 +168,7 @@ class Augmenter:
         return images
 
     def _within(self, pixels: Tensor, first: Tensor) -> Tensor:
-        """Return which pixels of a side the square covers: (B, pixels)."""
+        """Return which pixels of one side the square covers: (B, pixels)."""
         return (pixels >= first[:, None]) & (pixels < first[:, None] + self._cutout)
 
 
@@ -178,7 +177,7 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield one epoch of shuffled, augmented batches: images uint8 (B, H, W, C), labels (B,).
 
-    ``part`` (k, n) gives the k-th of n equal parts of every batch, so B is batch_size / n.
+    ``part`` (k, n) selects the k-th of n equal parts of every batch, so B is batch_size / n.
     """
     k, n = part
     size = batch_size // n
@@ -192,7 +191,7 @@ def training_batches(
 
 
 def evaluation_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the split in order, as it is; the last batch may be smaller."""
+    """Yield the split in order, without augmentation; the last batch may be smaller."""
     for start in range(0, len(split), batch_size):
         part = slice(start, start + batch_size)
         yield split.images[part], split.labels[part]
@@ -201,5 +200,5 @@ def evaluation_batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, 
 def normalize(data: Resident, images: Tensor) -> Tensor:
     """Return uint8 (B, H, W, C) as float32 (B, C, H, W), channels_last, of mean 0 and std 1."""
     rows = images.reshape(len(images), data.height, data.width * data.channels)
-    scaled = rows.float().mul_(data.scale).add_(data.shift)  # by rows: vectorizes, unlike C = 3
+    scaled = rows.float().mul_(data.scale).add_(data.shift)  # by rows: C = 3 would not vectorize
     return scaled.view(images.shape).permute(0, 3, 1, 2)

@@ -1,11 +1,11 @@
-"""Synthetic house-number digits: 32x32 colour images rendered with the fonts that matplotlib ships.
+"""Synthetic house-number digits: 32x32 color images, rendered with matplotlib's fonts.
 
 In the manner of SYN NUMBERS (Ganin & Lempitsky, 2015, "Unsupervised Domain Adaptation by
-Backpropagation"), as a stand-in for SVHN where there is no network: the labelled digit is in the
-middle, neighbouring digits intrude from the sides.
+Backpropagation"), as a stand-in for SVHN that needs no download: the labeled digit is in the
+middle, and neighboring digits intrude from the sides.
 
-Only integer seeds and float operations that IEEE 754 rounds exactly (no sin, exp or matrix product)
-lie between the glyph masks and the pixels, so that machines agree as far as their FreeType does.
+The pixels follow from the glyph masks by integer seeds and by float operations that IEEE 754 rounds
+exactly (no sin, exp or matrix product), so machines with the same FreeType give the same images.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ CLASSES = 10
 
 _SEED = 1702
 _BLOCK = 500  # images rendered at once; each block has its own seed
-_CELL = 64  # a glyph mask is _CELL x _CELL with the digit in its centre
+_CELL = 64  # a glyph mask is _CELL x _CELL with the digit in its center
 _INK = 44  # the height of a digit in its mask
 _STROKES = (0, 2)  # outline widths in mask pixels: as drawn, and heavier
 
-# The fonts of matplotlib that have ordinary lining digits (cmmi10 has old-style ones).
+# matplotlib's fonts with lining digits (those of cmmi10 are old-style).
 _FONTS = (
     "DejaVuSans",
     "DejaVuSans-Bold",
@@ -68,8 +68,8 @@ class Glyphs:
 def render(train_size: int, test_size: int) -> Arrays:
     """Render train images and labels, test images and labels: uint8 (N, 32, 32, 3) and int64 (N,).
 
-    A function of the two sizes alone, and of each split's own size only: the first N images of a
-    split are the same whatever the sizes are. Every ten consecutive labels hold each digit once.
+    The first N images of a split are the same for every size of either split. Every ten consecutive
+    labels contain each digit once.
     """
     return (*_split(0, train_size), *_split(1, test_size))
 
@@ -110,7 +110,7 @@ def _glyphs() -> Glyphs:
     masks.append(np.zeros((_CELL, _CELL), np.float32))
     widths.append(0)
     stacked = np.stack(masks)
-    # The images sample about every second mask pixel: smooth a little against aliasing.
+    # An image samples about every second mask pixel, so smooth a little against aliasing.
     for axis in (1, 2):
         around = np.roll(stacked, 1, axis) + np.roll(stacked, -1, axis)
         stacked = stacked * np.float32(0.5) + around * np.float32(0.25)
@@ -120,16 +120,16 @@ def _glyphs() -> Glyphs:
 
 
 def _block(rng: np.random.Generator) -> tuple[Images, Labels]:
-    """One block of _BLOCK images and their labels.
+    """Render one block of _BLOCK images and return them with their labels.
 
-    hard, 0..1 per image, governs contrast, blur, grain and texture together.
+    hard, 0..1 per image, controls contrast, blur, grain and texture together.
     """
     labels = rng.permuted(np.tile(np.arange(CLASSES), (_BLOCK // CLASSES, 1)), axis=1).ravel()
     hard = _uniform(rng, 0.0, 1.0)
-    hard *= hard  # as on the street: most numbers are easy to read, a few hardly
+    hard *= hard  # as on the street: most numbers are easy to read, a few are hard
     images = _compose(rng, _coverage(rng, labels), hard)
     images = _blur(rng, images, hard)
-    for channels, strength in ((1, 0.16), (3, 0.07)):  # grey grain and coloured grain
+    for channels, strength in ((1, 0.16), (3, 0.07)):  # gray grain and colored grain
         grain = rng.integers(-128, 128, (_BLOCK, SIZE, SIZE, channels), np.int8)
         images += grain * (_uniform(rng, 0.0, strength) * (hard + 0.1))[:, None, None, None]
     return np.rint(images.clip(0, 255)).astype(np.uint8), labels
@@ -142,7 +142,7 @@ def _uniform(
 
 
 def _coverage(rng: np.random.Generator, labels: Labels) -> Floats:
-    """How much of each pixel the label's digit or a neighbour covers: (_BLOCK, SIZE, SIZE)."""
+    """Return how much of each pixel the digits cover: (_BLOCK, SIZE, SIZE)."""
     glyphs = _glyphs()
     blank = len(glyphs.masks) - 1
     face = rng.integers(0, len(_FONTS) * len(_STROKES), _BLOCK) * CLASSES
@@ -162,7 +162,7 @@ def _coverage(rng: np.random.Generator, labels: Labels) -> Floats:
 
 
 def _glyph_coordinates(rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Where each image's pixels lie in mask pixels from the centre of its digit."""
+    """Return the position of each image's pixels, in mask pixels from the center of its digit."""
     half = _uniform(rng, -0.16, 0.16) * _uniform(rng, 0.0, 1.0)  # tan(angle / 2): up to 18 degrees
     cos, sin = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
     shear = _uniform(rng, -0.2, 0.2)
@@ -179,7 +179,7 @@ def _glyph_coordinates(rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def _sample(masks: Floats, glyph: Labels, x: Floats, y: Floats) -> Floats:
-    """Bilinear look-up of one mask per image."""
+    """Interpolate one mask per image bilinearly."""
     middle = np.float32((_CELL - 1) / 2)
     x = (x + middle).clip(0, _CELL - 1.001)
     y = (y + middle).clip(0, _CELL - 1.001)
@@ -231,7 +231,7 @@ def _plate_edge(rng: np.random.Generator) -> Floats:
 
 
 def _texture(rng: np.random.Generator, hard: Floats) -> Floats:
-    """Blotches of 4 pixels, linearly interpolated: (_BLOCK, SIZE, SIZE, 1)."""
+    """Draw blotches of 4 pixels, linearly interpolated: (_BLOCK, SIZE, SIZE, 1)."""
     coarse = _uniform(rng, -1.0, 1.0, (_BLOCK, SIZE // 4 + 1, SIZE // 4 + 1))
     coarse *= (_uniform(rng, 0.0, 30.0) * (hard + 0.2))[:, None, None]
     near = np.arange(SIZE) // 4
@@ -242,7 +242,7 @@ def _texture(rng: np.random.Generator, hard: Floats) -> Floats:
 
 
 def _blur(rng: np.random.Generator, images: Floats, hard: Floats) -> Floats:
-    """Repeated three-tap smoothing, in the hardest up to a standard deviation of 3 pixels."""
+    """Smooth with three taps repeatedly: the hardest up to a standard deviation of 3 pixels."""
     passes = (_uniform(rng, 2.0, 13.0) * hard + _uniform(rng, 0.0, 2.5)).astype(np.int32)
     weight = _uniform(rng, 0.1, 0.33)
     pixel = np.arange(SIZE)

@@ -1,4 +1,4 @@
-"""The synthetic digits, kept in a file so that the next run need not render them again."""
+"""Cache the synthetic digits in a file, so that the next run need not render them again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from clr_cli.data.digits import VERSION, Arrays, render
 
 
 def load(root: Path, train_size: int, test_size: int) -> Arrays:
-    """Return what ``render`` gives, kept in a file under root so that it is rendered once.
+    """Return the images and labels of ``render``, from a cache file in root if there is one.
 
-    A damaged file is replaced, and a root that cannot be written to is done without.
+    A damaged file is replaced. If root cannot be written, nothing is cached.
     """
     file = root / f"synthetic_digits-{VERSION}-{train_size}-{test_size}.npz"
     arrays = _read(file)
@@ -31,7 +31,7 @@ def _read(file: Path) -> Arrays | None:
         with np.load(file, allow_pickle=False) as archive:
             arrays = tuple(archive[f"arr_{i}"] for i in range(4))
             checksum = str(archive["checksum"])
-    except Exception:  # a damaged archive raises whatever zip, zlib or numpy trip over
+    except Exception:  # zip, zlib and numpy raise all kinds of errors for a damaged file
         return None
     return arrays if checksum == _checksum(arrays) else None
 

@@ -1,4 +1,4 @@
-"""Folders of images, one for each class, as torchvision's ImageFolder reads them."""
+"""Read folders of images, one for each class, as torchvision's ImageFolder does."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 from clr_cli.data.arrays import Arrays, Images, one_line, shape_text
 from clr_cli.errors import InputError
 
-# Those of torchvision, and .gif.
+# torchvision's suffixes, and .gif.
 SUFFIXES = (
     *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm"),
     *(".png", ".ppm", ".tif", ".tiff", ".webp"),
 )
-OTHER_NAMES = ("valid", "validation")  # of a folder that is meant as val/
+OTHER_NAMES = ("valid", "validation")  # names that people give to val/
 WIDE = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of 16 bits a pixel
 UNKNOWN_RANGE = {"F": "32-bit floats", "I": "32-bit integers"}
 
 
 def read_folder(path: Path, image_size: tuple[int, int] | None = None) -> Arrays:
-    """Read path/train/<class>/, path/test/<class>/ and, if it is there, path/val/<class>/ as RGB.
+    """Read path/train/<class>/, path/test/<class>/ and, if it exists, path/val/<class>/ as RGB.
 
-    The classes are the folders in train, sorted by name. A class's images may lie in folders of
-    any depth below it, and come in the order of torchvision's ImageFolder. Pixels of 16 bits are
+    The classes are the folders in train, sorted by name. A class's images may be in folders at
+    any depth below it; their order is that of torchvision's ImageFolder. Pixels of 16 bits are
     scaled to 8.
 
     Args:
@@ -39,7 +39,7 @@ def read_folder(path: Path, image_size: tuple[int, int] | None = None) -> Arrays
     for name in OTHER_NAMES:
         if (path / name).is_dir():
             raise InputError(
-                f"{path / name} would not be used: validation images are read from "
+                f"{path / name} would be ignored: validation images are read from "
                 f"{path / 'val'}; rename the folder"
             )
     names = ("train", "test", "val") if (path / "val").is_dir() else ("train", "test")
@@ -73,10 +73,10 @@ def class_files(folder: Path) -> dict[str, list[Path]]:
                 if name.lower().endswith(SUFFIXES)
             ]
             if not files[entry.name]:
-                raise InputError(f"{entry}: no images in it ({' '.join(SUFFIXES)}); add some")
+                raise InputError(f"{entry}: contains no images ({' '.join(SUFFIXES)}); add some")
     if not files:
         raise InputError(
-            f"{folder} has no folders of classes; "
+            f"{folder}: contains no folders of classes; "
             "put the images in train/<class>/ and test/<class>/",
             key="dataset.path",
         )
@@ -84,7 +84,7 @@ def class_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def _read_images(files: list[Path], first: Path, image_size: tuple[int, int] | None) -> Images:
-    """Read the files as one array, all of the size of the first."""
+    """Read the files as one array; all images must have the size of the first."""
     shape = read_image(first, image_size).shape
     images = np.empty((len(files), *shape), np.uint8)
     for index, file in enumerate(files):
@@ -102,7 +102,7 @@ def _read_images(files: list[Path], first: Path, image_size: tuple[int, int] | N
 def read_image(file: Path, image_size: tuple[int, int] | None = None) -> Images:
     """Read one image as RGB, (H, W, 3).
 
-    With ``image_size`` (H, W) it is resized to cover that size and cropped in the middle.
+    With ``image_size`` (H, W), it is resized to cover that size, and its middle is cropped.
 
     Raises:
         InputError: it cannot be read, or its pixels do not fit 8 bits.
@@ -112,11 +112,11 @@ def read_image(file: Path, image_size: tuple[int, int] | None = None) -> Images:
     try:
         with Image.open(file) as opened:
             image = _in_eight_bits(opened)
-    except Exception as error:  # a damaged image raises whatever its decoder trips over
+    except Exception as error:  # decoders raise all kinds of errors for a damaged file
         raise InputError(f"{file}: not a readable image ({one_line(error)})") from error
     if image is None:
         raise InputError(
-            f"{file}: its pixels are {UNKNOWN_RANGE[opened.mode]}, whose range is not known; "
+            f"{file}: its pixels are {UNKNOWN_RANGE[opened.mode]}, whose range is unknown; "
             "save it with 8 or 16 bits a channel"
         )
     if image_size is not None:
@@ -126,10 +126,10 @@ def read_image(file: Path, image_size: tuple[int, int] | None = None) -> Images:
 
 
 def _in_eight_bits(image: Any) -> Any:
-    """Return a Pillow image as RGB, 16 bits scaled to 8; None if its range is not known."""
+    """Return a Pillow image as RGB, 16 bits scaled to 8; None if its range is unknown."""
     from PIL import Image
 
-    # Pillow's own conversion cuts everything above 255 off. Older ones open a PNG as mode I.
+    # Pillow's own conversion clips at 255. Old versions open a PNG of 16 bits as mode I.
     if image.mode in WIDE or (image.mode == "I" and image.format == "PNG"):
         pixels = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((pixels + 128) // 257).astype(np.uint8)).convert("RGB")

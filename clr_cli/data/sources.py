@@ -1,32 +1,32 @@
-"""Data sets by name: every one ends as uint8 image tensors (N, H, W, C) with int64 labels.
+"""Load a data set by name, as uint8 image tensors (N, H, W, C) with int64 labels.
 
-To add one: one function that returns its four arrays, and one entry in DATASETS.
+To add one: write a function that returns ``Arrays``, and add it to DATASETS.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clr_cli.config.hints import did_you_mean
 from clr_cli.data import digits, digits_file, files, torchvision_sets
 from clr_cli.data.arrays import Arrays, Images, shape_text
-from clr_cli.data.classes import class_names
 from clr_cli.data.split import validation_mask
 from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
     from clr_cli.config.sections import DatasetConfig
 
-_CHUNK = 4096  # images looked at together where a copy of the whole set would be large
+_CHUNK = 4096  # images handled together where a copy of the whole set would be too large
 _MAX_RENDERED = 1_000_000  # synthetic images: 3 GB in memory and in the cache
 
 
@@ -43,11 +43,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits, and what normalizing needs.
+    """The three splits, and the statistics that normalize them.
 
     mean and std are per channel, of the train split alone, with pixels in 0..1; a channel that
     never changes has std 1. fingerprint changes with any image or label of any split. notes are
-    what a person must know of the data, in words.
+    remarks on the data for the user.
     """
 
     name: str
@@ -58,27 +58,26 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
-    classes: tuple[str, ...] = ()  # their names
+    classes: tuple[str, ...] = ()  # the names of the classes
     notes: tuple[str, ...] = ()
 
 
 def load(config: DatasetConfig) -> Data:
-    """Read (download, render) the data set of a config and check it.
+    """Read, download or render the data set of a config, and check it.
 
-    Validation images are those that the data set has of its own, or carved from the train split.
+    Validation images are the data set's own, if it has any, or are carved from the train split.
 
     Raises:
-        InputError: the data is missing, damaged or not usable for classification, or val_size,
-            split or image_size do not fit it.
+        InputError: the data is missing, damaged or unusable for classification, or does not fit
+            val_size, split or image_size.
         EnvironmentFailure: the disk is full.
     """
     if config.name not in DATASETS:
-        near = difflib.get_close_matches(config.name, DATASETS, 1)
-        hint = f"did you mean {near[0]}?" if near else "choose one of " + ", ".join(DATASETS)
-        raise InputError(f"there is no data set {config.name!r}; {hint}", key="dataset.name")
+        hint = did_you_mean(config.name, [*DATASETS])
+        raise InputError(f"{config.name!r} is unknown{hint}", key="dataset.name")
     if config.image_size is not None and config.name != "imagefolder":
         raise InputError(
-            f"only imagefolder resizes images, not {config.name}; leave it out",
+            f"resizes images of imagefolder only, not of {config.name}; leave it out",
             key="dataset.image_size",
         )
     where = str(config.path) if config.path is not None else config.name
@@ -92,13 +91,13 @@ def load(config: DatasetConfig) -> Data:
         train_images, train_labels = _without(train_images, carved), train_labels[~carved]
     else:
         _refuse_carving(config)
-        notes.append(f"validation: the {len(val_labels):,} images that the data set has for it")
+        notes.append(f"validation: the data set's own {len(val_labels):,} images")
     mean, std = _mean_std(train_images)
     notes += [
         f"warning: channel {channel} never changes in the training images (always "
         f"{round(255 * mean[channel])}); the model learns nothing from it"
         for channel in range(len(mean))
-        if std[channel] == 1  # no other channel's is above .5
+        if std[channel] == 1  # that of any other channel is at most .5
     ]
     train, val, test = (
         Split(torch.from_numpy(images), torch.from_numpy(labels))
@@ -118,24 +117,47 @@ def load(config: DatasetConfig) -> Data:
         mean=mean,
         std=std,
         fingerprint=fingerprint,
-        classes=class_names(config, num_classes),
+        classes=_class_names(config, num_classes),
         notes=tuple(notes),
     )
 
 
+def _class_names(config: DatasetConfig, num_classes: int) -> tuple[str, ...]:
+    """Return the names of the classes in the order of their labels.
+
+    They are the folders of an imagefolder, torchvision's names, or else the labels.
+    """
+    if config.name == "imagefolder" and config.path is not None:
+        folders = (entry for entry in (config.path / "train").iterdir() if entry.is_dir())
+        return tuple(sorted(f.name for f in folders if not f.name.startswith(".")))
+    if config.name == "fashion_mnist":
+        from torchvision.datasets import FashionMNIST
+
+        return tuple(FashionMNIST.classes)
+    if config.name in ("cifar10", "cifar100"):
+        from torchvision.datasets import CIFAR10, CIFAR100
+
+        source: Any = CIFAR10 if config.name == "cifar10" else CIFAR100
+        # torchvision has already checked the sum of this file.
+        with open(config.root / source.base_folder / source.meta["filename"], "rb") as file:
+            return tuple(pickle.load(file, encoding="latin1")[source.meta["key"]])
+    return tuple(map(str, range(num_classes)))
+
+
 def _refuse_carving(config: DatasetConfig) -> None:
-    """Raise InputError where a config carves validation from a data set that has its own."""
+    """Raise InputError if the config carves validation images from a set that has its own."""
     for key, value in (("val_size", config.val_size), ("split", config.split or None)):
         if value is not None:
             raise InputError(
-                f"{value} does not apply: the data set has validation images of its own; leave "
-                "it out, with compare.vary: [seed], or take those images away",
+                f"{value} does not apply, as the data set has validation images of "
+                "its own; leave it "
+                "out, with compare.vary: [seed], or remove those images",
                 key=f"dataset.{key}",
             )
 
 
 def _check(arrays: Arrays, where: str) -> int:
-    """Return the number of classes of arrays that fit together; InputError for others."""
+    """Return the number of classes. Raises InputError for arrays that do not fit together."""
     splits = arrays.splits()
     for split, (images, labels) in splits.items():
         for name, array in (("images", images), ("labels", labels)):
@@ -154,12 +176,12 @@ def _check(arrays: Arrays, where: str) -> int:
             )
     classes = np.unique(arrays.train_labels)
     if len(classes) < 2:
-        raise InputError(f"{where}: train_labels has one class only; at least two are needed")
+        raise InputError(f"{where}: train_labels has only one class; expected at least two")
     if classes[0] != 0 or classes[-1] != len(classes) - 1:
         unused = next(k for k in range(len(classes) + 1) if k not in classes)
         raise InputError(
-            f"{where}: train_labels must use every class from 0 on, but they go from {classes[0]} "
-            f"to {classes[-1]} and class {unused} has no image; number the classes 0, 1, 2, ..."
+            f"{where}: train_labels go from {classes[0]} to {classes[-1]}, but class {unused} has "
+            "no image; number the classes 0, 1, 2, ... without a gap"
         )
     for split, (_, labels) in splits.items():
         low, high = labels.min(), labels.max()
@@ -172,17 +194,17 @@ def _check(arrays: Arrays, where: str) -> int:
 
 
 def _without(images: Images, chosen: npt.NDArray[np.bool_]) -> Images:
-    """Return the images not chosen, moved together in place: SVHN with extra fills 1.8 GB."""
-    kept = 0
+    """Drop the chosen images in place: a copy of SVHN with extra would take 1.8 GB."""
+    count = 0
     for start in range(0, len(images), _CHUNK):
         part = images[start : start + _CHUNK][~chosen[start : start + _CHUNK]]
-        images[kept : kept + len(part)] = part
-        kept += len(part)
-    return images[:kept]
+        images[count : count + len(part)] = part
+        count += len(part)
+    return images[:count]
 
 
 def _mean_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation per channel, in units of 0..1, from exact integer sums."""
+    """Return mean and standard deviation per channel, for pixels in 0..1, from integer sums."""
     mean, std = [], []
     count = images[..., 0].size
     for channel in range(images.shape[-1]):

@@ -1,7 +1,7 @@
-"""Which training images become validation: contiguous blocks.
+"""Choose the training images that become validation: contiguous blocks.
 
-Neighbouring images often show the same object (in SVHN, the same house plate), so single images
-drawn at random would leak into validation.
+Neighboring images often show the same object (in SVHN, the same house plate), so a random choice of
+single images would leak training images into validation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from clr_cli.data.arrays import Labels
 from clr_cli.errors import InputError
 
 _MAX_BLOCKS = 10
-_MIN_BLOCK = 50  # images; smaller sets are carved in fewer blocks
+_MIN_BLOCK = 50  # images; smaller sets have fewer blocks
 
 
 def validation_mask(
@@ -21,20 +21,20 @@ def validation_mask(
 ) -> npt.NDArray[np.bool_]:
     """Choose which training images become validation: True for exactly val_size of them, (N,).
 
-    Ten (in small sets fewer) equal blocks of neighbours, spread evenly over the training images.
+    Ten (in small sets fewer) equal blocks of neighbors, spread evenly over the training images.
     If these would leave a class out of validation or of training, as where images are sorted by
-    class: one block of neighbours from the middle of each class, as large as the class's share.
+    class: one block of neighbors from the middle of each class, as large as the class's share.
     Default size: a tenth of the training images, at most 5000.
 
-    split: which of many such splits. From 1 on, the blocks are rotated through the training images
+    split: which of many such splits. From 1 on, the blocks are shifted through the training images
     (each class's block through the class) by an offset drawn from this number.
     """
     total = len(labels)
     counts = np.bincount(labels, minlength=num_classes)
     if counts.min() < 2:
         raise InputError(
-            f"training images: class {counts.argmin()} has one image only; two are needed, "
-            "one to train on and one for validation"
+            f"training images: class {counts.argmin()} has only one image; expected at least "
+            "two, one to train on and one for validation"
         )
     size = min(5000, max(total // 10, num_classes)) if val_size is None else val_size
     if not num_classes <= size <= total - num_classes:
@@ -52,8 +52,8 @@ def validation_mask(
         chosen[first : first + length] = True
     turn = float(np.random.default_rng(split).random()) if split else 0.0
     chosen = np.roll(chosen, int(turn * total))
-    held = np.bincount(labels[chosen], minlength=num_classes)
-    if chosen.sum() == size and held.min() > 0 and (counts - held).min() > 0:
+    in_validation = np.bincount(labels[chosen], minlength=num_classes)
+    if chosen.sum() == size and in_validation.min() > 0 and (counts - in_validation).min() > 0:
         return chosen
     chosen[:] = False
     for label, share in enumerate(_shares(counts, size)):

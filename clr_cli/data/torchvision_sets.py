@@ -1,4 +1,4 @@
-"""Data sets that torchvision downloads and reads."""
+"""Read the data sets that torchvision downloads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIMEOUT = 30.0  # seconds without an answer before a download counts as failed
 
 
 def svhn(config: DatasetConfig) -> Arrays:
-    """Read SVHN, cropped digits (Netzer et al. 2011); with dataset.extra, train includes extra."""
+    """Read SVHN, cropped digits (Netzer et al. 2011); with dataset.extra, also its extra split."""
     from torchvision.datasets import SVHN
 
     names = ["train", "extra", "test"] if config.extra else ["train", "test"]
@@ -80,8 +80,8 @@ def mnist(config: DatasetConfig) -> Arrays:
 def _fetching(config: DatasetConfig, files: Mapping[str, str | None]) -> Iterator[None]:
     """Guard torchvision's download and reading of files (name -> MD5 sum, if it is known).
 
-    Its messages go to stderr, its bars only to a terminal, and whatever goes wrong becomes one
-    InputError that says which files are missing or damaged.
+    Its messages go to stderr, its bars only to a terminal, and every error becomes an InputError
+    that names the missing or damaged files.
     """
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)
@@ -89,7 +89,7 @@ def _fetching(config: DatasetConfig, files: Mapping[str, str | None]) -> Iterato
     try:
         with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(bars):
             yield
-    except Exception as error:  # a damaged file raises whatever its reader trips over
+    except Exception as error:  # readers raise all kinds of errors for a damaged file
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise EnvironmentFailure(f"{config.root}: the disk is full; free some space") from error
         raise InputError(_unusable(config, files, one_line(error))) from error

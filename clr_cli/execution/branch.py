@@ -1,7 +1,7 @@
-"""Several decays from one plateau: what ``clr train --branch`` trains.
+"""Derive the configs of ``clr train --branch``: several decays from one plateau.
 
 The plateau is the arm's schedule with its decay far away. A run that starts from the plateau's end
-has the bits of one that was trained from the start (Hägele et al. 2024, section 3).
+is bit-identical to one trained from the start (Hägele et al. 2024, section 3).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from clr_cli.errors import InputError
 from clr_cli.execution.training_task import resolve_schedule
 
 NEVER = 1e6  # epochs after which a plateau ends
-MOST = 1000  # times its plateau that a run may last
+MOST = 1000  # the longest run, as a multiple of its plateau
 
 
 def with_epochs(config: Config, epochs: int) -> Config:
-    """Return the config with another length."""
+    """Return the config with another number of epochs."""
     training = config.training.model_copy(update={"epochs": epochs})
     return config.model_copy(update={"training": training})
 
@@ -25,7 +25,7 @@ def plateau_of(arm: ScheduleConfig) -> ScheduleConfig:
     """Return the arm without its decay.
 
     Raises:
-        InputError: it has no plateau, or a fixed length.
+        InputError: the arm has no plateau, or its length is fixed.
 
     """
     if arm.kind != "wsd":
@@ -37,19 +37,21 @@ def plateau_of(arm: ScheduleConfig) -> ScheduleConfig:
 
 
 def branch_epochs(arm: ScheduleConfig, epoch: int, steps_per_epoch: int) -> int:
-    """Return the length of the shortest run of a wsd arm that is on its plateau up to ``epoch``.
+    """Return the epochs of the shortest run of a wsd arm whose plateau lasts up to ``epoch``.
 
     Raises:
-        InputError: the rate is not constant by then, or a run would have to be far longer.
+        InputError: the rate is not constant at that epoch, or the run would be far too long.
 
     """
     end = epoch * steps_per_epoch
     steady = resolve_schedule(plateau_of(arm), steps_per_epoch, int(NEVER))
     if steady.lr(end - 1) != steady.lr(end):
         raise InputError(
-            f"--branch {epoch}: the rate is not constant by then (warm-up, or decay_share 1)"
+            f"--branch {epoch}: the rate is not constant there (warm-up, or decay_share 1)"
         )
     for epochs in range(epoch + 1, MOST * epoch):
         if resolve_schedule(arm, steps_per_epoch, epochs).lr(end - 1) == steady.lr(end - 1):
             return epochs
-    raise InputError(f"--branch {epoch}: a decay_share near 1 leaves no plateau; give a lower one")
+    raise InputError(
+        f"--branch {epoch}: decay_share is so near 1 that there is no plateau; lower it"
+    )

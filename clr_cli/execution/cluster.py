@@ -1,7 +1,7 @@
 """Execute tasks on a Ray cluster, whose nodes share no files with this machine.
 
-A node gets the data set once and a run's files with each task, works in a folder of its own and
-sends its events back, with the files as they then are; only this process writes under outputs/.
+A node gets the data set once, and a run's files with each task. It works in its own folder, and
+sends back events with the current files; only this process writes under outputs/.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import Any
 
 from clr_cli import interrupt
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.execution.engines import shared
+from clr_cli.execution.engines import share_plan
 from clr_cli.execution.run_directory import FILES, Locked, RunDirectory
-from clr_cli.execution.task import RETRIES, Event, SharedInput, Task, already_finished, execute
+from clr_cli.execution.task import RETRIES, Event, SharedInput, Task, events_of_finished, execute
 from clr_cli.execution.workers import Numbered
 from clr_cli.paths import PREVIOUS_CHECKPOINT
 
@@ -38,24 +38,24 @@ except ImportError:
 
 SEND_SECONDS = 5.0  # a lost node costs at most an epoch or this
 _SENT_BACK = tuple(name for name in FILES if name != PREVIOUS_CHECKPOINT)
-_PATIENCE = 5.0  # seconds for a connection, and for cancelled runs to tidy up
-_SCRATCH = "clr-run-"  # how the folders of tasks on a node begin
-_ABANDONED = 60.0  # seconds without a change after which an unlocked one belongs to nobody
-_TICK = 1.0  # seconds after which signals and the nodes are looked at again
+_PATIENCE = 5.0  # seconds for a connection, and for canceled runs to clean up
+_SCRATCH = "clr-run-"  # the prefix of a task's folder on a node
+_ABANDONED = 60.0  # seconds without a change after which an unlocked folder is deleted
+_TICK = 1.0  # seconds between two checks for signals and nodes
 
 Sent = tuple[Event | InputError | EnvironmentFailure, dict[str, bytes]]
 
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Be a driver of the cluster at ``address``, ``host:port`` or ``auto``.
+    """Connect this process to the cluster at ``address``, ``host:port`` or ``auto``.
 
-    Where this process is one already, it stays one. Raises InputError if no cluster is there.
+    An existing connection is kept. Raises InputError if there is no cluster.
     """
     if ray.is_initialized():
         yield
         return
-    # For each lost node Ray prints pages to stdout, where only results belong.
+    # For each lost node, Ray prints pages to stdout, which is for results only.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         _connect(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
         try:
@@ -68,10 +68,10 @@ def _connect(address: str) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         if address.startswith("ray://"):
-            raise ValueError("run clr on a node of the cluster; Ray's client will not do")
-        if given := re.fullmatch(r"(.+):([0-9]{1,5})", address):
+            raise ValueError("Ray's client is not supported; run clr on a node of the cluster")
+        if match := re.fullmatch(r"(.+):([0-9]{1,5})", address):
             # Ray itself would try for minutes.
-            socket.create_connection((given[1], int(given[2])), timeout=_PATIENCE).close()
+            socket.create_connection((match[1], int(match[2])), timeout=_PATIENCE).close()
         with interrupt.deferred():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
@@ -80,13 +80,13 @@ def _connect(address: str) -> None:
             f"--ray-address {address}: no Ray cluster ({reason}); start one with: ray start --head"
         ) from None
     finally:
-        if signal.getsignal(signal.SIGTERM) is not handler:  # Ray's own saves nothing
+        if signal.getsignal(signal.SIGTERM) is not handler:  # Ray's own handler saves nothing
             signal.signal(signal.SIGTERM, handler)
 
 
 @dataclass(frozen=True)
 class Share:
-    """What each run gets of the cluster. per_gpu: runs that share a GPU; 0 without one."""
+    """The resources of a run on the cluster. per_gpu: runs that share a GPU; 0: no GPU."""
 
     cpus: int
     per_gpu: int
@@ -98,15 +98,15 @@ class Share:
 
     @property
     def gpus(self) -> float:
-        """As Ray counts them."""
+        """The GPUs of a run as Ray counts them."""
         return 1 / self.per_gpu if self.per_gpu else 0
 
 
 def share(device: str, threads: int | None, jobs: int | None = None) -> Share:
-    """A run's share: a GPU if the cluster has any and the device may be one.
+    """Return the resources of a run: a GPU if the cluster has any and the device allows it.
 
-    Where ``jobs`` wants more runs at a time than there are GPUs, several share one. Raises
-    InputError if the device must be one and there is none.
+    If ``jobs`` is larger than the number of GPUs, several runs share one. Raises InputError if the
+    device must be a GPU and there is none.
     """
     cpus = threads or 1
     if device != "auto" and not device.startswith("cuda"):
@@ -120,7 +120,7 @@ def share(device: str, threads: int | None, jobs: int | None = None) -> Share:
 
 
 def room(each: Share) -> int:
-    """How many runs the nodes there are now can hold at a time, whoever else uses them."""
+    """Return how many runs the current nodes can hold at a time, whoever else uses them."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return sum(_room(node["Resources"], each) for node in nodes if node["Alive"])
 
@@ -132,7 +132,7 @@ def _room(has: Mapping[str, float], each: Share) -> int:
 
 @dataclass(frozen=True)
 class RayCluster:
-    """An engine: the cluster at ``address``, with at most ``jobs`` runs at a time."""
+    """An engine that runs tasks on the cluster at ``address``, at most ``jobs`` at a time."""
 
     address: str = "auto"
     device: str = "auto"
@@ -154,13 +154,13 @@ class RayCluster:
 
     def execute(self, tasks: Sequence[Task]) -> Iterator[Event]:
         with self.connected():
-            # Nodes come and go: how many runs they can hold now is no limit.
-            yield from shared(tasks, functools.partial(_fly, jobs=self.jobs))
+            # Nodes come and go: the runs that fit now are not a limit.
+            yield from share_plan(tasks, functools.partial(_fly, jobs=self.jobs))
 
 
 @dataclass
 class _Flight:
-    """A run that the cluster has, whose folder is locked here."""
+    """A run on the cluster. Its folder is locked here."""
 
     index: int
     run: Task
@@ -171,31 +171,31 @@ class _Flight:
 def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
     """Execute the tasks on the cluster to which this process is connected.
 
-    At most ``jobs`` runs at a time, and as many as it has room for. Raises InputError,
+    At most ``jobs`` runs at a time, and no more than fit on the cluster. Raises InputError,
     EnvironmentFailure.
     """
     each = share(plan[0][1].device, plan[0][1].threads, jobs)
     remote = _execute_there.options(num_cpus=each.cpus, num_gpus=each.gpus)
-    given: ray.ObjectRef[Any] | None = None
-    flights: dict[Any, _Flight] = {}  # by their stream of what is sent
+    input_ref: ray.ObjectRef[Any] | None = None
+    flights: dict[Any, _Flight] = {}  # by the stream of what their nodes send
     todo = list(reversed(plan))
-    told = False
+    reported = False
 
     def submit(flight: _Flight) -> None:
-        nonlocal given
+        nonlocal input_ref
         with interrupt.deferred():  # Ray would swallow Stopped
-            if given is None:
-                given = ray.put(flight.run.shared_input())
+            if input_ref is None:
+                input_ref = ray.put(flight.run.shared_input())
             task = replace(flight.run, device=each.device, overwrite=False)
             files = flight.run.directory.read_files()
-            stream = remote.remote(task, flight.index, files, given, SEND_SECONDS)
+            stream = remote.remote(task, flight.index, files, input_ref, SEND_SECONDS)
             flights[stream] = flight
 
     try:
         while todo or flights:
             places = room(each)
-            if not places and not told:
-                told = True
+            if not places and not reported:
+                reported = True
                 yield Event(plan[0][0], "note", f"no node has {each} for a run; waiting for one")
             while todo and len(flights) < min(max(1, places), jobs or math.inf):
                 index, run = todo.pop()
@@ -206,8 +206,8 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
                         yield Event(index, "locked", str(run.path))
                         continue
                     run.prepare()
-                    if run.settled():
-                        yield from already_finished(run, index)
+                    if run.is_complete():
+                        yield from events_of_finished(run, index)
                         continue
                     submit(_Flight(index, run, lock.pop_all()))
             with interrupt.deferred():
@@ -224,7 +224,7 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
                         raise
                     reason = str(error).strip().splitlines()[-1]
                     raise EnvironmentFailure(
-                        f"{run.name}: a node cannot take it on ({reason}): every node needs the "
+                        f"{run.name}: a node cannot run it ({reason}): every node needs the "
                         "same versions of clr and its packages"
                     ) from None
                 except RayError as error:
@@ -236,7 +236,7 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
                         yield Event(index, "note", f"{what}; resuming from its checkpoint")
                     else:
                         flight.lock.close()
-                        yield Event(index, "note", f"{what} again; given up")
+                        yield Event(index, "note", f"{what} again; clr gives it up")
                         yield Event(index, "end", "failed")
                     continue
                 message, files = sent
@@ -254,22 +254,22 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
             with contextlib.suppress(RayError):
                 for stream in flights:
                     ray.cancel(stream)
-                # Killed at once they would all leave their folders behind.
+                # If killed at once, they would leave their folders behind.
                 ended = [stream.completed() for stream in flights]
                 ray.wait(ended, num_returns=len(ended), timeout=_PATIENCE)
 
 
 @ray.remote(num_returns="streaming", max_retries=0)
 def _execute_there(
-    task: Task, index: int, files: Mapping[str, bytes], given: SharedInput | None, every: float
+    task: Task, index: int, files: Mapping[str, bytes], shared: SharedInput | None, every: float
 ) -> Iterator[Sent]:
-    """On a node: the task's events, with the files to be put in place before one is told.
+    """Execute a task on a node; yield events, with files to install before the event is reported.
 
-    These come with the end, and with a row once ``every`` seconds have passed since the last.
+    Files come with the end, and with a row if ``every`` seconds have passed since the last files.
     """
     _tidy()
-    if given is not None:
-        given.use()
+    if shared is not None:
+        shared.use()
     with tempfile.TemporaryDirectory(prefix=_SCRATCH) as scratch:
         here = RunDirectory(Path(scratch))
         here.install(files)
@@ -285,12 +285,12 @@ def _execute_there(
                 else:
                     yield event, {}
         except (InputError, EnvironmentFailure) as error:
-            told = type(error)(str(error).replace(scratch, str(task.path)))
-            yield told, here.read_files(_SENT_BACK)
+            failure = type(error)(str(error).replace(scratch, str(task.path)))
+            yield failure, here.read_files(_SENT_BACK)
 
 
 def _tidy() -> None:
-    """Remove the folders that killed tasks have left on this node."""
+    """Remove the folders that killed tasks left on this node."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
         with contextlib.suppress(Locked, InputError, OSError):
             if time.time() - folder.stat().st_mtime > _ABANDONED:

@@ -1,7 +1,7 @@
 """Execute tasks in this process, in local worker processes or on a Ray cluster.
 
-All engines yield the same stream of events and leave the same folders. A plan that is executed
-again skips what is finished and resumes what is not.
+All engines yield the same events and leave the same folders. If a plan is executed again, finished
+tasks are skipped and the others are resumed.
 """
 
 from __future__ import annotations
@@ -19,41 +19,40 @@ from clr_cli.execution.program_process import may_have_gpu
 from clr_cli.execution.task import Event, Task
 from clr_cli.execution.turns import interleave
 from clr_cli.execution.workers import Numbered, Place, Pool, execute_in_workers
-from clr_cli.training.ranks import SINGLE, Ranks, on_this_machine
+from clr_cli.training.ranks import SINGLE, Ranks, local_world_size
 
-if TYPE_CHECKING:  # runs of programs need no torch, whose import takes seconds
+if TYPE_CHECKING:  # runs of programs need no torch, and its import takes seconds
     import torch
 
-MOST_AUTO_JOBS = 8  # more workers than this want a decision about memory
+MOST_AUTO_JOBS = 8  # more workers may need too much memory
 
 
 class Engine(Protocol):
     """Where the tasks of a plan are executed."""
 
-    where: str  # behind "3 at a time", for the user
+    where: str  # for the plan, after "3 at a time"
 
     def connected(self) -> AbstractContextManager[None]:
-        """Within, the engine can be asked and used. Raises InputError if it is not there."""
+        """Return a context in which the engine can be used. Raises InputError without a cluster."""
 
     def workers(
         self, runs: int, threads: int | None, like: Task | None = None
     ) -> tuple[int, int | None]:
-        """Runs at a time, and CPU threads for each (None where they do not matter).
+        """Return how many runs at a time, and CPU threads for each; None if they do not matter.
 
-        ``threads`` are those that the config asks for. ``like``: one of the tasks; a GPU may be
-        tried with it.
+        ``threads``: those of the config. ``like``: one of the tasks, to try a GPU with.
         """
 
     def place(self, threads: int | None) -> str | None:
-        """What a run gets, for the user, if that is not this process's device."""
+        """Return a run's resources, for the plan; None if it uses this process's device."""
 
     def execute(self, tasks: Sequence[Task]) -> Iterator[Event]:
-        """The events of these tasks. Raises InputError, EnvironmentFailure."""
+        """Execute tasks and yield their events. Raises InputError, EnvironmentFailure."""
 
 
 @dataclass(frozen=True)
 class Local:
-    """This machine, ``jobs`` runs at a time (None: as many as it gains from)."""
+    """This machine, with ``jobs`` runs at a time; None: as many as train fastest together."""
 
     device: str = "auto"
     jobs: int | None = 1
@@ -62,7 +61,7 @@ class Local:
     _pool: Pool = field(default_factory=Pool, compare=False)
 
     def connected(self) -> AbstractContextManager[None]:
-        return self._pool.kept()
+        return self._pool.keep_workers()
 
     def workers(
         self, runs: int, threads: int | None, like: Task | None = None
@@ -70,16 +69,16 @@ class Local:
         if _kind(self.device) != "cpu":
             jobs = self.jobs
             if jobs is None and runs > 1 and like is not None:
-                jobs = len(gpus_of(self.device)) * self._tried(like)
+                jobs = len(gpus_of(self.device)) * self._measure_jobs(like)
             return min(jobs or 1, max(runs, 1)), threads
         there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        cores = max(1, (there or 1) // on_this_machine())
+        cores = max(1, (there or 1) // local_world_size())
         jobs = self.jobs or min(MOST_AUTO_JOBS, max(1, cores // (threads or 1)))
         jobs = min(jobs, max(runs, 1))
         return jobs, threads or max(1, cores // jobs)
 
-    def _tried(self, task: Task) -> int:
-        """How many runs like this one a GPU gains from; tried once for each kind."""
+    def _measure_jobs(self, task: Task) -> int:
+        """Measure how many runs like this one to give a GPU; once for each kind of run."""
         import torch
 
         from clr_cli.execution.training_task import TrainingTask
@@ -107,8 +106,8 @@ def local(
 ) -> Iterator[Event]:
     """Execute the tasks here, ``jobs`` at a time, or one by one with other ``ranks``.
 
-    On a CPU each has a process. On one GPU they share this process, on several each has a process.
-    Those that only wait for other programs share this process anywhere.
+    On a CPU, each task has its own process. On one GPU, all share this process; of several GPUs,
+    each has a process. Tasks that only wait for other programs always share this process.
     Raises InputError, EnvironmentFailure.
     """
     here, places = jobs == 1 or all(run.only_waits for run in runs), [Place()] * jobs
@@ -118,12 +117,14 @@ def local(
         each = math.ceil(jobs / len(gpus))
         places = [Place(str(gpu), each) for gpu in gpus[:jobs]]
     if here:
-        return shared(runs, functools.partial(interleave, at_once=jobs, ranks=ranks))
-    return shared(runs, functools.partial(execute_in_workers, places=places, pool=pool or Pool()))
+        return share_plan(runs, functools.partial(interleave, at_once=jobs, ranks=ranks))
+    return share_plan(
+        runs, functools.partial(execute_in_workers, places=places, pool=pool or Pool())
+    )
 
 
 def _kind(device: str) -> str:
-    """Return the kind of a device: cpu, cuda or mps. Raises InputError if it is not there."""
+    """Return the kind of a device: cpu, cuda or mps. Raises InputError if it is missing."""
     if device == "cpu" or (device == "auto" and not may_have_gpu()):
         return "cpu"
     from clr_cli.training.device import resolve_device
@@ -132,36 +133,36 @@ def _kind(device: str) -> str:
 
 
 def gpus_of(device: str) -> list[torch.device]:
-    """The CUDA devices that it means: one if it has a number, otherwise all; none of others."""
+    """Return the CUDA devices that a name means: the numbered one, or all; [] for a CPU or MPS."""
     if _kind(device) == "cpu":
         return []
     import torch
 
     from clr_cli.training.device import resolve_device
 
-    found = resolve_device(device)
-    if found.type != "cuda" or found.index is not None:
-        return [found] * (found.type == "cuda")
+    resolved = resolve_device(device)
+    if resolved.type != "cuda" or resolved.index is not None:
+        return [resolved] * (resolved.type == "cuda")
     return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
 
 
-def shared(
+def share_plan(
     runs: Sequence[Task], execute_all: Callable[[Numbered], Iterator[Event]]
 ) -> Iterator[Event]:
-    """Execute the tasks; leave those that another process holds for the end, then wait for them.
+    """Execute the tasks; those that another process holds come last, and are waited for.
 
-    So two processes can share one plan.
+    Thus two processes can share one plan.
     """
     waiting = list(enumerate(runs))
-    told: set[int] = set()
+    reported: set[int] = set()
     while waiting:
         held = []
         for event in execute_all(waiting):
             if event.kind == "locked":
                 held.append((event.index, runs[event.index]))
-                if event.index in told:
+                if event.index in reported:
                     continue
-                told.add(event.index)
+                reported.add(event.index)
             yield event
         waiting = held
         if waiting:

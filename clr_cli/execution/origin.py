@@ -1,7 +1,7 @@
-"""What a run is made from beside its config: the user's own code, data and initial weights.
+"""Fingerprint what a run depends on besides its config: the user's code, data and weights.
 
-A run is kept under the content of these files. Data sets that are rendered here or come from
-torchvision, which checks their sums, do not count.
+A run belongs to the content of these files. Data sets that are rendered or come from torchvision,
+which checks their sums, are not among them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Origin = dict[str, dict[str, str]]  # kind -> file -> digest of its content
 def origin_of(config: Config, allow_code: bool) -> Origin:
     """Return the digests of the user's own files that a config names, by kind and file.
 
-    A file that is missing is left out: what reads it says so.
+    A missing file is left out: its reader reports it.
 
     Raises:
-        InputError: own code that is not allowed or cannot be imported; data that have changed
+        InputError: the user's code is not allowed or cannot be imported, or data have changed
             since this process read them.
 
     """
@@ -35,39 +35,41 @@ def origin_of(config: Config, allow_code: bool) -> Origin:
             import_callable(name, f"{key}.name", allow_code)
             code |= source_digests(name.partition(":")[0])
     files = {"data": config.dataset.path, "weights": getattr(config.model, "weights", None)}
-    found = {kind: _digests(Path(path)) for kind, path in files.items() if path is not None}
-    return {kind: digests for kind, digests in {"code": code, **found}.items() if digests}
+    others = {kind: _digests(Path(path)) for kind, path in files.items() if path is not None}
+    return {kind: digests for kind, digests in {"code": code, **others}.items() if digests}
 
 
 def changes(there: Mapping[str, Mapping[str, str]], now: Origin) -> list[str]:
-    """Say which files a run was made from have another content now."""
-    said = []
+    """Return a line for each file whose content differs from when the run was made."""
+    lines = []
     for kind in ("code", "data", "weights"):
         before, after = there.get(kind, {}), now.get(kind, {})
         for name in sorted({*before, *after}):
             if name not in before:
-                said.append(f"{name} ({kind}) was not part of it")
+                lines.append(f"{name} ({kind}) was not part of it")
             elif name not in after:
-                said.append(f"{name} ({kind}) is not part of it any more")
+                lines.append(f"{name} ({kind}) is not part of it any more")
             elif before[name] != after[name]:
-                said.append(f"{name} has changed since")
-    return said
+                lines.append(f"{name} has changed since")
+    return lines
 
 
 def _digests(path: Path) -> dict[str, str]:
-    """Digest a file, a run's model, or all files of a folder together. Raises InputError."""
+    """Return the digest of a file, a run's model, or all files of a folder. Raises InputError."""
     path = path / MODEL if (path / MODEL).is_file() else path
     if not path.exists():
         return {}
     stamp, content = _first_look(path.absolute())
     if _stamp(path.absolute()) != stamp:
-        raise InputError("changed while this command was running; run it again", source=path)
+        raise InputError(
+            "changed while this command was running; run the command again", source=path
+        )
     return {path.name: content}
 
 
 @functools.cache
 def _first_look(path: Path) -> tuple[str, str]:
-    """Return the path's stamp and digest from when this process first asked for them."""
+    """Return the path's stamp and digest at the time of this process's first call."""
     return _stamp(path), _content(path)
 
 
@@ -83,7 +85,7 @@ def _content(path: Path) -> str:
 
 
 def _stamp(path: Path) -> str:
-    """Return what changes whenever a file below ``path`` is written."""
+    """Return a digest of names, sizes and times, which changes if a file in ``path`` is written."""
     total = hashlib.blake2b(digest_size=16)
     for file in _files(path):
         status = file.stat()
@@ -92,7 +94,7 @@ def _stamp(path: Path) -> str:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield the file, or those below the folder in a fixed order, without hidden ones."""
+    """Yield the file, or the files of the folder in a fixed order, except hidden ones."""
     if path.is_file():
         yield path
         return

@@ -1,4 +1,4 @@
-"""What a program prints: its lines, and the numbers that patterns find in them."""
+"""Read what a program prints: its lines, and the numbers that patterns find in them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clr_cli.errors import InputError
-from clr_cli.execution.rows import Row, clean_row
+from clr_cli.execution.rows import clean_row
+from clr_cli.records import Row
 
-LONGEST = 1_000_000  # bytes of a line; what follows up to its end is dropped
+LONGEST = 1_000_000  # bytes of a line; the rest of the line is dropped
 MATCHED = 10_000  # characters of a line in which patterns search
 CHUNK = 4_000_000  # bytes that are read at a time
-MATCH_SECONDS = 0.5  # of CPU that a pattern may take for one line
+MATCH_SECONDS = 0.5  # CPU seconds that a pattern may take for one line
 # ANSI escape sequences: CSI (colors, cursor), OSC (titles, links) and two-character ones.
 ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]"
@@ -30,35 +31,35 @@ class Tail:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._at = 0
-        self._rest = b""  # the beginning of a line that has no end yet
+        self._rest = b""  # the beginning of an unfinished line
 
     def lines(self, *, ended: bool = False) -> list[str]:
-        """Return the new whole lines, and with ``ended`` also one that has no end yet."""
-        found: list[str] = []
-        if not self.path.is_file():  # not yet, or the program keeps something else there
-            return found
+        """Return the new complete lines; if ``ended``, also an unfinished last one."""
+        lines: list[str] = []
+        if not self.path.is_file():  # not written yet, or not a file
+            return lines
         with open(self.path, "rb") as file:
             file.seek(self._at)
             while new := file.read(CHUNK):
                 self._at += len(new)
                 *whole, rest = re.split(rb"[\r\n]+", self._rest + new)
                 self._rest = rest[:LONGEST]
-                found += map(plain, whole)
+                lines += map(plain, whole)
         if ended and self._rest:
-            found.append(plain(self._rest))
+            lines.append(plain(self._rest))
             self._rest = b""
-        return [line for line in found if line]
+        return [line for line in lines if line]
 
 
 def plain(line: bytes) -> str:
-    """Return a line as text: at most `LONGEST` bytes, without escape sequences."""
+    """Return a line as text, without escape sequences, cut after `LONGEST` bytes."""
     return ESCAPES.sub("", line[:LONGEST].decode(errors="replace"))
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """Return the last lines of a log, without empty ones and what a progress bar has overwritten.
+    """Return the last lines of a log, without empty lines and text that a progress bar overwrote.
 
-    Of each line at most 500 characters.
+    Lines are cut after 500 characters.
     """
     try:
         with open(path, "rb") as file:
@@ -71,10 +72,10 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 
 def from_text(line: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Row]:
-    """Return what each pattern finds in a line of output, by the names of its groups.
+    """Yield the numbers that each pattern finds in a line of output, by the names of its groups.
 
-    Raises InputError for a group that has found something else than a number, and for a pattern
-    that takes longer than `MATCH_SECONDS`.
+    Raises InputError if a group matched something else than a number, or a pattern takes longer
+    than `MATCH_SECONDS`.
 
     >>> list(from_text("step 10: loss 2.5", [re.compile("step (?P<step>.+): loss (?P<loss>.+)")]))
     [{'iteration': 10, 'loss': 2.5}]
@@ -83,17 +84,16 @@ def from_text(line: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Row]:
         with _limited(pattern, line):
             matches = list(pattern.finditer(line[:MATCHED]))
         for match in matches:
-            found = {key: text for key, text in match.groupdict().items() if text is not None}
-            if row := clean_row({key: _number(key, text) for key, text in found.items()}):
+            texts = {key: text for key, text in match.groupdict().items() if text is not None}
+            if row := clean_row({key: _number(key, text) for key, text in texts.items()}):
                 yield row
 
 
 @contextlib.contextmanager
 def _limited(pattern: re.Pattern[str], line: str) -> Iterator[None]:
-    """End the matching of a pattern that takes exponential time, so that signals are answered.
+    """Stop a pattern that takes exponential time, so that clr still reacts to signals.
 
-    The matcher of ``re`` calls signal handlers while it searches. Those of Python run in the main
-    thread alone.
+    ``re`` calls signal handlers while it searches; Python runs them only in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -121,15 +121,15 @@ def _number(name: str, text: str) -> float:
         return int(bare) if re.fullmatch(r"[+-]?\d{1,300}", bare) else float(bare)
     except ValueError:
         raise InputError(
-            f"the group {name} found {text[:60]!r}, which is not a number", key="read"
+            f"the group {name} matched {text[:60]!r}, which is not a number", key="read"
         ) from None
 
 
 def suggest(lines: Sequence[str], metric: str) -> tuple[str, str] | None:
-    r"""Return the line of a program's output that may hold the metric, and a pattern that reads it.
+    r"""Return a line of a program's output that may contain the metric, and a pattern for it.
 
-    The last line with the metric's name before a number counts, however its words are joined;
-    otherwise the last one with a word before a number. None where there is none.
+    It is the last line with the metric's name before a number, however its words are joined, or
+    else the last line with any word before a number; None if there is no such line.
 
     >>> suggest(["Step 10 | val loss: 2.5"], "val_loss")
     ('Step 10 | val loss: 2.5', '(?i)step\\W+(?P<step>\\d+).*?val loss: (?P<val_loss>\\S+)')
@@ -137,9 +137,9 @@ def suggest(lines: Sequence[str], metric: str) -> tuple[str, str] | None:
     words = r"[\s_./-]*".join(map(re.escape, re.split(r"[_./-]+", metric)))
     name = re.compile(rf"{words}\W{{0,5}}?(?=(?:{NUMBER})(?!\w))", re.IGNORECASE)
     word = re.compile(rf"[A-Za-z][\w ]{{0,30}}\W{{1,3}}?(?=(?:{NUMBER})(?!\w))")
-    for found in (name, word):
+    for before in (name, word):
         for line in reversed(lines):
-            for match in reversed(list(found.finditer(line[:500]))):
+            for match in reversed(list(before.finditer(line[:500]))):
                 pattern = _pattern(line, match, metric)
                 if _reads(pattern, line, metric):
                     return line, pattern

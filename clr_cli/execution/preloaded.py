@@ -1,8 +1,9 @@
-"""The data set of this process's tasks: loaded here once, or preloaded by another process."""
+"""Keep the data set of this process's tasks: loaded once, or preloaded by another process."""
 
 from __future__ import annotations
 
 import functools
+import subprocess
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,14 +12,13 @@ import torch
 from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import arrays, sources
 from clr_cli.data.batches import Resident, to_device
-from clr_cli.execution import metadata
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A loaded data set, its images and labels as arrays that the tasks of a Ray node share.
+    """A loaded data set as arrays that the tasks of a Ray node share.
 
-    The files of the data set need not be on that node.
+    The node does not need the data set's files.
     """
 
     dataset: DatasetConfig
@@ -27,16 +27,16 @@ class Packed:
     splits: dict[str, tuple[arrays.Images, arrays.Labels]]
 
     def use(self) -> None:
-        """Let the tasks of this process use it."""
-        global _given
+        """Make the tasks of this process use this data set."""
+        global _preloaded
         splits = {
             name: sources.Split(torch.from_numpy(images), torch.from_numpy(labels))
             for name, (images, labels) in self.splits.items()
         }
-        _given = (self, sources.Data(**{**self.facts, **splits}))
+        _preloaded = (self, sources.Data(**{**self.facts, **splits}))
 
 
-_given: tuple[Packed, sources.Data] | None = None
+_preloaded: tuple[Packed, sources.Data] | None = None
 
 
 def pack(dataset: DatasetConfig) -> Packed:
@@ -45,22 +45,30 @@ def pack(dataset: DatasetConfig) -> Packed:
     facts = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
     splits = {name: facts.pop(name) for name in ("train", "val", "test")}
     arrays = {name: (s.images.numpy(), s.labels.numpy()) for name, s in splits.items()}
-    return Packed(dataset, metadata.git_commit(), facts, arrays)
+    return Packed(dataset, git_commit(), facts, arrays)
 
 
 @functools.lru_cache(maxsize=1)
 def resident(dataset: DatasetConfig, device: torch.device) -> tuple[Resident, str]:
-    """The data set on its device and its fingerprint, loaded once per process.
+    """Return the data set on its device, and its fingerprint; loaded once per process.
 
     Raises InputError, EnvironmentFailure.
     """
-    if _given is not None and _given[0].dataset == dataset:
-        loaded = _given[1]
+    if _preloaded is not None and _preloaded[0].dataset == dataset:
+        loaded = _preloaded[1]
     else:
         loaded = sources.load(dataset)
     return to_device(loaded, device, **dataset.augment.model_dump()), loaded.fingerprint
 
 
 def git_commit() -> str | None:
-    """The commit of the folder in which the user started this."""
-    return metadata.git_commit() if _given is None else _given[0].git_commit
+    """Return the commit of the folder in which the user started this; None without git."""
+    if _preloaded is not None:
+        return _preloaded[0].git_commit
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

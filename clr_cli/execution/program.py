@@ -1,8 +1,8 @@
-"""A task that runs a program of the user's: a command, an arm's values and a seed.
+"""Define the task that runs a user's program: a command, an arm's values and a seed.
 
-The program writes rows to ``{out}``, or prints what the patterns of ``--read`` find. A finished run
-is never run again. One that was killed is started again in the same folder, so that it can go on
-by its own means.
+The program writes rows to ``{out}``, or prints numbers that the patterns of ``--read`` find. A
+finished run is never repeated. A killed one is started again in the same folder, so that a program
+with checkpoints can continue.
 """
 
 from __future__ import annotations
@@ -25,13 +25,6 @@ from clr_cli.config.program import arguments, patterns
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import program_process as process
 from clr_cli.execution.output import Tail, from_text, last_lines, suggest
-from clr_cli.execution.program_process import (
-    REMEDY,
-    Clock,
-    Running,
-    drop_cut_line,
-    wait_for_earlier,
-)
 from clr_cli.execution.rows import Rows, count_on, find_rows, from_json, is_json_lines, numbers
 from clr_cli.execution.task import RETRIES, Event, Task
 from clr_cli.files import open_own, write_atomic, write_json
@@ -43,18 +36,22 @@ from clr_cli.training.stream import Turn
 if TYPE_CHECKING:
     from clr_cli.training.ranks import Ranks
 
-SHOWN = 10  # lines of the log of a program that has failed
-SEARCHED = 200  # last lines of a log in which a pattern for the metric is looked for
-KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)  # sent by others: it may be tried again
+SHOWN = 10  # lines of a failed program's log
+SEARCHED = 200  # last lines of a log in which the metric is searched
+KILLS = (
+    signal.SIGKILL,
+    signal.SIGTERM,
+    signal.SIGHUP,
+)  # sent by others, so the run may be tried again
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program(Task):
-    """A run of the program.
+    """A run of a program.
 
-    values: of the arm's placeholders, as text. metric: what every run must write. reads: patterns
-    for what it prints. folder: where it is started. time_limit: seconds after which it is ended.
-    alone: whether it may have all GPUs.
+    values: the arm's placeholders, as text. metric: a number that every run must report. reads:
+    patterns for its output. folder: its working directory. time_limit: seconds after which it is
+    stopped. alone: whether it may use all GPUs.
     """
 
     command: str
@@ -75,27 +72,27 @@ class Program(Task):
 
     @property
     def log(self) -> Path:
-        """The file of what it prints."""
+        """The file with the program's output."""
         return self.path / PROGRAM_LOG
 
     @property
     def out(self) -> Path:
-        """The path that ``{out}`` stands for: a file, or a folder that the program makes there."""
+        """The path of ``{out}``, where the program makes a file or a folder."""
         return self.path / PROGRAM_OUT
 
     @property
     def argv(self) -> list[str]:
-        """The words of the command line, as it is executed."""
-        given = {**self.values, "seed": str(self.seed), "out": str(self.out.resolve())}
-        return arguments(self.command, given)
+        """The words of the executed command line."""
+        values = {**self.values, "seed": str(self.seed), "out": str(self.out.resolve())}
+        return arguments(self.command, values)
 
     def tree(self) -> dict[str, Any]:
-        """Return what the folder is kept under: a run with another limit is another run."""
+        """Return what determines the run; another time limit makes another run."""
         limit = {} if self.time_limit is None else {"time_limit": self.time_limit}
         return {"command": self.command, "arm": dict(self.values), "seed": self.seed, **limit}
 
-    def settled(self) -> bool:
-        """Return whether nothing is left to do; rows are read anew where the patterns changed."""
+    def is_complete(self) -> bool:
+        """Return whether the run is complete; read its rows anew if the patterns changed."""
         if not self.directory.finished:
             return False
         result = self._result()
@@ -109,7 +106,7 @@ class Program(Task):
         return True
 
     def work(self, index: int, _: Ranks) -> Iterator[Event | Turn]:
-        """Run the program to its end, and once more where others have killed it."""
+        """Run the program to its end; start it once more if somebody killed it."""
         rows = self._read()
         yield Event(index, "start", len(rows.all))
         try:
@@ -124,12 +121,12 @@ class Program(Task):
             if not rows.all and not self.out.exists():
                 self._release()
             raise
-        if not self.reads and not is_json_lines(self.out):  # other kinds are read at the end
+        if not self.reads and not is_json_lines(self.out):  # other formats are read at the end
             rows = self._read()
         points = self._save_rows(rows)
-        seconds = Clock(self.path / PROGRAM_SECONDS).seconds
+        seconds = process.Clock(self.path / PROGRAM_SECONDS).seconds
         if late and rows.all:
-            yield Event(index, "note", f"{self.name}: ended by the time limit; its rows count")
+            yield Event(index, "note", f"{self.name}: stopped by the time limit; its rows count")
         elif late or code:
             yield Event(index, "note", self._failure(code, late))
             if not rows.all:
@@ -155,12 +152,12 @@ class Program(Task):
     def _result(self) -> dict[str, Any]:
         """Return the finished run's result. Raises InputError for a damaged one."""
         self.directory.read_result()
-        return read(ProgramResult, self.directory.result_path, remedy=REMEDY).plain()
+        return read(ProgramResult, self.directory.result_path, remedy=process.REMEDY).plain()
 
     def record(self) -> RunRecord:
-        """Return what the run came to. Raises InputError for a finished one without the metric.
+        """Return the run's record. Raises InputError for a finished run without the metric.
 
-        A run with status failed and without rows has failed before its first row.
+        A failed run without rows failed before its first row.
         """
         rows = self.directory.read_metrics()
         for row in rows:
@@ -168,7 +165,7 @@ class Program(Task):
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     path = self.directory.metrics_path
                     raise InputError(
-                        f"{value!r:.60} is not a number; {REMEDY}", key=key, source=path
+                        f"{value!r:.60} is not a number; {process.REMEDY}", key=key, source=path
                     )
         if not self.directory.finished:
             return RunRecord(self.arm, self.seed, "failed", rows, {})
@@ -181,29 +178,29 @@ class Program(Task):
         return RunRecord(self.arm, self.seed, status, rows, {**result, "final": final})  # type: ignore[arg-type]
 
     def _without_metric(self, rows: list[dict[str, float]]) -> str:
-        """Return what is wrong with a run that has ended well, and what to do."""
+        """Return a message for a run that ended well without the metric: what to do."""
         known = numbers(rows)
-        said = f"{self.name} ended with exit code 0, but "
+        start = f"{self.name} ended with exit code 0, but "
         if known:
             hint = did_you_mean(self.metric, known) if len(known) > 9 else ""
-            said += f"wrote no {self.metric}; its rows hold {', '.join(known[:20])}{hint}"
+            start += f"wrote no {self.metric}; its rows contain {', '.join(known[:20])}{hint}"
         else:
-            said += "no row of numbers was found"
-        if found := suggest(last_lines(self.log, SEARCHED), self.metric):
-            line, pattern = found
+            start += "no row of numbers was found"
+        if suggestion := suggest(last_lines(self.log, SEARCHED), self.metric):
+            line, pattern = suggestion
             return (
-                f"{said}; the log has {line.strip()[:120]!r}, which --read {quote(pattern)} reads"
+                f"{start}; the log has {line.strip()[:120]!r}, which --read {quote(pattern)} reads"
             )
         if known:
-            return said
-        return f"{said}; " + ("change --read" if self.reads else "write rows to {out}")
+            return start
+        return f"{start}; " + ("change --read" if self.reads else "write rows to {out}")
 
     def _release(self) -> None:
-        """Let another command have the folder: this one has left nothing in it that counts."""
+        """Free the folder for another command: this one left nothing of use in it."""
         (self.path / CONFIG).unlink(missing_ok=True)
 
     def _failure(self, code: int, late: bool) -> str:
-        if late:  # the same command again gives it its whole time once more
+        if late:  # the same command again gives it the whole time again
             (self.path / PROGRAM_SECONDS).unlink(missing_ok=True)
             limit = duration(self.time_limit or 0)
             return self._log_end(f"{self.name}: no row within {limit}; {self.log} ends:")
@@ -213,21 +210,21 @@ class Program(Task):
         return self._log_end(f"{self.name}: failed ({why}); {self.log} ends:")
 
     def _log_end(self, head: str) -> str:
-        return "\n  ".join([head, *(last_lines(self.log, SHOWN) or ["(it is empty)"])])
+        return "\n  ".join([head, *(last_lines(self.log, SHOWN) or ["(empty)"])])
 
     def _run(self, index: int, rows: Rows) -> Generator[Event | Turn, None, tuple[int, bool]]:
-        """Run it once, yielding its rows as they come.
+        """Run the program once, and yield its rows as they come.
 
-        Returns its exit code, and whether the time limit has ended it.
+        Returns its exit code, and whether the time limit stopped it.
         """
-        with contextlib.closing((yield from wait_for_earlier(self.path))) as lock:
+        with contextlib.closing((yield from process.wait_for_earlier(self.path))) as lock:
             source, parse = self._source()
-            drop_cut_line(source)
-            if not rows.all:  # of a start that has left nothing
+            process.drop_cut_line(source)
+            if not rows.all:  # an earlier start left no rows
                 self.log.unlink(missing_ok=True)
             tail = Tail(source)
-            tail.lines()  # what is there already is in the rows
-            clock, running = Clock(self.path / PROGRAM_SECONDS), Running()
+            tail.lines()  # these lines are in the rows already
+            clock, running = process.Clock(self.path / PROGRAM_SECONDS), process.Running()
             with open(open_own(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
                 program = self._start(running, log.fileno(), lock.fileno())
         late = False
@@ -249,14 +246,14 @@ class Program(Task):
                     program.wait(process.PAUSE)
                 yield Turn.WAITING
         except BaseException:
-            Running.end_all()  # whatever ends this one ends all: they end side by side
+            process.Running.end_all()  # whatever ends this one ends all, so end them together
             raise
         finally:
             running.end()
             program.wait()
             clock.save(now=True)
 
-    def _start(self, running: Running, log: int, lock: int) -> subprocess.Popen[bytes]:
+    def _start(self, running: process.Running, log: int, lock: int) -> subprocess.Popen[bytes]:
         try:
             env = self._environment(running.slot)
             return running.start(self.argv, folder=self.folder, log=log, lock=lock, env=env)
@@ -264,23 +261,23 @@ class Program(Task):
             raise EnvironmentFailure(f"{self.name}: cannot be started: {error}") from None
 
     def _environment(self, slot: int) -> dict[str, str]:
-        """Return the user's, with output that comes at once, and a share of the cores and GPUs."""
-        given = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        """Return the user's environment, with unbuffered output and a share of cores and GPUs."""
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if self.threads is not None:
-            given.setdefault("OMP_NUM_THREADS", str(self.threads))
+            environment.setdefault("OMP_NUM_THREADS", str(self.threads))
         if not self.alone and (gpus := process.gpus()):
-            given["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-        return given
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+        return environment
 
     def _source(self) -> tuple[Path, Any]:
-        """Return the file with rows while it runs, and what makes rows of a line of it."""
+        """Return the file to follow while the program runs, and the parser of its lines."""
         if not self.reads:
             return self.out, lambda line: [row] if (row := from_json(line)) else []
         wanted = patterns(self.reads)
         return self.log, lambda line: from_text(line, wanted)
 
     def _read(self) -> Rows:
-        """Return the rows that are there."""
+        """Return the rows so far."""
         if not self.reads and not is_json_lines(self.out):
             return Rows(find_rows(self.out, self.metric))
         source, parse = self._source()
@@ -288,25 +285,25 @@ class Program(Task):
         return Rows(row for line in lines for row in parse(line))
 
     def _save_rows(self, rows: Rows) -> int:
-        """Write the rows to metrics.jsonl; return their number."""
+        """Write the rows to metrics.jsonl, and return their number."""
         text = "".join(json.dumps(row) + "\n" for row in count_on(rows.all))
         write_atomic(self.directory.metrics_path, text)
         return len(rows.all)
 
 
 class FirstRuns:
-    """Stops a comparison whose program fails in the first run of every arm before its first row.
+    """Stop a comparison if the first run of every arm fails before its first row.
 
-    Give `feed` the events of the engine.
+    Pass the engine's events to `feed`.
     """
 
     def __init__(self, runs: Sequence[Task]) -> None:
         self._runs = [run for run in runs if isinstance(run, Program)]
-        self._waiting = {run.arm for run in self._runs}  # arms of which no run has failed so
+        self._waiting = {run.arm for run in self._runs}  # arms without such a failure
         self._works = False  # whether any run has written a row
 
     def feed(self, event: Event) -> None:
-        """Raise InputError once there is nothing to hope for."""
+        """Raise InputError once every arm has failed."""
         run = self._runs[event.index]
         self._works |= event.kind == "row" or (event.kind == "start" and event.value > 0)
         self._works |= event.kind == "end" and event.value != "failed"

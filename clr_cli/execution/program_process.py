@@ -1,7 +1,7 @@
-"""The process of a program: started under the supervisor, held, timed, and ended with all it has.
+"""Start a program under the supervisor, time it, and end it with everything that it started.
 
-`supervisor` is the script that runs it. It ends the program once this side lets go of a pipe, be it
-on purpose or because this process was killed.
+The script `supervisor` runs the program. It ends the program when this process closes a pipe, on
+purpose or because it was killed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from clr_cli.files import open_own, refuse_link, write_json
 from clr_cli.records import ProgramSeconds, read
 from clr_cli.training.stream import Turn
 
-REMEDY = "delete the run's folder and run again"  # if a file of it is damaged
+REMEDY = "delete the run's folder and run again"  # for a damaged file of a run
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
-PAUSE = 0.02  # seconds between two looks at what it has written
-CLOCK_SECONDS = 10.0  # how often the time that it has taken is saved
+PAUSE = 0.02  # seconds between two reads of its output
+CLOCK_SECONDS = 10.0  # seconds between two writes of its running time
 
 
 class Clock:
-    """How long a program has run, over all its starts; on disk, so that a kill loses little."""
+    """The running time of a program over all its starts; on disk, so that a kill loses little."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """The time so far."""
+        """The running time so far."""
         return self._before + time.monotonic() - self._started
 
     def save(self, *, now: bool = False) -> None:
@@ -49,7 +49,7 @@ class Clock:
 
 
 class Running:
-    """A program that runs. slot: its number among those that run side by side."""
+    """A running program. slot: its number among those that run at the same time."""
 
     _all: ClassVar[list[Running]] = []
 
@@ -82,22 +82,22 @@ class Running:
             os.close(self._held)
 
     def end(self) -> None:
-        """Let the supervisor end the program, if it still runs."""
+        """Make the supervisor end the program, if it still runs."""
         if self in self._all:
             self._all.remove(self)
             os.close(self._pipe)
 
     @classmethod
     def end_all(cls) -> None:
-        """Let all programs end, side by side."""
+        """End all programs at the same time."""
         for each in tuple(cls._all):
             each.end()
 
 
 def wait_for_earlier(folder: Path) -> Generator[Turn, None, IO[str]]:
-    """Wait until an earlier program of this folder has ended; return the file whose lock says so.
+    """Wait until an earlier program of this folder has ended; return the locked file.
 
-    A clr that was killed leaves its program to the supervisor, for `GRACE` seconds at most.
+    If clr is killed, its supervisor ends the program within `GRACE` seconds.
     """
     file = open(open_own(folder / ".program", os.O_RDWR))  # noqa: SIM115 - closed by the caller
     while True:
@@ -111,7 +111,7 @@ def wait_for_earlier(folder: Path) -> Generator[Turn, None, IO[str]]:
 
 
 def drop_cut_line(path: Path) -> None:
-    """Cut off a last line without an end, which a kill has left: it may hold half a number."""
+    """Cut off an unfinished last line, which a kill left: it may end in half a number."""
     refuse_link(path)
     if path.is_file():
         with open(path, "rb+") as file:
@@ -120,10 +120,10 @@ def drop_cut_line(path: Path) -> None:
 
 
 def gpus() -> list[str]:
-    """Return the GPUs that programs may use, by the numbers that CUDA knows them by."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [each for each in given.split(",") if each]
+    """Return the GPUs that programs may use, by their CUDA numbers."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [each for each in visible.split(",") if each]
     if not may_have_gpu():
         return []
     import torch
@@ -132,6 +132,6 @@ def gpus() -> list[str]:
 
 
 def may_have_gpu() -> bool:
-    """Return False where this machine surely has no GPU: then torch need not be imported."""
+    """Return False if this machine surely has no GPU, so that torch need not be imported."""
     drivers = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
     return sys.platform != "linux" or any(map(os.path.exists, drivers))

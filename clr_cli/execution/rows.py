@@ -1,7 +1,7 @@
-"""Rows of numbers that a program writes, and where each belongs among the others.
+"""Read the rows of numbers that a program writes, and put them in order.
 
-A program that is stopped and started again may continue where it was, or repeat its beginning:
-`Rows` keeps what it wrote last. `read_rows` reads a whole file of any known kind.
+A restarted program may continue where it was, or repeat its beginning: `Rows` keeps the latest
+values. `read_rows` reads a whole file of any known format.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, float]
-POSITIONS = {"step": "iteration", "iter": "iteration"}  # other names of a row's place
-RESERVED = ("arm", "seed", "status")  # columns of runs.csv: a program's own are kept as row.seed
-LARGEST = 1e15  # a value beyond is as good as infinite
-MOST = {"iteration": LARGEST, "epoch": 1e6, "seconds": 1e12}  # a place beyond is not a place
-MOST_BYTES = 200_000_000  # of a file of rows that is read as a whole
-MOST_FILES = 1000  # of a folder that is searched for rows
+from clr_cli.records import Row
+
+POSITIONS = {"step": "iteration", "iter": "iteration"}  # other names for the position of a row
+RESERVED = ("arm", "seed", "status")  # columns of runs.csv: a program's own become row.seed
+LARGEST = 1e15  # a larger value counts as infinite
+MOST = {"iteration": LARGEST, "epoch": 1e6, "seconds": 1e12}  # a larger position is ignored
+MOST_BYTES = 200_000_000  # the largest file of rows that is read
+MOST_FILES = 1000  # the most files of a folder that are searched for rows
 
 
 class Rows:
-    """The rows of one run, in the order of their places.
+    """The rows of one run, in the order of their positions.
 
-    A row's place is (epoch, iteration), or the one of them that it has. A row at the place of an
-    earlier one is merged into it, and the later values win. A row before the last one drops all
-    rows behind it: the program went back. A row without a place is merged into the last row that
-    has one.
+    A row's position is (epoch, iteration), or the one of them that it has. A row at the position of
+    an earlier one is merged into it, and the later values win. A row before the last one drops all
+    rows after its position: the program went back. A row without a position is merged into the last
+    row that has one.
     """
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
@@ -39,7 +40,7 @@ class Rows:
             self.add(row)
 
     def add(self, row: Row) -> Row:
-        """Put a row in its place; return the merged row."""
+        """Insert a row at its position; return the merged row."""
         if not _has_place(row) and self.all and _has_place(self.all[-1]):
             self.all[-1] |= row
             return self.all[-1]
@@ -55,10 +56,10 @@ class Rows:
 
     def final(self) -> Row:
         """Return the last value of every number."""
-        found: Row = {}
+        last: Row = {}
         for row in self.all:
-            found |= row
-        return found
+            last |= row
+        return last
 
 
 def _has_place(row: Mapping[str, float]) -> bool:
@@ -74,7 +75,7 @@ def _is_before(row: Mapping[str, float], other: Mapping[str, float]) -> bool:
 def count_on(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with iterations since the start, where a program counts within each epoch.
 
-    An epoch whose first step is 0 follows the one before at that one's last interval.
+    An epoch whose first step is 0 begins one interval after the last step of the epoch before.
 
     >>> rows = [{"epoch": 1, "iteration": 2}, {"epoch": 2, "iteration": 1}]
     >>> count_on(rows)
@@ -105,24 +106,26 @@ def count_on(rows: Sequence[Row]) -> list[Row]:
     return counted
 
 
-def clean_row(given: Mapping[Any, Any]) -> Row | None:
-    """Return the numbers of a row under names that a table can hold; None if there are none.
+def clean_row(raw: Mapping[Any, Any]) -> Row | None:
+    """Return the numbers of a row, by names that fit a table; None if there are no numbers.
 
-    A missing value (None) is nan; text is left out unless it says nan or infinity; a value beyond
-    `LARGEST` is infinite. ``step`` is another name of ``iteration``. A place that is not a finite
-    number from 0 up is left out.
+    A missing value (None) is nan; text is dropped unless it is nan or infinity; a value beyond
+    `LARGEST` is infinite. ``step`` is another name of ``iteration``. A position that is not a
+    finite number from 0 up is dropped.
 
     >>> clean_row({"step": 10, "val_loss": 2.5, "note": "x", "seed": 3})
     {'iteration': 10, 'val_loss': 2.5, 'row.seed': 3}
     """
     row: Row = {}
-    for key, raw in given.items():
-        value = _value(raw)
+    for key, cell in raw.items():
+        value = _value(cell)
         if value is None:
             continue
         name = "".join(sign if sign.isprintable() else "?" for sign in str(key))[:200]
         name = f"row.{name}" if name in RESERVED else name
-        if name in POSITIONS and POSITIONS[name] in given:  # beside an iteration it is no place
+        if (
+            name in POSITIONS and POSITIONS[name] in raw
+        ):  # next to an iteration, a step is not a position
             name = f"row.{name}"
         name = POSITIONS.get(name, name)
         if name not in MOST or 0 <= value <= MOST[name]:
@@ -144,13 +147,13 @@ def _value(raw: Any) -> float | None:
 def from_json(line: str) -> Row | None:
     """Return the numbers of a JSON object, see `clean_row`; None for any other text.
 
-    A line may be cut off where the program was killed.
+    If the program was killed, its last line may be incomplete.
 
     >>> from_json('{"step": 10, "val_loss": 2.5, "note": "x"}')
     {'iteration': 10, 'val_loss': 2.5}
     """
-    given = _parse(line)
-    return clean_row(given) if isinstance(given, dict) else None
+    tree = _parse(line)
+    return clean_row(tree) if isinstance(tree, dict) else None
 
 
 def _parse(text: str) -> Any:
@@ -161,18 +164,18 @@ def _parse(text: str) -> Any:
 
 
 def _parse_int(text: str) -> float:
-    """Read a whole number of any length, which int refuses from 4300 digits on."""
+    """Parse a whole number of any length; int refuses more than 4300 digits."""
     return int(text) if len(text) < 300 else float(text)
 
 
 def is_json_lines(path: Path) -> bool:
-    """Return whether a file begins with a row on a line of its own."""
+    """Return whether the first line of a file is a JSON row."""
     try:
         with open(path, "rb") as file:
-            given = _parse(file.readline(1_000_000).decode(errors="replace"))
+            tree = _parse(file.readline(1_000_000).decode(errors="replace"))
     except OSError:
         return False
-    return isinstance(given, dict) and not any(map(_is_table, given.values()))
+    return isinstance(tree, dict) and not any(map(_is_table, tree.values()))
 
 
 def _is_table(value: Any) -> bool:
@@ -180,12 +183,11 @@ def _is_table(value: Any) -> bool:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a file; its content says what it is: JSON Lines, JSON or CSV.
+    """Return the rows of a JSON Lines, JSON or CSV file; its content decides the format.
 
-    A JSON file is a list of objects, an object that has such a list as a value, or one row. A file
-    of another kind, or one that cannot be read, has no rows.
+    A JSON file is a list of objects, an object that contains such a list, or one row. A file of
+    another format, or an unreadable one, has no rows.
     """
-    # Readers of further kinds (TensorBoard's event files) are to be called here.
     try:
         if path.stat().st_size > MOST_BYTES:
             return []
@@ -207,7 +209,7 @@ def _from_document(tree: Any) -> list[Row]:
         return [row for each in tree if isinstance(each, dict) and (row := clean_row(each))]
     if not isinstance(tree, dict):
         return []
-    for value in tree.values():  # such as log_history of Hugging Face's trainer_state.json
+    for value in tree.values():  # such as log_history in Hugging Face's trainer_state.json
         if _is_table(value):
             return _from_document(value)
     row = clean_row(tree)
@@ -225,8 +227,8 @@ def _table(text: str) -> Iterable[dict[str, str]]:
 
 
 def _from_cells(cells: Mapping[str, Any]) -> Row | None:
-    """Return the numbers of a line of CSV; an empty cell is a number that was not measured."""
-    found: dict[str, float] = {}
+    """Return the numbers of a line of CSV; an empty cell is a missing number."""
+    row: dict[str, float] = {}
     for key, text in cells.items():
         if not isinstance(text, str) or not text.strip() or not key:
             continue
@@ -235,15 +237,15 @@ def _from_cells(cells: Mapping[str, Any]) -> Row | None:
         except ValueError:
             continue
         whole = number == round(number) if abs(number) <= LARGEST else False
-        found[key.strip()] = int(number) if whole else number
-    return clean_row(found)
+        row[key.strip()] = int(number) if whole else number
+    return clean_row(row)
 
 
 def find_rows(out: Path, metric: str) -> list[Row]:
-    """Return the rows that a program left at ``out``: a file, or a folder that holds one.
+    """Return the rows that a program wrote to ``out``: a file, or a folder that contains one.
 
-    Of several files in ``out`` or in ``out``.d the newest that has the metric counts, or the newest
-    that has any row.
+    Of several files in ``out`` or ``out``.d, the newest with the metric counts, or else the newest
+    with any row.
     """
     if out.is_file():
         return read_rows(out)
@@ -264,5 +266,5 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def numbers(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the numbers of all rows, in the order in which they came."""
+    """Return the names of the numbers in all rows, in the order of their first occurrence."""
     return list(dict.fromkeys(key for row in rows for key in row))

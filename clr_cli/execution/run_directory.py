@@ -1,7 +1,7 @@
-"""The run directory: config, metrics, checkpoint, result, lock. Nothing else writes outputs/.
+"""Read and write the run directory: config, metrics, checkpoint, result, lock.
 
-Whole files are written to a temporary file, synced and renamed, so a kill at any moment leaves
-the old file or the new one. ``result.json`` is written last: where it is, the run is finished.
+Files are replaced atomically, so a kill at any moment leaves the old file or the new one.
+``result.json`` is written last: a run that has it is finished.
 """
 
 from __future__ import annotations
@@ -19,40 +19,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clr_cli import paths
 from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.origin import Origin, changes
 from clr_cli.files import open_own, read_json, refuse_link, unwritable, write_atomic, write_json
-from clr_cli.paths import (
-    CHECKPOINT,
-    CONFIG,
-    METRICS,
-    MODEL,
-    ORIGIN,
-    PREVIOUS_CHECKPOINT,
-    PROGRAM_LOG,
-    PROGRAM_OUT,
-    PROGRAM_SECONDS,
-    RESULT,
-    links_to,
-)
 from clr_cli.records import RunResult, read
 
-# In the order in which they are put in place: a kill in between leaves a run that can go on.
+# In the order in which they are installed: a kill in between leaves a run that can resume.
 FILES = (
-    METRICS,
-    PROGRAM_LOG,
-    PROGRAM_OUT,
-    PROGRAM_SECONDS,
-    PREVIOUS_CHECKPOINT,
-    CHECKPOINT,
-    MODEL,
-    RESULT,
+    paths.METRICS,
+    paths.PROGRAM_LOG,
+    paths.PROGRAM_OUT,
+    paths.PROGRAM_SECONDS,
+    paths.PREVIOUS_CHECKPOINT,
+    paths.CHECKPOINT,
+    paths.MODEL,
+    paths.RESULT,
 )
 WAYS_OUT = "start over with --overwrite, or keep both with another --name"
 
-# Where the data lies, how it got there and how steps are taken changes nothing about a result.
+# The place of the data, its download and the way of taking steps do not change results.
 _NOT_COMPARED = {"dataset.root", "dataset.download", "training.cuda_graph"}
 
 
@@ -62,28 +50,28 @@ class Locked(EnvironmentFailure):
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run's folder. Every method but ``read_*`` and ``check`` needs the lock."""
+    """The folder of one run. All methods except ``read_*`` and ``check`` need the lock."""
 
     path: Path
 
     @property
     def metrics_path(self) -> Path:
-        """Where the rows of metrics lie."""
-        return self.path / METRICS
+        """The file with the rows of metrics."""
+        return self.path / paths.METRICS
 
     @property
     def result_path(self) -> Path:
-        """Where the result lies, written last."""
-        return self.path / RESULT
+        """The file with the result, which is written last."""
+        return self.path / paths.RESULT
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes off; the lock dies with its process.
+        """Lock the folder against other processes; the lock ends with this process.
 
         Raises Locked, and InputError for a symbolic link below the experiment's folder.
         """
         try:
-            for folder in links_to(self.path):
+            for folder in paths.links_to(self.path):
                 refuse_link(folder)
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open_own(self.path / ".lock", os.O_RDWR)
@@ -94,7 +82,9 @@ class RunDirectory:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise EnvironmentFailure(f"{self.path}: no lock: {error.strerror}") from None
+                    raise EnvironmentFailure(
+                        f"{self.path}: cannot be locked: {error.strerror}"
+                    ) from None
                 raise Locked(f"{self.path}: another process is working on this run") from None
             yield
 
@@ -104,7 +94,7 @@ class RunDirectory:
         """Claim the folder for this config and origin.
 
         Raises:
-            InputError: it holds an experiment with another config, or made from other files.
+            InputError: it belongs to another config, or to other files.
 
         """
         if overwrite:
@@ -115,18 +105,18 @@ class RunDirectory:
         there = self.read_config()
         if there is None:
             if origin:
-                write_json(self.path / ORIGIN, origin)
-            else:  # one that a kill has left here
-                (self.path / ORIGIN).unlink(missing_ok=True)
+                write_json(self.path / paths.ORIGIN, origin)
+            else:  # a file that a kill left here
+                (self.path / paths.ORIGIN).unlink(missing_ok=True)
             self.write_config(config)
             return
         self.check(there, config, origin or {})
 
     def check(self, there: Mapping[str, Any], config: Mapping[str, Any], origin: Origin) -> None:
-        """Raise InputError unless config and origin are those that the folder is kept under."""
+        """Raise InputError unless the folder belongs to this config and origin."""
         if differing := config_differences(there, config):
             raise InputError(
-                f"{self.path} holds another config ({'; '.join(differing)}): {WAYS_OUT}"
+                f"{self.path} contains a run of another config ({'; '.join(differing)}): {WAYS_OUT}"
             )
         self.check_origin(origin)
 
@@ -138,13 +128,13 @@ class RunDirectory:
             )
 
     def read_config(self) -> dict[str, Any] | None:
-        """Return the config that the folder is kept under; None if there is none.
+        """Return the config to which the folder belongs; None if there is none.
 
         Raises:
             InputError: the file is damaged.
 
         """
-        path = self.path / CONFIG
+        path = self.path / paths.CONFIG
         if not path.exists():
             return None
         try:
@@ -153,18 +143,18 @@ class RunDirectory:
             there = None
         if not isinstance(there, dict):
             raise InputError(
-                "damaged; restore it, or delete it if the run was made with the config given now",
+                "damaged; restore it, or delete it if the run was made with the present config",
                 source=path,
             )
         return there
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Keep the folder under this config from now on."""
-        write_atomic(self.path / CONFIG, dump(config))
+        """Record that the folder belongs to this config."""
+        write_atomic(self.path / paths.CONFIG, dump(config))
 
     def read_origin(self) -> Origin:
-        """Return what the run was made from beside its config. Raises InputError if damaged."""
-        path = self.path / ORIGIN
+        """Return the origin of the run. Raises InputError if the file is damaged."""
+        path = self.path / paths.ORIGIN
         if not path.exists():
             return {}
         origin = read_json(path)
@@ -173,16 +163,16 @@ class RunDirectory:
         return origin
 
     def reopen(self, config: Mapping[str, Any]) -> None:
-        """Make a finished run an unfinished one of this config, to be continued.
+        """Turn a finished run into an unfinished one of this config, to continue it.
 
-        A kill in between leaves an unfinished run of the config before.
+        A kill in between leaves an unfinished run of the old config.
         """
-        for name in (RESULT, MODEL):
+        for name in (paths.RESULT, paths.MODEL):
             (self.path / name).unlink(missing_ok=True)
         self.write_config(config)
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add a row to metrics.jsonl, on disk when this returns. Raises EnvironmentFailure."""
+        """Append a row to metrics.jsonl and sync it. Raises EnvironmentFailure."""
         line = json.dumps(row) + "\n"
         try:
             with open(open_own(self.metrics_path, os.O_WRONLY | os.O_APPEND), "ab") as file:
@@ -194,7 +184,7 @@ class RunDirectory:
             raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}") from None
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """Read the rows so far; a last line cut off by a kill is left out."""
+        """Read the rows so far, except a last line that a kill cut off."""
         path = self.metrics_path
         if not path.exists():
             return []
@@ -210,15 +200,15 @@ class RunDirectory:
         return rows
 
     def take_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Let these be the rows. Raises EnvironmentFailure."""
+        """Replace the rows. Raises EnvironmentFailure."""
         content = "".join(json.dumps(row) + "\n" for row in rows).encode()
         if not self.metrics_path.exists() or content != self.metrics_path.read_bytes():
             write_atomic(self.metrics_path, content)
 
     def keep_metrics(self, epochs: int) -> None:
-        """Drop what a kill left after the checkpoint of ``epochs`` finished epochs.
+        """Drop the rows after the checkpoint of ``epochs`` finished epochs, which a kill left.
 
-        Raises InputError if fewer can be read: a row is on disk before its checkpoint.
+        Raises InputError if there are fewer: a row is on disk before its checkpoint.
         """
         rows = self.read_metrics()
         self._check_metrics(rows[:epochs], epochs)
@@ -233,12 +223,12 @@ class RunDirectory:
             )
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Replace checkpoint.pt, keeping the one before it as checkpoint.previous.pt."""
-        self._replace_checkpoint(_packed(state))
+        """Replace checkpoint.pt; the old one becomes checkpoint.previous.pt."""
+        self._replace_checkpoint(_encode(state))
 
     def save_model(self, model: Mapping[str, Any]) -> None:
-        """Write model.pt: the trained model, to be used."""
-        write_atomic(self.path / MODEL, _packed(model))
+        """Write model.pt: the trained model, for use."""
+        write_atomic(self.path / paths.MODEL, _encode(model))
 
     def _replace_checkpoint(self, content: bytes) -> None:
         newest, previous = self._checkpoints
@@ -249,9 +239,9 @@ class RunDirectory:
         os.replace(fresh, newest)
 
     def load_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
-        """Return the newest undamaged checkpoint, or None, and a line on each damaged one.
+        """Return the newest intact checkpoint, or None, and a line for each damaged one.
 
-        A checkpoint is a zip archive, whose members carry CRC-32 sums: all are checked.
+        A checkpoint is a zip archive, and the CRC-32 sums of all its members are checked.
         """
         import torch
 
@@ -263,41 +253,41 @@ class RunDirectory:
                 with zipfile.ZipFile(path) as archive:
                     damaged = archive.testzip()
                 if damaged is not None:
-                    raise zipfile.BadZipFile(f"{damaged} fails its checksum")
+                    raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 return state, notes
-            except Exception as error:  # whatever is wrong with it, it cannot be used
+            except Exception as error:  # whatever is wrong, it cannot be used
                 reason = (str(error) or type(error).__name__).splitlines()[0]
-                notes.append(f"{path}: damaged ({reason}); going back to the one before")
+                notes.append(f"{path}: damaged ({reason}); using the one before")
         if notes:
-            notes.append(f"{self.path}: no checkpoint can be used; starting again")
+            notes.append(f"{self.path}: no checkpoint can be used; starting from the beginning")
         return None, notes
 
     @property
     def _checkpoints(self) -> tuple[Path, Path]:
-        return self.path / CHECKPOINT, self.path / PREVIOUS_CHECKPOINT
+        return self.path / paths.CHECKPOINT, self.path / paths.PREVIOUS_CHECKPOINT
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is a checkpoint, damaged or not."""
+        """Whether there is a checkpoint, intact or not."""
         return any(path.exists() for path in self._checkpoints)
 
     def read_files(self, names: Sequence[str] = FILES) -> dict[str, bytes]:
-        """Return the contents of those of ``FILES`` that exist, by name, to go on elsewhere."""
-        paths = (self.path / name for name in names)
-        return {path.name: path.read_bytes() for path in paths if path.is_file()}
+        """Return the contents of the existing ``FILES`` by name, to continue on another machine."""
+        files = (self.path / name for name in names)
+        return {file.name: file.read_bytes() for file in files if file.is_file()}
 
     def install(self, files: Mapping[str, bytes]) -> None:
-        """Put in place what ``read_files`` gave elsewhere. Raises EnvironmentFailure."""
+        """Write the files that ``read_files`` returned elsewhere. Raises EnvironmentFailure."""
         for name in FILES:
-            if name == CHECKPOINT and name in files:
+            if name == paths.CHECKPOINT and name in files:
                 self._replace_checkpoint(files[name])
             elif name in files:
                 write_atomic(self.path / name, files[name])
 
     @property
     def finished(self) -> bool:
-        """Whether the run has its result."""
+        """Whether the run has a result."""
         return self.result_path.exists()
 
     def read_result(self) -> dict[str, Any]:
@@ -313,7 +303,7 @@ class RunDirectory:
         return dict(result)
 
 
-def _packed(state: Mapping[str, Any]) -> bytes:
+def _encode(state: Mapping[str, Any]) -> bytes:
     import torch
 
     buffer = io.BytesIO()
@@ -322,7 +312,7 @@ def _packed(state: Mapping[str, Any]) -> bytes:
 
 
 def config_differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return in which keys two configs differ: "key: old there, new now"."""
+    """Return the keys in which two configs differ: "key: old there, new now"."""
     plain = parse_yaml(dump(now), "config")
     return [
         f"{key}: {each['there']} there, {each['now']} now"

@@ -1,4 +1,4 @@
-"""Measure the sizes of an experiment on this machine: for the plan, the summary, the page."""
+"""Measure the sizes of an experiment on this machine, for plan, summary and page."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from clr_cli.execution.metadata import describe_device
 from clr_cli.execution.training_task import TrainingTask
 from clr_cli.schedules.as_torch import ratios
 from clr_cli.training.build import fresh_model
-from clr_cli.training.device import resolve_precision
+from clr_cli.training.device import describe_device, resolve_precision
 from clr_cli.training.optimizers import build_optimizer
 from clr_cli.training.sweep import chance
 from clr_cli.training.weights import load_weights
@@ -20,10 +19,10 @@ from clr_cli.training.weights import load_weights
 class Setup:
     """Sizes: images of each split, image shape (H, W, C), classes, weights of the model, batches.
 
-    chance is the share of the largest class in validation: what a model that has learned nothing
-    can reach. notes are what a person must know of the data. fresh are the weights that
-    model.weights does not give. ratios are those of the parameter groups' rates. device, precision
-    and threads are those of this process; an engine may run tasks elsewhere.
+    chance is the share of the largest class in validation, which a model reaches without learning.
+    notes are remarks on the data for the user. fresh are weights that model.weights does not
+    contain. ratios are those of the parameter groups' rates. device, precision and threads are
+    those of this process; an engine may run tasks elsewhere.
     """
 
     train_size: int
@@ -43,11 +42,11 @@ class Setup:
 
 
 def measure(task: TrainingTask) -> Setup:
-    """Load the task's data and build its model and optimizer once, to know their sizes.
+    """Load a task's data, and build its model and optimizer once, to measure their sizes.
 
     Raises:
-        InputError: the data, the model, the optimizer or the batch size cannot be used.
-        EnvironmentFailure: the machine failed, for instance a full disk.
+        InputError: the data, model, optimizer or batch size cannot be used.
+        EnvironmentFailure: the machine failed, for instance by a full disk.
 
     """
     images, device = task.images()

@@ -1,12 +1,11 @@
-"""Run a program; end it, with all that it has started, when the process that wanted it ends.
+"""Run a program; when clr ends, end the program and all processes that it started.
 
-A script of its own: ``python supervisor.py GRACE LOCK PROGRAM ARGUMENT...``. Its standard input is
-a pipe that clr keeps open and never writes to. When clr dies, even by SIGKILL, the pipe ends; then
+This is a script: ``python supervisor.py GRACE LOCK PROGRAM ARGUMENT...``. Its standard input is a
+pipe that clr keeps open and never writes to. When clr dies, even by SIGKILL, the pipe closes; then
 the program gets SIGTERM, and SIGKILL after GRACE seconds. LOCK is a descriptor that stays open
 until the program has ended. The exit code is the program's, or 128 + the signal that ended it.
 
-On Linux every descendant is found, whatever session it has moved to. Elsewhere it is the
-program's process group.
+On Linux it ends every descendant, whatever its session; elsewhere, the program's process group.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import time
 
 LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-TICK = 0.05  # seconds between two looks at what is left
+TICK = 0.05  # seconds between two checks of the processes that are left
 
 
 def main(grace: float, lock: int, command: list[str]) -> int:
@@ -37,12 +36,12 @@ def main(grace: float, lock: int, command: list[str]) -> int:
     child = os.fork()
     if child == 0:
         _become(command)
-    with contextlib.suppress(OSError):  # the child does it too: whoever comes first
+    with contextlib.suppress(OSError):  # the child does the same: the first one counts
         os.setpgid(child, child)
 
     code: int | None = None
-    deadline: float | None = None  # when what is left is killed
-    held = True  # whether clr is there
+    deadline: float | None = None  # when the remaining processes are killed
+    held = True  # whether clr is alive
     while True:
         watched = [woken, sys.stdin.fileno()] if held else [woken]
         ready, _, _ = select.select(watched, [], [], None if deadline is None else TICK)
@@ -59,7 +58,7 @@ def main(grace: float, lock: int, command: list[str]) -> int:
         if deadline is None:
             deadline = time.monotonic() + grace
             _signal(left, signal.SIGTERM)
-            _signal(left, signal.SIGCONT)  # a stopped one could not answer
+            _signal(left, signal.SIGCONT)  # a stopped process cannot react
         elif time.monotonic() > deadline:
             _signal(left, signal.SIGKILL)
 
@@ -67,7 +66,7 @@ def main(grace: float, lock: int, command: list[str]) -> int:
 def _become(command: list[str]) -> None:
     """Execute the program in this process, the child."""
     os.setpgid(0, 0)
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should the supervisor itself be killed
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in case the supervisor itself is killed
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(signum, signal.SIG_DFL)
     nowhere = os.open(os.devnull, os.O_RDONLY)
@@ -80,7 +79,7 @@ def _become(command: list[str]) -> None:
 
 
 def _reap(child: int, code: int | None) -> int | None:
-    """Collect all processes that have ended; return the program's exit code once it has."""
+    """Collect all processes that have ended; return the program's exit code once it has ended."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -93,7 +92,7 @@ def _reap(child: int, code: int | None) -> int | None:
 
 
 def _left(child: int) -> list[int]:
-    """Return the processes that are left; a group's number is negative."""
+    """Return the remaining processes; a group's number is negative."""
     if not LINUX:
         try:
             os.killpg(child, 0)
@@ -108,12 +107,12 @@ def _left(child: int) -> list[int]:
                     state, parent = file.read().rpartition(")")[2].split()[:2]
                 if state != "Z":
                     parents.setdefault(int(parent), []).append(int(name))
-    found, below = [], [os.getpid()]
+    descendants, below = [], [os.getpid()]
     while below:
         children = parents.get(below.pop(), [])
-        found += children
+        descendants += children
         below += children
-    return found
+    return descendants
 
 
 def _signal(processes: list[int], signum: int) -> None:

@@ -1,7 +1,7 @@
-"""A task of a plan: one folder, executed from wherever it stands to its end.
+"""Define a task of a plan: work in one folder, resumed wherever it stopped.
 
-Each finished row of metrics is on disk before it is reported. What a task does is the business of
-its class: ``training_task`` has those that train a model here.
+Each row of metrics is on disk before it is reported. The classes of tasks say what the work is:
+``training_task`` trains a model, ``program`` runs a user's program.
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ from clr_cli.paths import Experiment
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.stream import Turn, alone
 
-RETRIES = 1  # of a task whose worker died
-
-Row = dict[str, Any]
+RETRIES = 1  # for a task whose worker died
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened to task ``index`` of the plan.
+    """An event of task ``index`` of the plan.
 
-    kind: ``start`` (value: rows already there), ``row`` (a row of metrics), ``note`` (a line for
-    the user), ``end`` (the status), ``locked`` (another process works on it).
+    kind: ``start`` (value: existing rows), ``row`` (a row of metrics), ``note`` (a line for the
+    user), ``end`` (the status), ``locked`` (another process works on it).
     """
 
     index: int
@@ -38,7 +36,7 @@ class Event:
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """How every task of an experiment is executed, beyond its config."""
+    """How the tasks of an experiment are executed, besides its config."""
 
     experiment: Experiment
     device: str = "auto"
@@ -46,7 +44,7 @@ class TaskOptions:
     overwrite: bool = False
 
     def of_task(self, path: Path, threads: int | None) -> dict[str, Any]:
-        """Return the fields that every task has, for one in this folder with so many threads."""
+        """Return the fields that all tasks have, for a task in this folder."""
         return {
             "path": path,
             "device": self.device,
@@ -56,18 +54,18 @@ class TaskOptions:
 
 
 class SharedInput(Protocol):
-    """What a process must be given before it executes a task."""
+    """Input that a process needs before it executes a task."""
 
     def use(self) -> None:
-        """Keep it for the tasks of this process."""
+        """Keep the input for the tasks of this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(ABC):
-    """One task. It can be pickled, so that a worker or a node can execute it.
+    """A task. It can be pickled, so that a worker or a node can execute it.
 
-    takes_turns: while it waits for its device, others of the same process can go on. only_waits:
-    the work is another process's, so that any number of them take turns in one.
+    takes_turns: while it waits for its device, other tasks of the process can go on. only_waits:
+    another process does the work, so any number of tasks can take turns in one process.
     """
 
     takes_turns: ClassVar[bool] = False
@@ -86,38 +84,37 @@ class Task(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What the user sees."""
+        """The task's name for the user."""
 
     @abstractmethod
     def tree(self) -> dict[str, Any]:
-        """The config that the folder is kept under: another config is refused."""
+        """Return the config to which the folder belongs; another config is refused."""
 
     def prepare(self) -> None:
-        """Claim the folder, with its lock held. Raises InputError if it holds something else."""
+        """Claim the locked folder. Raises InputError if it belongs to another config."""
         self.directory.prepare(self.tree(), overwrite=self.overwrite)
 
     def shared_input(self) -> SharedInput | None:
-        """What all tasks of a plan need and a Ray cluster gets once. Raises InputError."""
+        """Return input of all tasks of a plan, which a Ray cluster gets once. Raises InputError."""
         return None
 
-    def settled(self) -> bool:
-        """Whether nothing is left to do. Raises InputError for a damaged result."""
+    def is_complete(self) -> bool:
+        """Return whether nothing is left to do. Raises InputError for a damaged result."""
         return self.directory.finished
 
     @abstractmethod
     def work(self, index: int, ranks: Ranks) -> Iterator[Event | Turn]:
-        """Do what is left, with the folder locked; write the result last.
+        """Do the remaining work in the locked folder, and write the result last.
 
-        It may yield turns: other tasks of this process can go on then. Stopped may be raised at
-        any of its yields; it keeps what has been done. Raises InputError, EnvironmentFailure,
-        Stopped.
+        At a ``Turn`` other tasks of this process can go on. Stopped may be raised at any yield;
+        finished work is kept. Raises InputError, EnvironmentFailure, Stopped.
         """
 
 
 def execute(task: Task, index: int = 0, ranks: Ranks = SINGLE) -> Iterator[Event]:
-    """Execute one task from wherever it stands. Raises InputError, EnvironmentFailure, Stopped.
+    """Execute or resume one task. Raises InputError, EnvironmentFailure, Stopped.
 
-    With several ranks this is the part of rank 0; the others ``follow``.
+    With several ranks, this is the part of rank 0; the others ``follow``.
     """
     return alone(execute_in_turns(task, index, ranks))
 
@@ -125,26 +122,26 @@ def execute(task: Task, index: int = 0, ranks: Ranks = SINGLE) -> Iterator[Event
 def execute_in_turns(
     task: Task, index: int = 0, ranks: Ranks = SINGLE
 ) -> Generator[Event | Turn, None, None]:
-    """``execute`` for one of several tasks that share this process."""
+    """Execute one of several tasks that share this process; see ``execute``."""
     try:
         with task.directory.lock():
             task.prepare()
-            if ranks.share(task.settled()):
-                yield from already_finished(task, index)
+            if ranks.share(task.is_complete()):
+                yield from events_of_finished(task, index)
             else:
                 yield from task.work(index, ranks)
     except Locked:
         yield Event(index, "locked", str(task.path))
 
 
-def already_finished(task: Task, index: int) -> Iterator[Event]:
-    """The events of a task with nothing left to do. Raises InputError."""
+def events_of_finished(task: Task, index: int) -> Iterator[Event]:
+    """Yield the events of a complete task. Raises InputError."""
     yield Event(index, "start", len(task.directory.read_metrics()))
     yield Event(index, "end", task.directory.read_result()["status"])
 
 
 def check_finished(tasks: Sequence[Task]) -> None:
-    """Raise EnvironmentFailure, naming the tasks that could not be finished."""
+    """Raise EnvironmentFailure with the names of unfinished tasks, if there are any."""
     failed = [task.name for task in tasks if not task.directory.finished]
     if failed:
-        raise EnvironmentFailure(f"{', '.join(failed)} could not be finished")
+        raise EnvironmentFailure(f"{', '.join(failed)} did not finish")

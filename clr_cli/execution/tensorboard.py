@@ -1,4 +1,4 @@
-"""A run's metrics as TensorBoard event files (extra: tensorboard)."""
+"""Write a run's metrics for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clr_cli.records import RunRecord
 
 
 def write_tensorboard(directory: Path, record: RunRecord) -> Path:
-    """The metrics as TensorBoard event files, with the extra ``tensorboard``."""
+    """Write the metrics as TensorBoard event files; needs the extra ``tensorboard``."""
     from torch.utils.tensorboard import SummaryWriter
 
     folder = directory / "tensorboard"

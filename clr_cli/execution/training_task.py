@@ -1,8 +1,9 @@
-"""Tasks that train a model in this process: a run, and a sweep of a range test."""
+"""Define the tasks that train a model in this process; `Run` is a whole run."""
 
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
@@ -12,34 +13,31 @@ from typing import Any, ClassVar
 
 import torch
 
-from clr_cli import interrupt
+from clr_cli import __version__, interrupt
 from clr_cli.config.arms import ScheduleConfig
 from clr_cli.config.model import Config
 from clr_cli.data.batches import Resident
 from clr_cli.errors import EnvironmentFailure, InputError
-from clr_cli.execution import metadata, preloaded
+from clr_cli.execution import preloaded
 from clr_cli.execution.origin import Origin, origin_of
 from clr_cli.execution.run_directory import WAYS_OUT, RunDirectory, config_differences
-from clr_cli.execution.task import Event, Row, Task
+from clr_cli.execution.task import Event, Task
 from clr_cli.execution.writer import Writer
 from clr_cli.files import write_json
-from clr_cli.records import RunRecord, pack
+from clr_cli.records import Row, RunRecord, pack
 from clr_cli.schedules import Schedule, make, resolved
-from clr_cli.training import sweep as sweeps
-from clr_cli.training.build import build
-from clr_cli.training.device import resolve_device, resolve_precision
-from clr_cli.training.loop import Diverged, answers, epochs_in_turns
+from clr_cli.training import build, loop, trained
+from clr_cli.training.device import describe_device, resolve_device, resolve_precision
 from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
 from clr_cli.training.stream import Fence, Turn, alone
-from clr_cli.training.trained import to_keep
 
 Rows = Generator[Row | Turn, None, None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask(Task):
-    """What a run and a sweep have in common."""
+    """A task that trains a model: the common part of runs, sweeps and probes."""
 
     takes_turns: ClassVar[bool] = True
 
@@ -52,20 +50,20 @@ class TrainingTask(Task):
 
     @abstractmethod
     def rows(self, state: TrainState, before: Sequence[Row]) -> Rows:
-        """Train on from where the state is, yielding rows of metrics, and turns."""
+        """Train from the present state on; yield rows of metrics, and turns."""
 
     @abstractmethod
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
-        """Return the part of result.json that is particular to this kind of task."""
+        """Return the part of result.json that only this kind of task has."""
 
     def keep(self, state: TrainState) -> None:
-        """Write what is of use beside the result. Raises EnvironmentFailure."""
+        """Write further files besides the result. Raises EnvironmentFailure."""
 
     def build(self, ranks: Ranks = SINGLE) -> TrainState:
         """Build a fresh state. Raises InputError."""
         images, device = self.images()
         steps = images.steps_per_epoch(self.config.training.batch_size)
-        return build(
+        return build.build(
             self.config,
             self.schedule_for(steps),
             images,
@@ -76,7 +74,7 @@ class TrainingTask(Task):
         )
 
     def origin(self) -> Origin:
-        """Return what the task is made from beside its config. Raises InputError."""
+        """Return the digests of the user's files on which the task depends. Raises InputError."""
         return origin_of(self.config, self.allow_code)
 
     def prepare(self) -> None:
@@ -84,7 +82,7 @@ class TrainingTask(Task):
         self.directory.prepare(self.tree(), self.origin(), overwrite=self.overwrite)
 
     def identity(self, schedule: Schedule) -> Row:
-        """Return what a checkpoint of this task says about where it belongs."""
+        """Return the identity of this task, which its checkpoints contain."""
         return {"run": self.name, "config": self.tree()}
 
     def images(self) -> tuple[Resident, torch.device]:
@@ -99,7 +97,7 @@ class TrainingTask(Task):
         return preloaded.pack(self.config.dataset)
 
     def work(self, index: int, ranks: Ranks) -> Iterator[Event | Turn]:
-        """Train what is left; see ``Task.work``."""
+        """Do the remaining training; see ``Task.work``."""
         try:
             yield from self._work(index, ranks)
         except torch.OutOfMemoryError as error:
@@ -107,7 +105,7 @@ class TrainingTask(Task):
             width = "" if model.width is None else f" of width {model.width}"
             raise EnvironmentFailure(
                 f"{self.name}: the device is out of memory with batches of {size} and {model.name}"
-                f"{width}; give fewer --jobs, a smaller training.batch_size or model.width"
+                f"{width}; use fewer --jobs, a smaller training.batch_size or model.width"
             ) from error
 
     def _work(self, index: int, ranks: Ranks) -> Iterator[Event | Turn]:
@@ -135,7 +133,7 @@ class TrainingTask(Task):
 
         started, diverged = time.perf_counter(), None
 
-        def kept() -> tuple[Row, Fence]:
+        def snapshot_with_place() -> tuple[Row, Fence]:
             nonlocal started, seconds
             now = time.perf_counter()
             started, seconds = now, seconds + now - started
@@ -148,7 +146,7 @@ class TrainingTask(Task):
                 "seconds": seconds,
             }, there
 
-        def told(row: Row | Turn) -> Event | Turn:
+        def event_of(row: Row | Turn) -> Event | Turn:
             return row if isinstance(row, Turn) else Event(index, "row", row)
 
         with Writer(directory) as writer:
@@ -157,25 +155,25 @@ class TrainingTask(Task):
                 with interrupt.deferred():
                     for item in training:
                         if isinstance(item, Turn):
-                            yield told(writer.written() or item)
+                            yield event_of(writer.poll() or item)
                         else:
-                            yield from map(told, writer.collect())
+                            yield from map(event_of, writer.collect())
                             done += 1
-                            writer.write(item, *kept())
+                            writer.write(item, *snapshot_with_place())
             except interrupt.Stopped:  # in the middle of a row
                 training.close()
                 for _ in alone(writer.collect()):
                     pass
-                unfinished, there = kept()
+                unfinished, there = snapshot_with_place()
                 there.wait()
                 directory.save_checkpoint(unfinished)
                 raise
-            except Diverged as error:
+            except loop.Diverged as error:
                 diverged = {"epoch": error.epoch, "iteration": error.iteration, "lr": error.lr}
-                said = f"{self.name}: {error}"
-            yield from map(told, writer.collect())
+                message = f"{self.name}: {error}"
+            yield from map(event_of, writer.collect())
         if diverged:
-            yield Event(index, "note", said)
+            yield Event(index, "note", message)
         rows = directory.read_metrics()
         status = "diverged" if diverged else "finished"
         result = {
@@ -195,8 +193,8 @@ class TrainingTask(Task):
 class Run(TrainingTask):
     """A training run: an arm and a seed.
 
-    extends: a run of fewer epochs in the folder is continued, if the schedule allows it.
-    plateau: the folder of a run, with the same rates so far, from whose end this one starts.
+    extends: whether to continue a run of fewer epochs in the folder, if the schedule allows it.
+    plateau: the folder of a run with the same rates so far, from whose end this one starts.
     """
 
     arm: str
@@ -217,8 +215,8 @@ class Run(TrainingTask):
         """Return metrics and result; ``failed`` if it did not finish.
 
         Raises:
-            InputError: its files are damaged, or it was trained on other code or data than this
-                process has: one of several that share a comparison may have read them later.
+            InputError: its files are damaged, or it was trained with other code or data than this
+                process has, for instance by another process of the same comparison.
         """
         self.directory.check_origin(self.origin())
         rows = self.directory.read_metrics()
@@ -230,7 +228,7 @@ class Run(TrainingTask):
     def identity(self, schedule: Schedule) -> Row:
         """Return the run's name and config, with the schedule in iterations instead of epochs.
 
-        So a checkpoint fits every length of run that gives the same rates.
+        Thus a checkpoint fits runs of any length with the same rates.
         """
         tree = self.tree()
         del tree["training"]["epochs"]
@@ -246,7 +244,7 @@ class Run(TrainingTask):
             self._start_from(RunDirectory(self.plateau))
 
     def _extend(self) -> None:
-        """Make a shorter run in the folder one of this length."""
+        """Turn a shorter run in the folder into one of this length."""
         directory, tree, now = self.directory, self.tree(), self.config.training.epochs
         there = directory.read_config() or {}
         training = there.get("training")
@@ -269,15 +267,15 @@ class Run(TrainingTask):
             )
         if directory.finished and directory.read_result()["status"] == "diverged":
             raise InputError(
-                f"the run diverged, so it has no more epochs: {WAYS_OUT}", source=directory.path
+                f"the run diverged, so it cannot be continued: {WAYS_OUT}", source=directory.path
             )
         directory.reopen(tree)
 
     def _start_from(self, plateau: RunDirectory) -> None:
-        """Copy the end of the plateau's run into the folder, which goes on from there."""
+        """Copy the end of the plateau's run into the folder, to continue from there."""
         checkpoint, _ = plateau.load_checkpoint()
         if checkpoint is None or not plateau.finished:
-            raise InputError("there is no finished run to start from", source=plateau.path)
+            raise InputError("not a finished run, so no run can start from it", source=plateau.path)
         images, _ = self.images()
         own = self.schedule_for(images.steps_per_epoch(self.config.training.batch_size))
         identity, theirs = self.identity(own), checkpoint["belongs_to"]["config"]
@@ -286,7 +284,7 @@ class Run(TrainingTask):
         differing = config_differences(same, identity["config"])
         rates = make(before.pop("kind"), before)
         if differing or any(rates.lr(i) != own.lr(i) for i in range(checkpoint["iteration"])):
-            why = "; ".join(differing) or "its rates were others"
+            why = "; ".join(differing) or "its rates differ"
             raise InputError(f"this run cannot start from there: {why}", source=plateau.path)
         self.directory.take_metrics(plateau.read_metrics())
         self.directory.save_checkpoint({**checkpoint, "belongs_to": identity})
@@ -297,11 +295,11 @@ class Run(TrainingTask):
 
     def rows(self, state: TrainState, _: Sequence[Row]) -> Rows:
         """Train epoch by epoch."""
-        return epochs_in_turns(state, self.config.training.epochs)
+        return loop.epochs_in_turns(state, self.config.training.epochs)
 
     def keep(self, state: TrainState) -> None:
-        """Write the model as it was evaluated at the end."""
-        self.directory.save_model(to_keep(state, self.tree()))
+        """Write the model in the form that was evaluated at the end."""
+        self.directory.save_model(trained.to_keep(state, self.tree()))
 
     def result(self, state: TrainState, rows: Sequence[Row], diverged: Row | None) -> Row:
         """Return the last epoch's numbers and the answers on the test split."""
@@ -316,41 +314,13 @@ class Run(TrainingTask):
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepTask(TrainingTask):
-    """A sweep of a range test; its seed is its number."""
-
-    @property
-    def name(self) -> str:
-        """The number of the sweep."""
-        return f"sweep {self.seed}"
-
-    def tree(self) -> dict[str, Any]:
-        """Return what determines a sweep."""
-        return self.config.for_sweep()
-
-    def schedule_for(self, steps_per_epoch: int) -> Schedule:
-        """Return the ramp of rates. Raises InputError."""
-        return sweeps.plan(self.config.range_test, steps_per_epoch).ramp
-
-    def rows(self, state: TrainState, before: Sequence[Row]) -> Rows:
-        """Train from one validation to the next."""
-        steps = state.data.steps_per_epoch(state.batch_size)
-        length = sweeps.plan(self.config.range_test, steps)
-        return sweeps.sweep(state, length.total, length.interval, sweeps.losses_of(before))
-
-    def result(self, state: TrainState, rows: Sequence[Row], _: Row | None) -> Row:
-        """Return how many points there are and why the sweep stopped."""
-        return {"points": len(rows), "stopped": rows[-1]["stopped"]}
-
-
 def _check_belongs(
     checkpoint: Row, identity: Row, fingerprint: str, directory: RunDirectory
 ) -> None:
-    """Raise InputError for a checkpoint of another run, or of other data."""
+    """Raise InputError for a checkpoint of another run or other data."""
     theirs = checkpoint.get("belongs_to")
     if not isinstance(theirs, dict):
-        differing = ["it does not say of which run"]
+        differing = ["it does not name its run"]
     else:
         differing = config_differences({"run": theirs.get("run")}, {"run": identity["run"]})
         differing += config_differences(theirs.get("config") or {}, identity["config"])
@@ -366,7 +336,7 @@ def _check_belongs(
 
 
 def resolve_schedule(schedule: ScheduleConfig, steps_per_epoch: int, epochs: int) -> Schedule:
-    """Make the arm's schedule, its durations in iterations. Raises InputError."""
+    """Make an arm's schedule, with durations in iterations. Raises InputError."""
     try:
         return make(
             schedule.kind,
@@ -379,25 +349,25 @@ def resolve_schedule(schedule: ScheduleConfig, steps_per_epoch: int, epochs: int
 
 
 def follow(task: TrainingTask, ranks: Ranks) -> None:
-    """Do the part of every rank but 0 in ``execute``: the same steps, and no files."""
+    """Do the part of ranks other than 0 in ``execute``: the same steps, but no files."""
     if ranks.share(None):  # finished already
         return
     state = task.build(ranks)
     checkpoint = ranks.share(None)
     if checkpoint is not None:
         state.load_state_dict(checkpoint)
-    with contextlib.suppress(Diverged), interrupt.deferred():
+    with contextlib.suppress(loop.Diverged), interrupt.deferred():
         for _ in alone(task.rows(state, [])):
             pass
 
 
 def _test_answers(state: TrainState) -> Row:
-    right = answers(state, state.data.test).numpy()
+    right = loop.answers(state, state.data.test).numpy()
     return {"images": len(right), "bits": pack(right)}
 
 
 def _metadata(state: TrainState, rows: Sequence[Row], seconds: float) -> Row:
-    """Say how long it took, on what and with what."""
+    """Return duration, sizes, device and versions of a run."""
     trained = sum(row["train_seconds"] for row in rows)
     images = rows[-1]["iteration"] * state.batch_size if rows else 0
     return {
@@ -408,10 +378,14 @@ def _metadata(state: TrainState, rows: Sequence[Row], seconds: float) -> Row:
         "images_per_second": images / trained if trained else None,
         "parameters": state.parameters,
         "num_classes": state.data.num_classes,
-        "device": metadata.describe_device(state.device),
+        "device": describe_device(state.device),
         "precision": state.precision,
         "threads": torch.get_num_threads() if state.device.type == "cpu" else None,
         "ranks": state.ranks.world,
-        "versions": metadata.versions(),
+        "versions": {
+            "clr": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
         "git_commit": preloaded.git_commit(),
     }

@@ -1,4 +1,4 @@
-"""How many runs at a time does one GPU gain from? A short trial, on models that are thrown away."""
+"""Measure how many runs one GPU should train at a time, on models that are thrown away."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from clr_cli.training.state import TrainState
 from clr_cli.training.stream import POLL_SECONDS, Turn
 
 CANDIDATES = (1, 2, 4, 6, 8, 12)
-GAIN = 1.05  # more runs at a time that train no faster together are not worth their memory
-ROOM = 0.8  # of the free memory
-SECONDS = 0.3  # of each measurement
-SETTLING = 8  # steps before it: graphs are recorded, cuDNN settles
+GAIN = 1.05  # more runs at a time must train this much faster to be worth their memory
+ROOM = 0.8  # the share of the free memory that may be used
+SECONDS = 0.3  # seconds of each measurement
+SETTLING = 8  # steps before a measurement, in which graphs are recorded and cuDNN chooses kernels
 
 
 def runs_at_once(build: Callable[[], TrainState], free: Callable[[], int]) -> int:
-    """The number of runs that train most images a second together.
+    """Return the number of runs that train most images per second together.
 
     Args:
-        build: makes the fresh state of a run.
-        free: bytes of the device's memory that are free.
+        build: makes the initial state of a run.
+        free: returns the free bytes of the device's memory.
     """
     states: list[TrainState] = []
     rates: dict[int, float] = {}
     try:
         before = free()
-        states.append(_settled(build()))
+        states.append(_warm_up(build()))
         after = free()
         most = 1 + int(ROOM * after / max(1, before - after))
         steps = round(SECONDS * measure(states, SETTLING) / states[0].batch_size)
         for count in (each for each in CANDIDATES if each <= most):
-            states += [_settled(build()) for _ in range(count - len(states))]
+            states += [_warm_up(build()) for _ in range(count - len(states))]
             best = max(rates.values(), default=0.0)
             rates[count] = measure(states, max(SETTLING, steps))
             if rates[count] < GAIN * best:
@@ -46,21 +46,21 @@ def runs_at_once(build: Callable[[], TrainState], free: Callable[[], int]) -> in
         states.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    return enough(rates)
+    return fewest_as_fast(rates)
 
 
-def _settled(state: TrainState) -> TrainState:
-    """After some steps and an evaluation, so that all the memory it needs is taken."""
+def _warm_up(state: TrainState) -> TrainState:
+    """Take some steps and evaluate, so that the run has allocated all its memory."""
     measure([state], SETTLING, [state.data.val])
     return state
 
 
-def enough(rates: Mapping[int, float]) -> int:
-    """The fewest runs at a time that are as fast as any, within what is no gain.
+def fewest_as_fast(rates: Mapping[int, float]) -> int:
+    """Return the fewest runs at a time that are as fast as any, up to a factor of GAIN.
 
-    >>> enough({1: 300e3, 2: 450e3, 4: 500e3, 6: 505e3})
+    >>> fewest_as_fast({1: 300e3, 2: 450e3, 4: 500e3, 6: 505e3})
     4
-    >>> enough({})
+    >>> fewest_as_fast({})
     1
     """
     best = max(rates.values(), default=0)
@@ -68,9 +68,9 @@ def enough(rates: Mapping[int, float]) -> int:
 
 
 def measure(states: Sequence[TrainState], steps: int, splits: Sequence[Split] = ()) -> float:
-    """Images a second that these runs train together, for so many steps of each.
+    """Return the images per second that these runs train together, over ``steps`` steps of each.
 
-    They are evaluated on ``splits`` after them.
+    Afterwards they are evaluated on ``splits``.
     """
     running = [train_and_score(state, state.iteration + steps, splits) for state in states]
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Execute several tasks in one process: each goes on while the others wait for their device."""
+"""Execute several tasks in one process: each goes on while others wait for their device."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Running = Generator[Event | Turn, None, None]
 def interleave(
     tasks: Iterable[tuple[int, Task] | None], at_once: int = 1, ranks: Ranks = SINGLE
 ) -> Generator[Event, None, None]:
-    """The events of numbered tasks, ``at_once`` of them at a time; None: no more of them for now.
+    """Execute numbered tasks, ``at_once`` at a time, and yield their events.
 
-    If one raises, the others keep what they have done, as after a signal. Raises InputError,
-    EnvironmentFailure, Stopped.
+    A None among the tasks means that there is no further one yet. If one raises, the others save
+    their work, as after a signal. Raises InputError, EnvironmentFailure, Stopped.
     """
     running: list[Running] = []
     source = iter(tasks)
@@ -30,13 +30,13 @@ def interleave(
     try:
         while more or running:
             while more and len(running) < at_once:
-                given = next(source, END)
-                if isinstance(given, End):
+                following = next(source, END)
+                if isinstance(following, End):
                     more = False
-                elif given is None:
+                elif following is None:
                     break
                 else:
-                    index, task = given
+                    index, task = following
                     running.append(execute_in_turns(task, index, ranks))
             worked = False
             for each in tuple(running):
@@ -58,13 +58,13 @@ def interleave(
 
 
 def _stop(running: Running) -> None:
-    # What else goes wrong then is not what the user has to hear of.
+    # Only the first error is reported.
     with contextlib.suppress(interrupt.Stopped, InputError, EnvironmentFailure):
         running.throw(interrupt.Stopped(signal.SIGTERM))
 
 
 class End:
-    """Behind the last."""
+    """A marker after the last task."""
 
 
 END = End()

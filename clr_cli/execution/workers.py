@@ -22,22 +22,22 @@ LAST = ("end", "locked")  # kinds of a task's last event
 
 @dataclass(frozen=True)
 class Place:
-    """What one worker executes: so many tasks at a time, on this device (None: the task's own)."""
+    """The tasks of one worker: how many at a time, on which device (None: the task's own)."""
 
     device: str | None = None
     at_once: int = 1
 
 
 def _worker(connection: Connection, at_once: int) -> None:
-    """Execute the tasks that come in and send their events back; end when the parent does.
+    """Execute incoming tasks and send back their events; end with the parent.
 
-    On SIGTERM it saves its runs and ends. Ctrl-C is the parent's business.
+    On SIGTERM, save the runs and end. The parent handles Ctrl-C.
     """
     interrupt.install(signal.SIGTERM)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     busy = 0
 
-    def given() -> Iterator[tuple[int, Task] | None]:
+    def incoming() -> Iterator[tuple[int, Task] | None]:
         nonlocal busy
         while True:
             while not connection.poll(0 if busy else None):
@@ -48,7 +48,7 @@ def _worker(connection: Connection, at_once: int) -> None:
 
     try:
         try:
-            for event in interleave(given(), at_once):
+            for event in interleave(incoming(), at_once):
                 connection.send(event)
                 busy -= event.kind in LAST
         except (InputError, EnvironmentFailure) as error:
@@ -57,11 +57,11 @@ def _worker(connection: Connection, at_once: int) -> None:
         os._exit(1)
     except interrupt.Stopped as stop:
         os._exit(stop.exit_code)
-    os._exit(0)  # a signal may be on its way, and must not meet an interpreter that shuts down
+    os._exit(0)  # a late signal must not meet an interpreter that shuts down
 
 
 def _die_with_parent() -> None:
-    """However the parent ends, even by SIGKILL, no worker stays behind."""
+    """Make the kernel end this worker when the parent ends, even by SIGKILL."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
@@ -70,7 +70,7 @@ def _die_with_parent() -> None:
 
 @dataclass
 class _Worker:
-    """A process and the tasks it has, by their numbers."""
+    """A process, and its current tasks by their numbers."""
 
     process: multiprocessing.process.BaseProcess
     connection: Connection
@@ -79,15 +79,15 @@ class _Worker:
 
 
 class Pool:
-    """Workers. Within ``kept`` they serve one plan after the other, because they start slowly."""
+    """Workers. Within ``keep_workers`` they serve one plan after another, as they start slowly."""
 
     def __init__(self) -> None:
         self._workers: list[_Worker] = []
         self._keep = False
 
     @contextlib.contextmanager
-    def kept(self) -> Iterator[None]:
-        """Within, workers outlive the plans that they were started for."""
+    def keep_workers(self) -> Iterator[None]:
+        """Keep workers alive within the block, for further plans."""
         self._keep = True
         try:
             yield
@@ -97,24 +97,24 @@ class Pool:
 
     @contextlib.contextmanager
     def working(self, places: Sequence[Place]) -> Iterator[list[_Worker]]:
-        """A worker for every place; those that are there already are used."""
+        """Yield a worker for every place, with workers of an earlier plan first."""
         idle = [worker for worker in self._workers if worker.process.is_alive()]
         chosen = []
         try:
             for place in places:
-                found = next((worker for worker in idle if worker.place == place), None)
-                if found is None:
-                    found = self.start(place)
+                worker = next((each for each in idle if each.place == place), None)
+                if worker is None:
+                    worker = self.start(place)
                 else:
-                    idle.remove(found)
-                chosen.append(found)
+                    idle.remove(worker)
+                chosen.append(worker)
             yield chosen
         finally:
             if not self._keep or any(worker.tasks for worker in chosen):
                 self._end()
 
     def start(self, place: Place) -> _Worker:
-        context = multiprocessing.get_context("spawn")  # fork and CUDA do not go together
+        context = multiprocessing.get_context("spawn")  # CUDA does not work after fork
         ours, theirs = context.Pipe()
         process = context.Process(target=_worker, args=(theirs, place.at_once), daemon=True)
         # A worker that is still importing torch must not answer a Ctrl-C with a traceback.
@@ -130,19 +130,19 @@ class Pool:
     def _end(self) -> None:
         for worker in self._workers:
             worker.process.terminate()
-            worker.connection.close()  # nobody reads any more: it must not wait for us
+            worker.connection.close()  # nobody reads any more, so it must not block
         for worker in self._workers:
             worker.process.join()
         self._workers = []
 
 
 def execute_in_workers(plan: Numbered, places: Sequence[Place], pool: Pool) -> Iterator[Event]:
-    """The events of the tasks, a worker for every place. Raises InputError, EnvironmentFailure."""
+    """Execute tasks, a worker for every place; yield events. Raises as ``Engine.execute``."""
     todo = list(reversed(plan))
     attempts: dict[int, int] = {}
 
     def has_room(worker: _Worker, index: int) -> bool:
-        # What may have killed a worker is tried again without others, who would die with it.
+        # A task that may have killed its worker is tried again alone, so no other task can die.
         alone = any(number in attempts for number in (index, *worker.tasks))
         return len(worker.tasks) < (1 if alone else worker.place.at_once)
 
@@ -168,7 +168,7 @@ def execute_in_workers(plan: Numbered, places: Sequence[Place], pool: Pool) -> I
                 yield Event(index, "note", f"{what}; resuming from its checkpoint")
                 todo.append((index, replace(task, overwrite=False)))
             else:
-                yield Event(index, "note", f"{what} again; given up")
+                yield Event(index, "note", f"{what} again; clr gives it up")
                 yield Event(index, "end", "failed")
         worker.tasks.clear()
 

@@ -1,4 +1,4 @@
-"""Writes a run's rows and checkpoints in a thread, while the run goes on."""
+"""Write a run's rows and checkpoints in a thread, while the run goes on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from types import TracebackType
 from typing import Any
 
 from clr_cli.execution.run_directory import RunDirectory
+from clr_cli.records import Row
 from clr_cli.training.stream import Fence, Turn
-
-Row = dict[str, Any]
 
 
 class Writer:
-    """One row and its checkpoint at a time, in order; left, it has written what it was given."""
+    """Write one row and its checkpoint at a time. Leaving the context waits for the last one."""
 
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
@@ -34,7 +33,7 @@ class Writer:
         self._thread.shutdown()
 
     def write(self, row: Row, state: Mapping[str, Any], there: Fence) -> None:
-        """Begin to write, once nothing is left to ``collect``. ``there``: the state can be read."""
+        """Begin to write, after ``collect``. The state can be read once ``there`` is reached."""
         assert self._written is None
         self._row, self._written = row, self._thread.submit(self._write, row, state, there)
 
@@ -43,8 +42,8 @@ class Writer:
         there.wait()
         self._directory.save_checkpoint(state)
 
-    def written(self) -> Row | None:
-        """The row given last, once, when it is on disk. Raises EnvironmentFailure."""
+    def poll(self) -> Row | None:
+        """Return the last row once it is on disk, only once. Raises EnvironmentFailure."""
         if self._written is None or not self._written.done():
             return None
         done, self._written = self._written, None
@@ -52,6 +51,6 @@ class Writer:
         return self._row
 
     def collect(self) -> Iterator[Row | Turn]:
-        """Take turns until nothing is left to write; the row that is on disk then."""
+        """Yield turns until the last row is on disk, then yield that row."""
         while self._written is not None:
-            yield self.written() or Turn.WAITING
+            yield self.poll() or Turn.WAITING

@@ -18,12 +18,14 @@ from clr_cli.records.runs import (
     Final,
     ProgramResult,
     ProgramSeconds,
+    Row,
     RunRecord,
     RunResult,
     pack,
     unpack,
 )
 from clr_cli.records.summary import (
+    CLOCKS,
     ArmSummary,
     ArmTimes,
     Best,
@@ -56,6 +58,7 @@ from clr_cli.records.summary import (
 )
 
 __all__ = [
+    "CLOCKS",
     "KNOWN",
     "TEST_ACCURACY",
     "VAL_ACCURACY",
@@ -88,6 +91,7 @@ __all__ = [
     "Reached",
     "Record",
     "Reproduce",
+    "Row",
     "RunRecord",
     "RunResult",
     "Spread",

@@ -1,4 +1,4 @@
-"""The base of all records: a model of a file of results, and the function that reads it.
+"""Define the base of all records, and read a file of results as one of them.
 
 A damaged file, or one from another version, gives one line that names file, key and value.
 """
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clr_cli.errors import InputError
 from clr_cli.files import read_json
 
-# Numbers of a file must be numbers that arithmetic and figures can handle.
+# Limits within which arithmetic and figures are safe.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e30, le=1e30)]
 Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1e12)]
 Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1)]
@@ -25,12 +25,12 @@ Arm = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 
 
 class Record(BaseModel):
-    """A part of a file of results. Unknown keys, of a later version, are left out."""
+    """A part of a file of results. Unknown keys are ignored: a later version may write them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     def plain(self) -> dict[str, Any]:
-        """Return plain JSON types, with the keys of the file."""
+        """Return the record as plain JSON types, with the keys of the file."""
         return self.model_dump(mode="json", by_alias=True)
 
 
@@ -38,7 +38,7 @@ R = TypeVar("R", bound=Record)
 
 
 def finite(value: float | None) -> float | None:
-    """Return the value, or None where it is infinite or undefined, as files write it.
+    """Return the value, or None if it is infinite or NaN, as files store it.
 
     >>> finite(0.5), finite(math.inf), finite(None)
     (0.5, None, None)
@@ -47,7 +47,7 @@ def finite(value: float | None) -> float | None:
 
 
 def read(model: type[R], path: Path, *, remedy: str) -> R:
-    """Read a file of this model.
+    """Read a file as a record.
 
     Raises:
         InputError: the file is missing or damaged; ``remedy`` says what to do.
@@ -76,7 +76,7 @@ def _is_type(part: int | str) -> bool:
 
 
 def _excerpt(value: Any) -> str:
-    """Return a value as a message shows it: short, on one line, without control codes."""
+    """Return a value for a message: short, on one line, without control codes."""
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The metric of a comparison: a number of every run, its direction and its unit."""
+"""Define the metric of a comparison: a number of every run, its direction and its unit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Mode = Literal["max", "min"]
 
 
 class Metric(Record):
-    """A number of a run. mode: whether "max" or "min" is better.
+    """A number of a run. mode: "max" if higher is better, "min" if lower is.
 
     unit: "%" for fractions, which are shown in percent and their differences in points; any other
-    unit, also "", follows the values as they are.
+    unit, or "", leaves the values as they are.
     """
 
     name: Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_NAME)]
@@ -36,20 +36,20 @@ class Metric(Record):
         unit: str | None = None,
         values: Iterable[float] | None = None,
     ) -> Metric:
-        """Return the metric of this name; decide the direction and the unit that are not stated.
+        """Return the metric of this name; decide a direction or unit that is None.
 
         Args:
-            name: a known name, such as val_loss, tells both; the ending of another name may tell
-                the direction (see `mode_of`).
+            name: a known name, such as val_loss, decides both; the ending of another name may
+                decide the direction (see `mode_of`).
             mode: "max" or "min"; None: the name decides.
-            unit: None: "%" for an accuracy of ours whose values are fractions, else none.
-            values: all values of the runs, or None before there are any: they then count as
-                fractions. Resolve again once they are known.
+            unit: None: "%" for a known accuracy whose values are fractions, otherwise "".
+            values: all values of the runs; None before there are any, which assumes fractions.
+                Resolve again once they are known.
 
         Raises:
-            InputError: for key "metric", a name that cannot be shown; for key "mode", a direction
-                that is unknown; for key "unit", one that cannot be shown, or "%" for values that
-                are not fractions.
+            InputError: with key "metric" for a name that cannot be shown; with key "mode" for an
+                unknown direction; with key "unit" for a unit that cannot be shown, or "%" for
+                values that are not fractions.
 
         >>> Metric.resolve("test_accuracy", values=[0.90, 0.93]).unit
         '%'
@@ -95,7 +95,7 @@ class Metric(Record):
 
     @property
     def label(self) -> str:
-        """The name in words, such as "validation loss"; a name of another kind as it is."""
+        """The name in words, such as "validation loss"; any other name as it is."""
         split, _, kind = self.name.partition("_")
         if split in SPLITS and kind in ("loss", "accuracy"):
             return f"{SPLITS[split]} {kind}"
@@ -113,7 +113,7 @@ class Metric(Record):
 
     @property
     def sign(self) -> int:
-        """1 or -1: a difference times the sign is positive where it is better."""
+        """1 or -1: a difference times the sign is positive if it is better."""
         return 1 if self.mode == "max" else -1
 
     @property
@@ -130,7 +130,7 @@ class Metric(Record):
         return value >= target if self.mode == "max" else value <= target
 
 
-# What our own training measures after every epoch.
+# The metrics that clr's own training measures after every epoch.
 KNOWN = {
     f"{split}_{kind}": Metric(name=f"{split}_{kind}", mode=mode, unit=unit)
     for split in SPLITS
@@ -155,13 +155,13 @@ _DIRECTIONS: dict[str, Mode] = {
     **dict.fromkeys(_LOWER, "min"),
     **dict.fromkeys(_HIGHER, "max"),
 }
-# Words behind the one that tells: mean_reward_max, error rate, recall at 5, f1 score.
+# Words that may follow the deciding one: mean_reward_max, error rate, recall at 5, f1 score.
 _NEUTRAL = {"mean", "avg", "average", "median", "max", "min", "best", "last", "final", "epoch"}
 _NEUTRAL |= {"rate", "score", "at", "k", "macro", "micro", "weighted", "step", "val", "test", ""}
 
 
 def mode_of(name: str) -> Mode | None:
-    """Return which is better, as the last telling word of a metric's name says; None without one.
+    """Return which direction is better by the last known word of a metric's name, or None.
 
     >>> mode_of("val_loss"), mode_of("top-1 error rate"), mode_of("rollout/ep_rew_mean")
     ('min', 'min', 'max')

@@ -1,4 +1,4 @@
-"""A training run: its result.json, and what a comparison sees of it."""
+"""Define the records of a run: its result.json, and the run as a comparison sees it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pydantic import Field
 
 from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, Text
 
-if TYPE_CHECKING:  # results are read without it
+if TYPE_CHECKING:  # results are read without numpy
     import numpy as np
     import numpy.typing as npt
+
+
+Row = dict[str, Any]  # a row of metrics by name, or a part of a result
 
 
 class Final(Record):
@@ -28,7 +31,7 @@ class Final(Record):
 
 
 class Divergence(Record):
-    """Where the loss stopped being finite."""
+    """The iteration at which the loss stopped being finite."""
 
     epoch: Count
     iteration: Count
@@ -50,7 +53,7 @@ def pack(correct: npt.NDArray[np.bool_]) -> str:
 
 
 def unpack(text: str, count: int) -> npt.NDArray[np.bool_] | None:
-    """Decode the text of ``pack``, (count,); None for a text that does not hold ``count`` bits.
+    """Decode the text of ``pack``, (count,); None if the text has fewer than ``count`` bits.
 
     >>> import numpy as np
     >>> unpack(pack(np.array([True, False, True])), 3).tolist()
@@ -86,7 +89,7 @@ class RunResult(Record):
 
 
 class ProgramResult(Record):
-    """result.json of a run of a program of the user's."""
+    """The result.json of a run of a user's program."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
     status: Literal["finished"]
@@ -98,7 +101,7 @@ class ProgramResult(Record):
 
 
 class ProgramSeconds(Record):
-    """seconds.json: how long a program has run, over all its starts."""
+    """The seconds.json of a program: how long it has run, over all its starts."""
 
     seconds: Seconds
 

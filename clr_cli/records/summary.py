@@ -1,4 +1,4 @@
-"""The summary.json of a comparison: every arm against the baseline."""
+"""Define the summary.json of a comparison: every arm against the baseline."""
 
 from __future__ import annotations
 
@@ -19,13 +19,20 @@ Verdict = Literal[
     "seed_changes_nothing",
     "identical",
 ]
-Clock = Literal["images", "iterations", "epochs", "seconds"]  # what a time to target is counted in
-# Runs of one seed share their randomness; or runs share nothing; or arms meet a number.
+Clock = Literal["images", "iterations", "epochs", "seconds"]  # the unit of a time to target
+# Clock -> its key in a row; the first clock that all runs have is the main one.
+CLOCKS: dict[Clock, str] = {
+    "images": "images",
+    "iterations": "iteration",
+    "epochs": "epoch",
+    "seconds": "seconds",
+}
+# Runs of one seed share their randomness; runs share nothing; arms are compared with a number.
 Design = Literal["paired", "unpaired", "number"]
 
 
 class Spread(Record):
-    """A metric over an arm's seeds; mean and sd are None where a value is not finite."""
+    """A metric over an arm's seeds; mean and sd are None if a value is not finite."""
 
     mean: Number | None
     sd: Number | None
@@ -33,14 +40,14 @@ class Spread(Record):
 
 
 class Times(Record):
-    """Time to target by seed; None is a miss."""
+    """The times to target by seed; None: missed."""
 
     values: dict[int, Number | None]
     median: Number | None
 
 
 class ArmTimes(Record):
-    """Time to target on every clock that the runs have; the first is the main one."""
+    """The times to target on every clock of the runs; the first clock is the main one."""
 
     reached: Count
     clocks: dict[Clock, Times]
@@ -56,7 +63,7 @@ class Cost(Record):
 
 
 class Failing(Record):
-    """How many runs failed to train, and the one-sided 95 % upper end of the true share."""
+    """The number of failed runs, and the one-sided 95 % upper bound of the true share."""
 
     count: Count
     runs: Count
@@ -76,9 +83,9 @@ class Stuck(Record):
 class ArmSummary(Record):
     """One arm.
 
-    n: the runs with a result, diverged ones included. failed: the runs without one. stuck: runs
-    that finished elsewhere; no difference contains them. metrics: by name, the comparison's own
-    metric and those shown beside it.
+    n: the number of runs with a result, including diverged ones. failed: the number of runs without
+    one. stuck: runs that ended at chance or far outside the others. metrics: by name, the compared
+    metric and others that are shown.
     """
 
     name: Arm
@@ -97,7 +104,7 @@ class ArmSummary(Record):
 
     @property
     def times(self) -> Times:
-        """The times to target on the main clock; empty where there is no target."""
+        """The times to target on the main clock; empty without a target."""
         clocks = {} if self.time_to_target is None else self.time_to_target.clocks
         return next(iter(clocks.values()), Times(values={}, median=None))
 
@@ -127,7 +134,7 @@ class Difference(Record):
 
 
 class Ratio(Record):
-    """A ratio of times to target; None stands for infinite or undefined."""
+    """A ratio of times to target; None: infinite or undefined."""
 
     ratio: Number | None
     low: Number | None
@@ -142,7 +149,7 @@ class Reached(Record):
 
 
 class TimeRatio(Record):
-    """The ratio of times to target on every clock, and of how many runs how many reached it."""
+    """The ratio of times to target on every clock, and how many of the runs reached it."""
 
     reached: Reached
     runs: Reached
@@ -183,8 +190,8 @@ class Superiority(Record):
 class Comparison(Record):
     """One arm against the baseline.
 
-    n: pairs of runs; where runs are not paired, runs of the arm, and n_baseline those of the
-    baseline. decided_at: seeds at the look that decided. futile: ended early, because more seeds
+    n: the number of pairs; if runs are not paired, of the arm's runs, and n_baseline of the
+    baseline's. decided_at: seeds at the deciding look. futile: stopped early, because more seeds
     would hardly have shown a difference.
     """
 
@@ -260,7 +267,7 @@ class Trial(Record):
 class TunedArm(Record):
     """The trials of one arm.
 
-    low, high: the interval of good rates; inconclusive: None, or why there is none.
+    low, high: the interval of good rates; inconclusive: why there is no interval, or None.
     """
 
     key: Text
@@ -311,8 +318,8 @@ class Reproduce(Record):
 class Summary(Record):
     """The comparison of every arm with the baseline.
 
-    decimals: of the metric's values (in percent, where they are fractions). reference: the number
-    that the arms are compared with, where it is not an arm; baseline is then its text. last: the
+    decimals: decimals of the metric's values (in percent for fractions). reference: the number with
+    which the arms are compared, or None if that is an arm; baseline is then its text. last: the
     look that gets the weight of the last one. looked_at: how many arms have been looked at under
     this name, so that a choice among them is corrected for all.
     """
@@ -349,13 +356,13 @@ class Summary(Record):
 
     @property
     def clock(self) -> Clock:
-        """The clock on which times to target are shown first."""
+        """The main clock of times to target."""
         told = (arm.time_to_target.clocks for arm in self.arms if arm.time_to_target)
         return next((clock for clocks in told for clock in clocks), "iterations")
 
     @model_validator(mode="after")
     def _check(self) -> Summary:
-        """Check what tables and figures rely on."""
+        """Check the assumptions of tables and figures."""
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names):
             raise ValueError("an arm occurs twice")
@@ -363,7 +370,7 @@ class Summary(Record):
             raise ValueError(f"the baseline {self.baseline!r} is not an arm")
         for comparison in self.comparisons:
             if comparison.arm not in names or comparison.baseline != self.baseline:
-                raise ValueError("a comparison of an arm that is missing")
+                raise ValueError("a compared arm is missing")
         for arm in self.arms:
             if self.metric.name not in arm.metrics:
                 raise ValueError(f"the arm {arm.name!r} has no {self.metric.name}")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from clr_cli import format as words
+from clr_cli import records
 from clr_cli.format import number
-from clr_cli.records import KNOWN, ArmSummary, Clock, Comparison, Summary, Tuning, Verdict
+from clr_cli.records import KNOWN, ArmSummary, Comparison, Summary, Tuning, Verdict
 
 VERDICTS: dict[Verdict, str] = {
     "too_few_runs": "too few runs",
     "seed_changes_nothing": "the seed changes nothing",
 }
-CLOCKS: dict[Clock, str] = {
-    "images": "Images",
-    "iterations": "Iterations",
-    "epochs": "Epochs",
-    "seconds": "Seconds",
-}
+CLOCKS = {clock: clock.capitalize() for clock in records.CLOCKS}
 Table = tuple[list[str], list[list[str]]]  # header and rows of plain text; the arm comes first
 
 

@@ -1,6 +1,6 @@
-"""Results that other tools have written: files of any usual kind -> runs.
+"""Read results of other tools: files of any usual kind become runs.
 
-`read_results` is the way in; `overview` says what there is before it is compared.
+`read_results` is the entry; `overview` shows what files contain before they are compared.
 """
 
 from clr_cli.results.query import Query, Results

@@ -1,4 +1,4 @@
-"""Turn the cells of a table into numbers. The text of a cell is kept until its number is needed."""
+"""Convert the cells of a table to numbers. A cell stays text until its number is needed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-Cell = Any  # a text, a number or None, as the file has it
+Cell = Any  # a text, a number or None, as in the file
 MISSING = {"", "na", "n/a", "<na>", "none", "null"}
-LARGEST = 1e15  # a value beyond is as good as infinite
+LARGEST = 1e15  # a larger value counts as infinite
 LARGEST_SEED = 10**18
 _COMMA = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+,\d+|[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
 
 
 def is_missing(cell: Cell) -> bool:
+    """Return whether a cell is empty, or a text such as ``n/a``."""
     return cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING)
 
 
@@ -24,7 +25,7 @@ def is_percent(cell: Cell) -> bool:
 
 
 def number(cell: Cell, *, comma: bool = False) -> float | None:
-    """Return the number of a cell, or None where it has none. Percents become fractions.
+    """Return the number of a cell, or None if it is not one. Percents become fractions.
 
     comma: read ``0,905`` and ``1.234,5`` with a decimal comma.
 
@@ -50,7 +51,7 @@ def number(cell: Cell, *, comma: bool = False) -> float | None:
 
 
 def whole(cell: Cell) -> int | None:
-    """Return the whole number of a cell, exact however many digits it has; None for another.
+    """Return the whole number of a cell, exact for any number of digits; None if it is not one.
 
     >>> whole("9007199254740993"), whole("3.0"), whole("3.5")
     (9007199254740993, 3, None)
@@ -65,13 +66,13 @@ def whole(cell: Cell) -> int | None:
 
 
 def numbers(cells: Sequence[Cell], *, comma: bool = False) -> list[float | None] | int:
-    """Return the numbers of a column, None for missing cells; or the index of a cell without one.
+    """Return a column's numbers, None for missing cells; or the index of a cell without a number.
 
     Values beyond `LARGEST` are infinite.
     """
     try:
         values: list[float | None] = list(map(float, cells))
-        if True in cells or False in cells:  # 1 and 0 count as them: look closer
+        if True in cells or False in cells:  # 1 and 0 equal them, so check the types
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         values = []
@@ -93,7 +94,7 @@ def shown(cell: Cell) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text for a message as it is if it is short and can be shown, else quoted."""
+    """Return a text for a message: as it is if it is short and printable, else quoted."""
     return text if text.isprintable() and len(text) <= 100 else shown(text)
 
 

@@ -1,4 +1,4 @@
-"""Which column is what: arm, seed, clocks, status and metric, by name and without case."""
+"""Find the columns of arm, seed, clocks, status and metric by name, without case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clr_cli.results.frame import Frame
 from clr_cli.results.query import Query
 from clr_cli.results.sources import suggested_pattern
 
-# Key of a run's rows -> the names of its column, the surest first.
+# Key of a run's rows -> names of its column, the most certain first.
 CLOCKS = {
     "iteration": (
         *("iteration", "step", "global_step", "_step", "trainer/global_step", "iter"),
@@ -28,7 +28,7 @@ CLOCKS = {
 SEEDS = ("seed", "random_seed", "rng_seed", "manual_seed", "seed_everything")
 STATUS = ("status", "state")
 RUNS = ("run_id", "run", "run_name", "name")
-# Names that often tell arms apart, the likeliest first; suggested, never taken.
+# Names of columns that often identify arms, the likeliest first; suggested, never assumed.
 ARM_NAMES = (
     *("method", "model", "variant", "config", "algo", "algorithm", "optimizer", "optim"),
     *("schedule", "scheduler", "experiment", "setting", "group", "lr", "lr0", "learning_rate"),
@@ -39,45 +39,45 @@ MOST_VALUES = 40
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns by what they are; a frame's own name of one is found by `Frame.find`."""
+    """The columns by their roles; `Frame.find` returns a frame's own name of one."""
 
     arms: tuple[str, ...]
-    seed: tuple[str, ...]  # names, of which a frame has one; none: runs are numbered
+    seed: tuple[str, ...]  # names, of which a frame has one; empty: runs are numbered
     metric: str
     clocks: dict[str, tuple[str, ...]]
 
     def not_factors(self, frame: Frame) -> set[str]:
-        """Return the columns of a frame whose meaning is known."""
+        """Return the columns of a frame with a known role."""
         known = [self.seed, STATUS, (self.metric,), *self.clocks.values()]
         known += [(arm,) for arm in self.arms]
         return {name for names in known if (name := frame.find(names)) is not None} | {"arm"}
 
 
 def is_long(frames: Sequence[Frame]) -> bool:
-    """Return whether the metric's name is in a column of its own, ``metric`` beside ``value``."""
+    """Return whether the frames are in long form, with columns ``metric`` and ``value``."""
     return all({"metric", "value"} <= {*frame.columns} for frame in frames)
 
 
 def metrics_of(frames: Sequence[Frame], known: Iterable[str] = ()) -> list[str]:
-    """Return the names that may be the metric: columns with a number somewhere."""
+    """Return the columns that may be the metric: those with a number."""
     if is_long(frames):
         named = (str(c).strip() for f in frames for c in f.columns["metric"] if not is_missing(c))
         return [*dict.fromkeys(named)]
     others = {"arm", *SEEDS, *STATUS, "_timestamp", "wall_time", "timestamp", *known}
     others |= {name for names in CLOCKS.values() for name in names}
-    found: dict[str, bool] = {}
+    metrics: dict[str, bool] = {}
     for frame in frames:
         for name, cells in frame.columns.items():
-            index = not name or name.startswith("Unnamed: ")  # which pandas writes
-            if name in found or index or name.casefold() in others:
+            index = not name or name.startswith("Unnamed: ")  # the index of pandas
+            if name in metrics or index or name.casefold() in others:
                 continue
             if any(number(cell, comma=frame.comma) is not None for cell in cells):
-                found[name] = True
-    return [*found]
+                metrics[name] = True
+    return [*metrics]
 
 
 def resolve(frames: Sequence[Frame], query: Query) -> Roles:
-    """Return what the columns are. Raises InputError with a command for what cannot be guessed."""
+    """Return the roles of the columns. Raises InputError with a command if they are ambiguous."""
     clocks = dict(CLOCKS)
     if query.step_column is not None:
         name = _given(frames, query.step_column, "--step-column", query)
@@ -91,7 +91,7 @@ def resolve(frames: Sequence[Frame], query: Query) -> Roles:
     elif any(seeds):
         without = frames[seeds.index(None)].path
         raise InputError(
-            f"no column of seeds, unlike other files; {_there(frames)}", source=without
+            f"no column of seeds, but other files have one; {_there(frames)}", source=without
         )
     arms = tuple(_given(frames, name, "--arm-column", query) for name in query.arm_columns)
     if not arms:
@@ -120,28 +120,28 @@ def _given(frames: Sequence[Frame], name: str, option: str, query: Query) -> str
 
 
 def _there(frames: Sequence[Frame]) -> str:
-    """Return the names of the columns for a message."""
+    """List the columns for a message."""
     names = list(dict.fromkeys(name for frame in frames for name in frame.names))
     return f"the columns are {listed(map(shown, names), 20)}"
 
 
 def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
-    found = metrics_of(frames, (arm.casefold() for arm in arms))
-    there = listed(map(shown, found), 20) or "none"
+    metrics = metrics_of(frames, (arm.casefold() for arm in arms))
+    names_text = listed(map(shown, metrics), 20) or "none"
     if query.metric is not None:
         reserved = ("arm", *SEEDS, *STATUS)
-        names = found if is_long(frames) else [name for frame in frames for name in frame.columns]
+        names = metrics if is_long(frames) else [name for frame in frames for name in frame.columns]
         by_case = {name.casefold(): name for name in reversed(names)}
         name = query.metric if query.metric in names else by_case.get(query.metric.casefold())
         if name is None or name.casefold() in reserved:
             raise InputError(
-                f"--metric {query.metric}: not found; there are {there}", source=query.source
+                f"--metric {query.metric}: not found; there are {names_text}", source=query.source
             )
         return name
-    told = [name for name in found if mode_of(name) is not None]
-    if len(found) == 1 or len(told) == 1:
-        return (told or found)[0]
-    if not found:
+    directed = [name for name in metrics if mode_of(name) is not None]
+    if len(metrics) == 1 or len(directed) == 1:
+        return (directed or metrics)[0]
+    if not metrics:
         commas = (
             f"; {name} {shown(cells[0])} has a decimal comma, which is read where ; or tabs"
             " separate the columns"
@@ -153,23 +153,24 @@ def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
             f"none of the columns could be the metric; {_there(frames)}{next(commas, '')}",
             source=query.source,
         )
-    chosen = (sorted(told, key=lambda name: not name.startswith(("val", "eval"))) or found)[0]
+    chosen = (sorted(directed, key=lambda name: not name.startswith(("val", "eval"))) or metrics)[0]
     raise InputError(
-        f"several columns could be the metric: {there}; name one: {query.command(metric=chosen)}",
+        f"several columns could be the metric: {names_text}; name one: "
+        f"{query.command(metric=chosen)}",
         source=query.source,
     )
 
 
 def arm_candidates(frames: Sequence[Frame]) -> list[str]:
-    """Return the columns that may tell arms apart, the likeliest first."""
+    """Return the columns that may identify arms, the likeliest first."""
     values: dict[str, set[str]] = {}
     texts: set[str] = set()
     for frame in frames:
         for name in frame.names:
-            found = values.setdefault(name, set())
+            distinct = values.setdefault(name, set())
             for cell in frame.columns.get(name) or [frame.constants.get(name)]:
-                if len(found) <= MOST_VALUES and not is_missing(cell):
-                    found.add(str(cell))
+                if len(distinct) <= MOST_VALUES and not is_missing(cell):
+                    distinct.add(str(cell))
                     if number(cell) is None:
                         texts.add(name)
     clocks = {name for names in CLOCKS.values() for name in names}
@@ -182,8 +183,8 @@ def arm_candidates(frames: Sequence[Frame]) -> list[str]:
 
     fitting = [
         name
-        for name, found in values.items()
-        if 2 <= len(found) <= MOST_VALUES and name.casefold() not in taken
+        for name, distinct in values.items()
+        if 2 <= len(distinct) <= MOST_VALUES and name.casefold() not in taken
         if name in texts or rank(name)[0] < len(ARM_NAMES)
         if mode_of(name) is None
     ]
@@ -192,7 +193,7 @@ def arm_candidates(frames: Sequence[Frame]) -> list[str]:
 
 def _no_arm(frames: Sequence[Frame], frame: Frame, query: Query) -> InputError:
     better = next(suggestions(frames, query), None)
-    hint = f"; name what tells the arms apart: {better.command()}" if better else ""
+    hint = f"; say where the arms are: {better.command()}" if better else ""
     several = (
         "" if len(frames) == 1 else f" of {frame.path}" if str(frame.path) != query.source else ""
     )
@@ -200,7 +201,7 @@ def _no_arm(frames: Sequence[Frame], frame: Frame, query: Query) -> InputError:
 
 
 def suggestions(frames: Sequence[Frame], query: Query) -> Iterator[Query]:
-    """Yield queries that would give the arms: by a column, names of runs, a pattern of paths."""
+    """Yield queries that may find the arms: by a column, names of runs, or a pattern of paths."""
     candidates = arm_candidates(frames)
     settings = [name for name in candidates if name.casefold() not in RUNS]
     for name in settings[:3]:

@@ -1,7 +1,6 @@
-"""Find columns that tell the rows of one run apart: data sets, folds, phases. They are refused.
+"""Refuse columns that distinguish the rows of one run: data sets, folds, phases.
 
-Rows of one (arm, seed) are taken for earlier points of a curve only where nothing else than a
-clock tells them apart.
+Rows of one (arm, seed) are points of a curve only if a clock alone distinguishes them.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ def check(
     runs: Sequence[Run],
     clocks: Sequence[dict[str, list[float | None]]],
 ) -> None:
-    """Raise InputError where a column tells rows of a run apart as the clock should.
+    """Raise InputError if a column other than the clock distinguishes rows of a run.
 
-    Beside steps or epochs only texts are looked at; beside nothing but seconds, which may be those
-    of a whole run, whole numbers too.
+    If there are steps or epochs, only texts are checked. If there are only seconds, which may be
+    the duration of a whole run, whole numbers are checked too.
     """
     several = [run for run in runs if len(run.rows) > 1 and not frames[run.rows[0][0]].is_log]
     if not several:
@@ -52,14 +51,14 @@ def check(
         if _tells_apart(name, frames, several, weak=weak):
             run = several[0]
             raise InputError(
-                f"arm {run.arm}, seed {run.seed} has several rows, which the column"
-                f" {shown(name)} tells apart; {_ways(name, frames, run, query)}",
+                f"arm {run.arm}, seed {run.seed} has several rows, which differ in the column"
+                f" {shown(name)}; {_ways(name, frames, run, query)}",
                 source=query.source,
             )
 
 
 def _tells_apart(name: str, frames: Sequence[Frame], runs: Sequence[Run], *, weak: bool) -> bool:
-    """Return whether a column's values come again in other runs and split the rows of a run."""
+    """Return whether a column's values recur in other runs and divide the rows of a run."""
     seen: dict[str, int] = {}
     varying = 0
     phases = True
@@ -102,7 +101,7 @@ def twice(
     roles: Roles,
     query: Query,
 ) -> InputError:
-    """Return the error of a measurement that occurs twice; it names what tells the rows apart."""
+    """Return the error for a measurement that occurs twice, with the columns that differ."""
     before, now = sorted(rows)
     frame = frames[now[0]]
     other = frames[before[0]]
@@ -110,16 +109,16 @@ def twice(
     if other.path != frame.path:
         places[1] += f" of {plain(str(other.path))}"
     where = "" if clock is None else f", {clock[0]} {clock[1]:g}"
-    hint = "several rows of a run need a step or a time"
+    hint = "several rows of a run need a column with the step or the time"
     known = roles.not_factors(frame)
     apart = [name for name in _apart(frames, before, now) if name not in known]
     if apart:
-        hint = f"the column {shown(apart[0])} tells them apart; "
+        hint = f"they differ in the column {shown(apart[0])}; "
         if len(apart) > 1:
-            hint = f"the columns {listed(map(shown, apart), 5)} tell them apart; "
+            hint = f"they differ in the columns {listed(map(shown, apart), 5)}; "
         hint += _ways(apart[0], frames, run, query)
     elif clock is not None:
-        hint = "if they are two runs, give a column of seeds: --seed-column NAME"
+        hint = "if they are two runs, name the column of seeds: --seed-column NAME"
     return InputError(
         f"{places[0]}: arm {run.arm}, seed {run.seed}{where} is on {places[1]} as well; {hint}",
         source=frame.path,
@@ -139,7 +138,7 @@ def _apart(frames: Sequence[Frame], before: Rows, now: Rows) -> Iterator[str]:
 
 
 def _ways(name: str, frames: Sequence[Frame], run: Run, query: Query) -> str:
-    """Return what to do about such a column: a choice of it, blocks, a clock, or an arm."""
+    """Return what to do about such a column: choose a value, or use it as block or clock."""
     value = _cell(name, frames, run.rows[0])
     typed = str(value) if plain(str(value)) == str(value) else "VALUE"
     chosen = query.command(where=(*query.where, f"{name}={typed}"))

@@ -1,4 +1,4 @@
-"""A frame: the columns of one file, or of one run of a file that holds several."""
+"""Define a frame: the columns of one file, or of one run in a file of several runs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from clr_cli.results.cells import Cell
 
 @dataclass
 class Frame:
-    """Columns of equal length, and what holds for all their rows.
+    """Columns of equal length, and facts on all their rows.
 
     Attributes:
         path: the file or folder, for messages.
-        columns: cells by the column's name, as the file has them.
+        columns: cells by the column's name, as in the file.
         constants: columns with one value for all rows: from the path, a sidecar, a run's settings.
-        place: says where row i is in the file, such as "line 7".
+        place: returns where row i is in the file, such as "line 7".
         comma: whether numbers may have a decimal comma.
-        is_log: whether the rows are what one run has logged, so that a later row at the same step
-            replaces an earlier one.
+        is_log: whether one run logged the rows, so that a later row at the same step replaces an
+            earlier one.
         kind: the name of the kind of file.
     """
 
@@ -44,7 +44,7 @@ class Frame:
         return [*self.columns, *(name for name in self.constants if name not in self.columns)]
 
     def find(self, names: Iterable[str]) -> str | None:
-        """Return the first of ``names`` that is a column, matched without case if need be."""
+        """Return the first of ``names`` that is a column, if necessary without case."""
         by_case = {name.casefold(): name for name in reversed(self.names)}
         for name in names:
             if name in self.columns or name in self.constants:
@@ -54,21 +54,21 @@ class Frame:
         return None
 
     def cells(self, name: str | None) -> Sequence[Cell]:
-        """Return the cells of a column or constant, one a row; None where there is none."""
+        """Return the cells of a column or constant, one per row; None for a missing column."""
         if name in self.columns:
             return self.columns[name]
         constant = self.constants.get(name) if name is not None else None
         return list(itertools.repeat(constant, self.rows))
 
     def keep(self, rows: Sequence[int]) -> Frame:
-        """Return the frame with these rows alone."""
+        """Return the frame with only these rows."""
         columns = {name: [cells[i] for i in rows] for name, cells in self.columns.items()}
-        kept, place = list(rows), self.place
+        numbers, place = list(rows), self.place
         return Frame(
             self.path,
             columns,
             self.constants,
-            lambda row: place(kept[row]),
+            lambda row: place(numbers[row]),
             self.comma,
             self.is_log,
             self.kind,
@@ -80,11 +80,11 @@ class Frame:
 
 
 def from_rows(path: Path, rows: Iterable[dict[str, Any]], **more: Any) -> Frame:
-    """Return the frame of rows that need not have the same keys; nested keys get dots."""
+    """Return a frame of rows, whose keys may differ; nested keys are joined by dots."""
     columns: dict[str, list[Cell]] = {}
     for count, row in enumerate(rows):
         if any(isinstance(cell, dict) for cell in row.values()):
-            row = dict(flattened(row))
+            row = dict(flatten(row))
         for name, cell in row.items():
             if name not in columns:
                 columns[name] = [None] * count
@@ -96,10 +96,10 @@ def from_rows(path: Path, rows: Iterable[dict[str, Any]], **more: Any) -> Frame:
     return Frame(path, columns, **more)
 
 
-def flattened(tree: dict[Any, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Cell]]:
+def flatten(tree: dict[Any, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Cell]]:
     """Yield the values of a nested mapping with dotted names: ``optimizer.lr``."""
     for key, value in tree.items():
         if isinstance(value, dict) and depth < 20:
-            yield from flattened(value, f"{before}{key}.", depth + 1)
+            yield from flatten(value, f"{before}{key}.", depth + 1)
         else:
             yield f"{before}{key}", value

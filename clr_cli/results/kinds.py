@@ -1,7 +1,7 @@
-"""The kinds of files that are recognised, and the reader of each.
+"""Recognize the kind of a file of results, and read it.
 
-To add one: a function path -> frames, an entry in `KINDS`, and a small real-shaped file in the
-tests. A kind is recognised by the name and the first bytes of a file (`Peek`).
+To add a kind: write a function path -> frames, add it to `KINDS`, and add a small realistic file to
+tests/support/results_makers.py. A kind is recognized by a file's name and first bytes (`Peek`).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from clr_cli.errors import InputError
 from clr_cli.results import mlflow, tensorboard
 from clr_cli.results.cells import number, shown
 from clr_cli.results.frame import Frame, from_rows
-from clr_cli.results.text import comments, decoded, delimited, header, raw, read_text
+from clr_cli.results.text import comments, decode, delimited, header, read_text, unpack
 
-EPISODES = 100  # over which Stable-Baselines3 takes the mean that it logs
+EPISODES = 100  # in the mean reward that Stable-Baselines3 logs
 _CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<more>__MIN|__MAX|)$", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Peek:
-    """What recognising a file goes by."""
+    """The evidence for a file's kind: its name and its beginning."""
 
     path: Path
 
     @cached_property
     def head(self) -> str:
-        """The first characters of a file, unpacked; nothing of a folder."""
+        """The first characters of a file, unpacked; empty for a folder."""
         try:
             if self.path.name.endswith(".gz"):
                 with gzip.open(self.path) as file:
@@ -57,7 +57,7 @@ class Peek:
 
 
 def read_log(path: Path) -> list[Frame]:
-    """Read a text file that one run has logged."""
+    """Read a text file that one run logged."""
     frames = read_text(path)
     for frame in frames:
         frame.is_log = True
@@ -65,11 +65,11 @@ def read_log(path: Path) -> list[Frame]:
 
 
 def read_monitor(path: Path) -> list[Frame]:
-    """Read Stable-Baselines3's monitor.csv: a row an episode, and its mean as SB3 logs it.
+    """Read Stable-Baselines3's monitor.csv: a row per episode, with the mean that SB3 logs.
 
     Adds `ep_rew_mean`, the mean reward of the last 100 episodes, and `timesteps` so far.
     """
-    frame = delimited(path, comments(decoded(path, raw(path)))[1])
+    frame = delimited(path, comments(decode(path, unpack(path)))[1])
     columns = frame.columns
     for name in ("r", "l"):
         for row, cell in enumerate(columns.get(name, [])):
@@ -89,17 +89,17 @@ def read_monitor(path: Path) -> list[Frame]:
 def read_trainer_state(path: Path) -> list[Frame]:
     """Read the log_history of Hugging Face's trainer_state.json. Raises InputError."""
     try:
-        state = json.loads(decoded(path, raw(path)))
+        state = json.loads(decode(path, unpack(path)))
     except (ValueError, RecursionError):
-        raise InputError("not JSON", source=path) from None
+        raise InputError("damaged (not JSON)", source=path) from None
     rows = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError("log_history is not a list of rows", source=path)
+        raise InputError("log_history: expected a list of rows", source=path)
     return [from_rows(path, rows, place=lambda row: f"log_history[{row}]", is_log=True)]
 
 
 def read_chart(path: Path) -> list[Frame]:
-    """Read a W&B chart's export: a column a run, "NAME - metric"; a frame a run."""
+    """Read a W&B chart's export: a column and a frame per run, "NAME - metric"."""
     (whole,) = read_text(path)
     step, *others = whole.columns
     runs: dict[str, dict[str, list[object]]] = {}
@@ -133,13 +133,13 @@ def read_parquet(path: Path) -> list[Frame]:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a kind is recognised, and how it is read."""
+    """How to recognize a kind, and how to read it."""
 
     matches: Callable[[Peek], bool]
     read: Callable[[Path], list[Frame]]
 
 
-# In order: the first that matches reads the file.
+# The first matching kind reads the file.
 KINDS: dict[str, Kind] = {
     "MLflow folder": Kind(lambda peek: mlflow.is_store(peek.path), mlflow.read_folder),
     "MLflow database": Kind(
@@ -191,17 +191,17 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def recognise(path: Path) -> str | None:
-    """Return the name of a path's kind; None for a folder that is not a kind of its own."""
+def recognize(path: Path) -> str | None:
+    """Return the name of a path's kind; None for a folder that is not one."""
     peek = Peek(path)
     return next((name for name, kind in KINDS.items() if kind.matches(peek)), None)
 
 
 def read(path: Path) -> list[Frame]:
-    """Read the frames of a file, or of a folder that is a kind. Raises InputError."""
-    name = recognise(path)
+    """Read the frames of a file, or of a folder that is of a kind. Raises InputError."""
+    name = recognize(path)
     if name is None:
-        raise InputError("cannot be read: no such file", source=path)
+        raise InputError("not found", source=path)
     frames = KINDS[name].read(path)
     for frame in frames:
         frame.kind = name

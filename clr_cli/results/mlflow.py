@@ -18,14 +18,14 @@ Point = tuple[str, float, float, int]  # metric, value, time in milliseconds, st
 
 
 def is_store(path: Path) -> bool:
-    """Return whether a folder is a store of experiments, or one experiment."""
+    """Return whether a folder is an MLflow store, or one experiment of it."""
     return path.is_dir() and any(
         (child / "meta.yaml").is_file() for child in path.iterdir() if child.is_dir()
     )
 
 
 def read_folder(path: Path) -> list[Frame]:
-    """Read the runs of all experiments, or of one. Raises InputError."""
+    """Read the runs of a store or of one experiment. Raises InputError."""
     frames = []
     for meta in sorted([*path.glob("*/meta.yaml"), *path.glob("*/*/meta.yaml")]):
         folder = meta.parent
@@ -81,13 +81,13 @@ def read_database(path: Path) -> list[Frame]:
                 ]
                 frames.append(_frame(path, settings, clean, start))
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-        said = "not a database of MLflow's" if "no such" in str(error) else "a damaged database"
-        raise InputError(said, source=path) from None
+        message = "not an MLflow database" if "no such" in str(error) else "a damaged database"
+        raise InputError(message, source=path) from None
     return frames
 
 
 def _frame(path: Path, settings: dict[str, Any], points: Iterable[Point], start: Any) -> Frame:
-    """Return a run's frame: a row a step, the last value of each metric there."""
+    """Return a run's frame: a row per step, with the last value of each metric."""
     rows: dict[int, dict[str, Any]] = {}
     first = number(start)
     for name, value, time, step in points:
@@ -114,10 +114,10 @@ def _points(metrics: Path) -> Iterable[Point]:
             parts = [number(part) for part in text.split()]
             if not parts:
                 continue
-            time, value, step = [*parts, 0, 0][:3]  # old versions wrote no step
+            time, value, step = [*parts, 0, 0][:3]  # old versions write no step
             whole = step is not None and abs(step) < 1e15
             if len(parts) < 2 or time is None or value is None or step is None or not whole:
-                raise InputError(f"line {line}: not 'time value step'", source=file)
+                raise InputError(f"line {line}: expected 'time value step'", source=file)
             yield name, value, time, int(step)
 
 

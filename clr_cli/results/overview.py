@@ -1,4 +1,4 @@
-"""What a place of results contains, before any verdict."""
+"""Show what files of results contain, before any verdict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_METRICS = 30
 
 @dataclass(frozen=True)
 class Overview:
-    """Facts as (label, text), what is missing, and the command that compares; None without one."""
+    """Facts as (label, text), what is missing, and the command that compares, if there is one."""
 
     facts: list[tuple[str, str]]
     missing: list[str]
@@ -26,7 +26,7 @@ class Overview:
 
 
 def overview(query: Query) -> Overview:
-    """Return what was found, and the command that would compare it. Raises InputError."""
+    """Return what files contain, and the command that compares them. Raises InputError."""
     loaded = load(query)
     kinds = Counter(frame.kind for frame in loaded.frames)
     names = metrics_of(loaded.frames)
@@ -41,14 +41,14 @@ def overview(query: Query) -> Overview:
     metric = query.metric or _metric(names)
     if metric is None:
         return Overview(facts, ["no column with numbers that could be the metric"], None)
-    asked = replace(query, metric=metric)
+    with_metric = replace(query, metric=metric)
     try:
-        chosen, results = asked, runs_of(loaded, asked)
+        chosen, results = with_metric, runs_of(loaded, with_metric)
     except InputError as error:
-        tried = _first_that_works(loaded, asked)
+        tried = _first_that_works(loaded, with_metric)
         if tried is None:
             return Overview(facts, [*missing, str(error)], None)
-        missing.append("a column 'arm'; the command below says where the arms come from")
+        missing.append("a column 'arm'; the command below shows where the arms come from")
         chosen, results = tried
     mode = () if mode_of(metric) is not None else ("--mode", "max")
     if mode:
@@ -62,7 +62,7 @@ def overview(query: Query) -> Overview:
 
 
 def _first_that_works(loaded: Loaded, query: Query) -> tuple[Query, Results] | None:
-    """Return the first suggestion that gives runs, one that gives seeds if there is one."""
+    """Return the first suggestion that works, if possible one with seeds."""
     working = []
     for better in suggestions(loaded.frames, query):
         try:
@@ -76,7 +76,7 @@ def _first_that_works(loaded: Loaded, query: Query) -> tuple[Query, Results] | N
 
 
 def _metric(names: list[str]) -> str | None:
-    """Return the likeliest metric: one of known direction, of held-out data if there is one."""
+    """Return the likeliest metric: of known direction, if possible on held-out data."""
 
     def rank(name: str) -> tuple[bool, bool]:
         held_out = any(part in name.casefold() for part in ("val", "test", "eval", "map"))

@@ -1,4 +1,4 @@
-"""What is asked of results, and what comes back."""
+"""Define a query of results, and its answer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from clr_cli.records import RunRecord
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked, as it was typed.
+    """The options that select runs from files.
 
     Attributes:
         sources: paths, folders, and patterns with named parts.
-        arm_columns: the columns whose values, joined, name an arm; none: the column ``arm``.
-        seed_column, step_column, metric: None: found by their names.
+        arm_columns: the columns whose joined values name an arm; empty: the column ``arm``.
+        seed_column, step_column, metric: None: search by name.
         where: ``column=value``; rows with another value are left out.
-        across: the column that tells the blocks (data sets, tasks) apart.
-        run_name: a pattern that takes the names of runs apart, such as ``{arm}-{seed}``.
-        arms: only these.
+        across: the column that names the block (data set, task).
+        run_name: a pattern for the names of runs, such as ``{arm}-{seed}``.
+        arms: use only these; empty: all.
     """
 
     sources: tuple[str, ...]
@@ -38,7 +38,7 @@ class Query:
 
     @property
     def name(self) -> str:
-        """What the results may be called: a file's stem, a folder, the fixed part of a pattern."""
+        """A name for the results: a file's stem, a folder, or the fixed part of a pattern."""
         first = self.sources[0]
         fixed = re.split(r"[{*?]", first)[0]
         path = Path(first) if fixed == first else Path(fixed + "x").parent
@@ -46,7 +46,7 @@ class Query:
         return name.partition(".")[0] or name if fixed == first and not path.is_dir() else name
 
     def command(self, *more: str, **changes: Any) -> str:
-        """Return the command that asks this with changes, to be pasted."""
+        """Return the command line of this query with changes, to paste."""
         asked = replace(self, **changes)
         options = [("--from", source) for source in asked.sources]
         options += [("--arm-column", ",".join(asked.arm_columns))] * bool(asked.arm_columns)
@@ -66,23 +66,23 @@ class Query:
 
     @property
     def source(self) -> str:
-        """The sources for a message."""
+        """The sources, for a message."""
         more = f" and {len(self.sources) - 1} more" if len(self.sources) > 1 else ""
         return self.sources[0] + more
 
 
 @dataclass(frozen=True)
 class Results:
-    """Runs as they were found.
+    """The runs that a query found.
 
     Attributes:
         metric: the name of the metric's column.
-        unit: "%" where the cells have a percent sign (their values are fractions then), else None.
-        blocks: the runs by the value of ``across``; one block, "", without it.
+        unit: "%" if the cells have a percent sign (their values are fractions then), else None.
+        blocks: the runs by the value of ``across``; without it, one block "".
         notes: sentences for the page.
-        numbered: whether the seeds are only numbers of the runs, so that nothing can be paired.
-        sha256: of the contents of all files.
-        files: how many were read.
+        numbered: whether the seeds only number the runs, so that runs cannot be paired.
+        sha256: the digest of the contents of all files.
+        files: the number of files.
     """
 
     metric: str
@@ -95,7 +95,7 @@ class Results:
 
     @property
     def records(self) -> list[RunRecord]:
-        """The runs of the only block. Raises InputError where there are several."""
+        """The runs of the only block. Raises InputError if there are several."""
         if len(self.blocks) > 1:
             names = ", ".join(list(self.blocks)[:6])
             raise InputError(

@@ -1,4 +1,4 @@
-"""From files of results to runs."""
+"""Read runs from files of results."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MOST_NAME = 200
 
 
 def read_results(query: Query) -> Results:
-    """Return the runs that a query asks for.
+    """Return the runs that a query selects.
 
     Raises:
-        InputError: files that cannot be read, a value that is not what its column says, or
-            columns whose meaning cannot be guessed; it names file, line and value, or a command.
+        InputError: a file cannot be read, a value does not fit its column, or the role of a column
+            is ambiguous; the message names file, line and value, or a command.
     """
     return runs_of(load(query), query)
 
@@ -39,7 +39,7 @@ class Loaded:
 
 
 def load(query: Query) -> Loaded:
-    """Read the files and give each frame the columns of its path and sidecars."""
+    """Read the files, and add the columns of paths and sidecars to each frame."""
     frames: list[Frame] = []
     skipped: list[str] = []
     paths = []
@@ -47,7 +47,7 @@ def load(query: Query) -> Loaded:
         try:
             read = kinds.read(found.path)
             if not any(frame.rows for frame in read) and not frames_may_be_empty(read):
-                raise InputError(f"has no rows; {FORM}", source=found.path)
+                raise InputError(f"contains no rows; {FORM}", source=found.path)
         except InputError as error:
             if not found.walked:
                 raise
@@ -66,14 +66,14 @@ def load(query: Query) -> Loaded:
         raise InputError(f"no file of results can be read{why}", source=query.source)
     notes = [f"{len(skipped)} files cannot be read and are left out: {listed(skipped, 3)}."]
     frames, more = _named(_where(frames, query), query)
-    kept = {frame.path for frame in frames}
+    used = {frame.path for frame in frames}
     return Loaded(
-        frames, [*(notes if skipped else []), *more], [p for p in paths if p in kept] or paths
+        frames, [*(notes if skipped else []), *more], [p for p in paths if p in used] or paths
     )
 
 
 def runs_of(loaded: Loaded, query: Query) -> Results:
-    """Return the runs of what was loaded. Raises InputError."""
+    """Return the runs of loaded frames. Raises InputError."""
     roles = resolve(loaded.frames, query)
     if query.across is not None and all(f.find((query.across,)) is None for f in loaded.frames):
         names = dict.fromkeys(name for frame in loaded.frames for name in frame.names)
@@ -92,26 +92,26 @@ def runs_of(loaded: Loaded, query: Query) -> Results:
 
 
 def frames_may_be_empty(frames: Sequence[Frame]) -> bool:
-    """Return whether these are runs that have logged nothing, not tables without rows."""
+    """Return whether these are runs that logged nothing, not tables without rows."""
     return bool(frames) and all(frame.is_log and frame.constants for frame in frames)
 
 
 def _check_names(frame: Frame) -> None:
     for name in frame.names:
         if len(name) > MOST_NAME or not (name.isprintable() or name == ""):
-            raise InputError(f"the name of column {shown(name)} cannot be shown", source=frame.path)
+            raise InputError(f"the column name {shown(name)} is not printable", source=frame.path)
 
 
-def _add_constants(frame: Frame, found: sources.Found, query: Query) -> None:
+def _add_constants(frame: Frame, file: sources.Found, query: Query) -> None:
     identity = ("arm", *SEEDS, *query.arm_columns, *RUNS[:3])
     beside: dict[str, Cell] = {}
     if not any(frame.find((name,)) in frame.columns for name in identity):
-        beside = sources.sidecars(found.path)
-    frame.constants = {**beside, **frame.constants, **found.constants}
+        beside = sources.sidecars(file.path)
+    frame.constants = {**beside, **frame.constants, **file.constants}
 
 
 def _one_kind(frames: list[Frame], query: Query) -> list[Frame]:
-    """Return the frames of one kind of a folder: the same runs are often logged in two ways."""
+    """Return the frames of one kind, as tools often log the same runs in two ways."""
     if len({frame.kind for frame in frames}) < 2 or not any(
         Path(source).is_dir() for source in query.sources
     ):
@@ -132,7 +132,7 @@ def _one_kind(frames: list[Frame], query: Query) -> list[Frame]:
 
 
 def _where(frames: list[Frame], query: Query) -> list[Frame]:
-    """Return the frames with the rows that --where asks for."""
+    """Return the frames with the rows that --where selects."""
     wanted: dict[str, list[str]] = {}
     for condition in query.where:
         name, equals, value = condition.partition("=")
@@ -141,7 +141,7 @@ def _where(frames: list[Frame], query: Query) -> list[Frame]:
         wanted.setdefault(name, []).append(value)
     for name, values in wanted.items():
         there: dict[str, None] = {}
-        kept = []
+        selected = []
         for frame in frames:
             column = frame.find((name,))
             if column is None:
@@ -150,16 +150,16 @@ def _where(frames: list[Frame], query: Query) -> list[Frame]:
             rows = [i for i, cell in enumerate(cells) if _equals(cell, values)]
             there |= dict.fromkeys(str(cell) for cell in cells[:10_000])
             if len(rows) == len(cells):
-                kept.append(frame)
+                selected.append(frame)
             elif rows:
-                kept.append(frame.keep(rows))
-        if not kept:
+                selected.append(frame.keep(rows))
+        if not selected:
             names = dict.fromkeys(name for frame in frames for name in frame.names)
-            said = f"its values are {listed(map(shown, there), 8)}"
+            reason = f"its values are {listed(map(shown, there), 8)}"
             if not there:
-                said = f"not a column; the columns are {listed(map(shown, names), 20)}"
-            raise InputError(f"--where {name}={values[0]}: {said}", source=query.source)
-        frames = kept
+                reason = f"not a column; the columns are {listed(map(shown, names), 20)}"
+            raise InputError(f"--where {name}={values[0]}: {reason}", source=query.source)
+        frames = selected
     return frames
 
 
@@ -172,18 +172,19 @@ def _equals(cell: Cell, values: Sequence[str]) -> bool:
 
 
 def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
-    """Return the frames with the columns that --run-name takes from the names of runs."""
+    """Return the frames with the columns that --run-name finds in the names of runs."""
     pattern = query.run_name
     if pattern is None:
         return frames, []
     sources.check_pattern(pattern, "--run-name")
-    kept: list[Frame] = []
+    named: list[Frame] = []
     other: list[str] = []
     for frame in frames:
         column = frame.find(RUNS[1:]) or frame.find(RUNS)
         if column is None:
             raise InputError(
-                f"--run-name {pattern}: no column of names; take the path apart instead:"
+                f"--run-name {pattern}: no column with names of runs; use a pattern "
+                "of paths instead:"
                 " --from 'runs/{arm}/seed-{seed}/FILE'",
                 source=frame.path,
             )
@@ -193,7 +194,7 @@ def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
                 other.append(str(frame.constants[column]))
             else:
                 frame.constants = {**frame.constants, **parts}
-                kept.append(frame)
+                named.append(frame)
             continue
         memo = {str(cell): sources.parts_of(pattern, str(cell)) for cell in frame.columns[column]}
         names = [str(cell) for cell in frame.columns[column]]
@@ -202,15 +203,15 @@ def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
         every = [memo[str(cell)] or {} for cell in frame.columns[column]]
         for part in every[0] if every else ():
             frame.columns[part] = [parts[part] for parts in every]
-        kept += [frame] if frame.rows else []
-    if not kept:
+        named += [frame] if frame.rows else []
+    if not named:
         raise InputError(
-            f"--run-name {pattern}: no name matches; there are {listed(map(shown, other), 5)}",
+            f"--run-name {pattern}: no name matches; the names are {listed(map(shown, other), 5)}",
             source=query.source,
         )
     other = list(dict.fromkeys(other))
     left = f"{len(other)} runs whose names do not match are left out: {listed(other, 5)}."
-    return kept, [left] if other else []
+    return named, [left] if other else []
 
 
 def _digest(paths: Sequence[Path]) -> str:

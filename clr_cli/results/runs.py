@@ -1,4 +1,4 @@
-"""Rows of tables -> runs: whose they are, in which order, and how each run ended."""
+"""Build runs from rows of tables: assign rows to runs, order them, and find how each run ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from clr_cli.results.columns import RUNS, STATUS, Roles, is_long
 from clr_cli.results.frame import Frame
 from clr_cli.results.query import Query
 
-MOST_ARMS = 40  # more look alike in a figure
+MOST_ARMS = 40  # more cannot be distinguished in a figure
 MOST_STEPS = 1e15
 FAILED = {
     *("failed", "fail", "failure", "crashed", "crash", "killed", "preempted", "error", "errored"),
@@ -40,19 +40,19 @@ Status = Literal["finished", "diverged", "failed"]
 
 @dataclass
 class Run:
-    """The rows of one run that have a value: numbers of frames, and of rows in them."""
+    """The rows of one run that have a value, as (number of the frame, number of the row)."""
 
     block: str
     arm: str
     seed: int | None
-    whose: int | None  # the frame, where every frame is a run of its own
+    whose: int | None  # the frame, if every frame is one run
     rows: list[tuple[int, int]] = field(default_factory=list)
     status: str = ""
 
 
 @dataclass(frozen=True)
 class Built:
-    """Runs, and what there is to say of them."""
+    """Runs, and notes on them."""
 
     blocks: dict[str, list[RunRecord]]
     notes: list[str]
@@ -60,11 +60,11 @@ class Built:
 
 
 def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
-    """Return the runs with their rows in order. One whose last value is not finite has diverged.
+    """Return the runs with ordered rows. A run whose last value is not finite has diverged.
 
     Raises:
-        InputError: a text where a number belongs, a measurement that occurs twice, rows of one
-            run that a column tells apart, or an arm that does not exist.
+        InputError: a text instead of a number, a measurement that occurs twice, rows of one run
+            that differ in another column than the clock, or an unknown arm.
     """
     values = [_values(frame, roles, long=is_long(frames)) for frame in frames]
     clocks = [_clocks(frame, roles, own) for frame, own in zip(frames, values, strict=True)]
@@ -85,7 +85,7 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
         rows, doubles = _ordered(run, frames, clocks, key, roles, query)
         replaced += doubles
         made = [_row(f, i, clocks, values, roles.metric) for f, i in rows]
-        run.rows = []  # memory: a million rows are many
+        run.rows = []  # frees memory: there may be a million rows
         blocks.setdefault(run.block, []).append(_record(run, made, roles.metric))
         if key is not None and blocks[run.block][-1].status == "finished":
             ends.setdefault(key, []).append(
@@ -99,7 +99,8 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
     notes += _failures(runs, frames)
     if {"best", "max", "min"} & {*roles.metric.casefold().replace("/", "_").split("_")}:
         notes.append(
-            f"'{roles.metric}' is the best over a run, not its last value: longer and noisier runs"
+            f"'{roles.metric}' is the best value of a run, not the last one: longer "
+            "and noisier runs"
             " have an advantage."
         )
     return Built(blocks, notes, "%" if _has_percents(frames, roles) else None)
@@ -129,7 +130,7 @@ def _has_percents(frames: Sequence[Frame], roles: Roles) -> bool:
 
 
 def _values(frame: Frame, roles: Roles, *, long: bool) -> list[float | None]:
-    """Return the metric of every row; None where it is missing."""
+    """Return the metric of every row; None if it is missing."""
     name = "value" if long else str(frame.find((roles.metric,)))
     if name not in frame.columns:
         return [None] * frame.rows
@@ -149,8 +150,8 @@ def _values(frame: Frame, roles: Roles, *, long: bool) -> list[float | None]:
 def _clocks(
     frame: Frame, roles: Roles, values: Sequence[float | None]
 ) -> dict[str, list[float | None]]:
-    """Return where the rows were measured, by key; of rows without a value nothing is checked."""
-    found: dict[str, list[float | None]] = {}
+    """Return the clocks of the rows by key; rows without a value are not checked."""
+    columns_by_key: dict[str, list[float | None]] = {}
     for key, names in roles.clocks.items():
         name = frame.find([name for name in names if frame.find((name,)) in frame.columns])
         if name is None:
@@ -168,11 +169,13 @@ def _clocks(
             if clock is None or value is None:
                 continue
             if not 0 <= clock <= MOST_STEPS:
-                raise frame.error(row, f"{name} {shown(cells[row])} is not a time since the start")
+                raise frame.error(
+                    row, f"{name} {shown(cells[row])} is not a duration since the start"
+                )
             if clock == clock // 1:
                 column[row] = int(clock)
-        found[key] = column
-    return found
+        columns_by_key[key] = column
+    return columns_by_key
 
 
 def _group(
@@ -182,7 +185,7 @@ def _group(
     roles: Roles,
     query: Query,
 ) -> list[Run]:
-    """Return the runs in the order of their first rows, numbered where there are no seeds."""
+    """Return the runs in the order of their first rows, numbered if there are no seeds."""
     runs: dict[Hashable, Run] = {}
     known: dict[str, None] = {}
     for f, frame in enumerate(frames):
@@ -222,11 +225,11 @@ def _group(
                 run.rows.append((f, row))
             if not is_missing(status[row]):
                 run.status = _label(status[row]).casefold()
-        if not frame.rows:  # a run that has logged nothing
+        if not frame.rows:  # a run that logged nothing
             _add_empty(frame, f, roles, query, runs)
     for arm in query.arms or ():
         if arm not in known:
-            raise InputError(f"--schedules: no arm {arm!r}; there are {listed(known)}")
+            raise InputError(f"--schedules: {arm!r} is not an arm; the arms are {listed(known)}")
     counts: dict[tuple[str, str], int] = {}
     for run in runs.values():
         if run.seed is None:
@@ -235,14 +238,14 @@ def _group(
     count = len({run.arm for run in runs.values()})
     if count > MOST_ARMS:
         raise InputError(
-            f"{count} arms; a comparison has at most {MOST_ARMS}, choose them with --schedules",
+            f"{count} arms; a comparison takes at most {MOST_ARMS}: choose some with --schedules",
             source=query.source,
         )
     return list(runs.values())
 
 
 def _add_empty(frame: Frame, f: int, roles: Roles, query: Query, runs: dict[Hashable, Run]) -> None:
-    """Add the run of a frame without rows, where constants say whose it is."""
+    """Add the run of a frame without rows, if constants identify the run."""
     names = [frame.find((arm,)) for arm in roles.arms]
     if any(name is None or is_missing(frame.constants.get(name)) for name in names):
         return
@@ -286,7 +289,7 @@ def _arms(frame: Frame, roles: Roles) -> list[str]:
 
 
 def _seeds(frame: Frame, roles: Roles) -> list[int]:
-    """Return the seed of every row; nothing where there is no column of them."""
+    """Return the seed of every row; empty without a column of seeds."""
     if not roles.seed:
         return []
     cells = frame.cells(frame.find(roles.seed))
@@ -332,7 +335,7 @@ def _two_files(frames: Sequence[Frame], roles: Roles, query: Query, run: Run, f:
 def _clock_of(
     run: Run, frames: Sequence[Frame], clocks: Sequence[dict[str, list[float | None]]]
 ) -> str | None:
-    """Return the clock that orders a run's rows: the first that all of them have."""
+    """Return the clock that orders a run's rows: the first one that all rows have."""
     some: tuple[str, int, int] | None = None
     for key in dict.fromkeys(key for f, _ in run.rows[:1] for key in clocks[f]):
         gaps = ((f, i) for f, i in run.rows if key not in clocks[f] or clocks[f][key][i] is None)
@@ -342,7 +345,9 @@ def _clock_of(
         if some is None and _has_some(run, clocks, key):
             some = key, *gap
     if some is not None and len(run.rows) > 1:
-        raise frames[some[1]].error(some[2], f"no {some[0]}, which other rows of its run have")
+        raise frames[some[1]].error(
+            some[2], f"no {some[0]}, although other rows of the run have one"
+        )
     return None
 
 
@@ -358,7 +363,7 @@ def _ordered(
     roles: Roles,
     query: Query,
 ) -> tuple[list[tuple[int, int]], int]:
-    """Return a run's rows in the order of the clock, and how many were replaced by later ones."""
+    """Return a run's rows in the order of the clock, and the number of replaced rows."""
     if key is None:
         if len(run.rows) > 1:
             if all(frames[f].is_log for f, _ in run.rows):
@@ -369,16 +374,16 @@ def _ordered(
     if all(a < b for a, b in pairwise(at)):  # type: ignore[operator]
         return run.rows, 0
     order = sorted(range(len(at)), key=lambda k: at[k])  # type: ignore[arg-type, return-value]
-    kept: list[int] = []
+    last_at: list[int] = []
     for k in order:
-        if kept and at[k] == at[kept[-1]]:
-            before, now = run.rows[kept[-1]], run.rows[k]
+        if last_at and at[k] == at[last_at[-1]]:
+            before, now = run.rows[last_at[-1]], run.rows[k]
             if not frames[now[0]].is_log:
                 raise factors.twice(frames, run, (before, now), (key, at[k]), roles, query)
-            kept[-1] = k
+            last_at[-1] = k
         else:
-            kept.append(k)
-    return [run.rows[k] for k in kept], len(at) - len(kept)
+            last_at.append(k)
+    return [run.rows[k] for k in last_at], len(at) - len(last_at)
 
 
 def _record(run: Run, rows: list[dict[str, float]], metric: str) -> RunRecord:
@@ -393,7 +398,7 @@ def _record(run: Run, rows: list[dict[str, float]], metric: str) -> RunRecord:
 
 
 def _early(key: str, ends: list[tuple[float, Run]]) -> str:
-    """Return a sentence where runs end at different steps; nothing where all end together."""
+    """Return a sentence if runs end at different steps, else an empty text."""
     last, first = max(end for end, _ in ends), min(end for end, _ in ends)
     if key == "seconds" or first == last:
         return ""
@@ -403,8 +408,8 @@ def _early(key: str, ends: list[tuple[float, Run]]) -> str:
         longest[run.arm] = max(end, longest.get(run.arm, end))
     early = [f"{run.arm} seed {run.seed} at {end:g}" for end, run in ends if end < longest[run.arm]]
     arms = {f"{arm} at {end:g}" for arm, end in longest.items()}
-    said = listed(early, 6) if early else listed(sorted(arms), 6)
-    return f"Runs end at {noun} {first:g} to {last:g}: {said}."
+    which = listed(early, 6) if early else listed(sorted(arms), 6)
+    return f"Runs end at {noun} {first:g} to {last:g}: {which}."
 
 
 def _failures(runs: Sequence[Run], frames: Sequence[Frame]) -> list[str]:

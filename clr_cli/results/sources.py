@@ -1,4 +1,4 @@
-"""Find the files that were asked for: paths, folders, and patterns with named parts."""
+"""Find files of results by paths, folders, and patterns with named parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from clr_cli.errors import InputError
 from clr_cli.results import mlflow, tensorboard
 from clr_cli.results.cells import Cell, listed
-from clr_cli.results.frame import flattened
+from clr_cli.results.frame import flatten
 
 MOST_FILES = 20_000
 SIDECARS = (
@@ -30,9 +30,9 @@ _TOKENS = re.compile(r"(\{\w+\}|\*\*/|\*|\?)")
 
 @dataclass(frozen=True)
 class Found:
-    """A file or folder to read, and the columns that its path gives.
+    """A file or folder to read, and the columns from its path.
 
-    walked: whether it lay in a folder that was asked for, so that it may be something else.
+    walked: whether it was found inside a folder, so that it may not be a file of results.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Found:
 
 
 def find(sources: Sequence[str]) -> list[Found]:
-    """Return what the sources name, in order. Raises InputError where one names nothing."""
+    """Return the files of the sources, in order. Raises InputError for a source without files."""
     every: dict[Path, Found] = {}
     for source in sources:
         path = Path(source)
@@ -58,15 +58,15 @@ def find(sources: Sequence[str]) -> list[Found]:
             else:
                 every[hit.path] = hit
         if len(every) > MOST_FILES:
-            raise InputError(f"more than {MOST_FILES:,} files; name fewer by a pattern")
+            raise InputError(f"more than {MOST_FILES:,} files; choose fewer by a pattern")
     latest = _latest(every)
     return [found for path, found in every.items() if path in latest]
 
 
 def parts_of(pattern: str, text: str) -> dict[str, str] | None:
-    """Return what the named parts of a pattern stand for in a text; None where it does not match.
+    """Return the values of a pattern's named parts in a text; None if it does not match.
 
-    ``{seed}`` stands for digits.
+    ``{seed}`` matches digits.
 
     >>> parts_of("{arm}-{seed}", "sgd-cosine-3")
     {'arm': 'sgd-cosine', 'seed': '3'}
@@ -85,14 +85,14 @@ def parts_of(pattern: str, text: str) -> dict[str, str] | None:
     try:
         match = re.fullmatch(expression, text, re.DOTALL)
     except re.error:
-        raise InputError(f"{pattern}: the parts in braces must be names") from None
+        raise InputError(f"{pattern}: expected names in the braces") from None
     return None if match is None else match.groupdict()
 
 
 def check_pattern(pattern: str, option: str) -> None:
     """Raise InputError for a pattern without a named part."""
     if not _PART.search(pattern):
-        raise InputError(f"{option} {pattern}: name a part of it, such as '{{arm}}-{{seed}}'")
+        raise InputError(f"{option} {pattern}: name a part in braces, such as '{{arm}}-{{seed}}'")
 
 
 def _matching(pattern: str) -> list[Found]:
@@ -110,7 +110,7 @@ def _matching(pattern: str) -> list[Found]:
         Found(Path(path), parts) for path in paths if (parts := parts_of(clean, path)) is not None
     ]
     if not hits and paths:
-        raise InputError(f"{pattern}: {paths[0]} does not match; {{seed}} stands for digits")
+        raise InputError(f"{pattern}: {paths[0]} does not match; {{seed}} matches digits only")
     if not hits:
         folder = Path(re.split(r"[{*?]", clean)[0] + "x").parent
         while not folder.is_dir():
@@ -125,7 +125,7 @@ def _contents(folder: Path) -> str:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield what may be results below a folder; sidecars and hidden folders are left out."""
+    """Yield the files in a folder that may be results, without sidecars and hidden folders."""
     if mlflow.is_store(folder):
         yield folder
         return
@@ -145,7 +145,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _latest(paths: Iterable[Path]) -> set[Path]:
-    """Return the paths without earlier checkpoints of a run: checkpoint-10/trainer_state.json."""
+    """Drop earlier checkpoints of a run, such as checkpoint-10/trainer_state.json."""
     chosen: dict[Path, tuple[float, Path]] = {}
     for path in paths:
         number = re.fullmatch(r"checkpoint-(\d+)", path.parent.name)
@@ -159,14 +159,14 @@ def _latest(paths: Iterable[Path]) -> set[Path]:
 
 
 def sidecars(path: Path) -> dict[str, Cell]:
-    """Return the settings that stand beside a file of results, with dotted names."""
+    """Return the settings in files beside a file of results, with dotted names."""
     folder = path if path.is_dir() else path.parent
     settings: dict[str, Cell] = {}
     for name in SIDECARS:
         file = folder / name
         if not file.is_file() or file.stat().st_size > MOST_SIDECAR or file == path:
             continue
-        for key, value in flattened(_tree(file)):
+        for key, value in flatten(_tree(file)):
             scalar = isinstance(value, str | int | float | bool)
             if scalar and len(str(value)) <= 200 and len(settings) < MOST_SETTINGS:
                 settings.setdefault(key.removesuffix(".value"), value)  # W&B: {value: ...}
@@ -174,11 +174,11 @@ def sidecars(path: Path) -> dict[str, Cell]:
 
 
 def _tree(file: Path) -> dict[Any, Any]:
-    """Return the mapping of a YAML or JSON file; an empty one where it cannot be read."""
+    """Return the mapping of a YAML or JSON file; empty if it cannot be read."""
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Reads tags of Python's, which Lightning writes, as nothing."""
+        """A loader that reads Python's tags, which Lightning writes, as None."""
 
     Loader.add_multi_constructor("", lambda *_: None)
     try:
@@ -190,7 +190,7 @@ def _tree(file: Path) -> dict[Any, Any]:
 
 
 def suggested_pattern(paths: Sequence[Path]) -> str | None:
-    """Return a pattern with {arm}, and {seed} if it can be seen, that the paths match.
+    """Return a pattern that the paths match, with {arm} and, if possible, {seed}.
 
     >>> suggested_pattern([Path(f"runs/{arm}/version_{k}/m.csv") for arm in "ab" for k in (0, 1)])
     'runs/{arm}/version_{seed}/m.csv'
@@ -225,7 +225,7 @@ def suggested_pattern(paths: Sequence[Path]) -> str | None:
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """Return a key that sorts seed-10 behind seed-9."""
+    """Return a key that sorts seed-10 after seed-9."""
     return [
         (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)
     ]

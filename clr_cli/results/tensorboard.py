@@ -12,7 +12,7 @@ _MARK = "tfevents"
 
 
 def events(path: Path) -> list[Path]:
-    """Return the event files at a path: itself, or those in a folder, which are one run."""
+    """Return the event files at a path: the file, or those in a folder, which are one run."""
     if path.is_file():
         return [path] if _MARK in path.name else []
     if not path.is_dir():
@@ -21,7 +21,7 @@ def events(path: Path) -> list[Path]:
 
 
 def read(path: Path) -> list[Frame]:
-    """Read one run: a row a step, the last value of each scalar there. Raises InputError."""
+    """Read one run: a row per step, with the last value of each scalar. Raises InputError."""
     try:
         from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     except ImportError:
@@ -45,7 +45,7 @@ def read(path: Path) -> list[Frame]:
                         row = rows.setdefault(event.step, {"step": event.step})
                         row["seconds"] = max(0.0, event.wall_time - start)
                         row[value.tag] = _scalar(value.tensor)
-        except Exception:  # whatever protobuf and TensorBoard make of damaged bytes
+        except Exception:  # protobuf and TensorBoard raise all kinds of errors for damaged files
             raise InputError("a damaged event file", source=file) from None
     return [from_rows(path, [rows[k] for k in sorted(rows)], constants=settings, is_log=True)]
 
@@ -60,8 +60,8 @@ def _settings(content: bytes) -> dict[str, Any]:
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     start = HParamsPluginData.FromString(content).session_start_info
-    found = {}
+    settings = {}
     for name, value in start.hparams.items():
         kind = value.WhichOneof("kind")
-        found[name] = None if kind is None else getattr(value, kind)
-    return found
+        settings[name] = None if kind is None else getattr(value, kind)
+    return settings

@@ -1,4 +1,4 @@
-"""Read text with a row for every measurement: CSV, TSV, semicolons, JSON arrays, JSON lines."""
+"""Read text with a row per measurement: CSV, TSV, semicolons, JSON arrays, JSON lines."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from clr_cli.results.frame import Frame, from_rows
 
 MOST_BYTES = 300_000_000
 MOST_COLUMNS = 5000
-_FEW_VALUES = 20_000  # of a column with at most so many, equal cells share their text
+_FEW_VALUES = 20_000  # up to this many values of a column, equal cells share their text
 
 
-def raw(path: Path, most: int = MOST_BYTES) -> bytes:
+def unpack(path: Path, most: int = MOST_BYTES) -> bytes:
     """Return a file's bytes, unpacked from gzip or a zip archive of one file. Raises InputError."""
     try:
         with path.open("rb") as file:
@@ -42,25 +42,25 @@ def raw(path: Path, most: int = MOST_BYTES) -> bytes:
                 data = member.read(most + 1)
     except InputError:
         raise
-    except Exception:  # whatever gzip, zip and their codecs make of damaged bytes
+    except Exception:  # gzip, zip and their codecs raise all kinds of errors for damaged files
         raise InputError("a damaged archive", source=path) from None
     if len(data) > most:
-        raise InputError(f"more than {most // 10**6} MB; give fewer rows", source=path)
+        raise InputError(f"larger than {most // 10**6} MB; write fewer rows", source=path)
     return data
 
 
-def decoded(path: Path, data: bytes) -> str:
+def decode(path: Path, data: bytes) -> str:
     """Return the text of UTF-8, or of UTF-16 with a byte order mark. Raises InputError."""
     utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
         return data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError("not text in UTF-8", source=path) from None
+        raise InputError("not UTF-8 text", source=path) from None
 
 
 def read_text(path: Path) -> list[Frame]:
-    """Read a table of any of the forms. Raises InputError."""
-    text = decoded(path, raw(path))
+    """Read a table in any of these formats. Raises InputError."""
+    text = decode(path, unpack(path))
     start = text.lstrip()[:1]
     if start in ("{", "["):
         return [_json(path, text, start)]
@@ -68,9 +68,9 @@ def read_text(path: Path) -> list[Frame]:
 
 
 def comments(text: str) -> tuple[list[str], str]:
-    """Return the comment lines before the header, and the text from the header on.
+    """Split off the comment lines before the header: return them, and the rest of the text.
 
-    A commented line with as many cells as the line below it is the header.
+    A commented line with as many cells as the next line is the header.
     """
     before: list[str] = []
     while text.startswith("#") or (text and not text.partition("\n")[0].strip()):
@@ -141,7 +141,9 @@ def _columns(
             if len(cells) != len(names) or not cells[0]:
                 if not any(cell.strip() for cell in cells) or cells[0].startswith("#"):
                     continue
-                if len(cells) == len(names) + 1 and not cells[-1]:  # a delimiter ends each line
+                if (
+                    len(cells) == len(names) + 1 and not cells[-1]
+                ):  # each line ends with a delimiter
                     cells.pop()
                 if len(cells) != len(names):
                     line = reader.line_num + skipped
@@ -164,7 +166,7 @@ def _columns(
 
 
 def _json(path: Path, text: str, start: str) -> Frame:
-    """Read an array of objects, an object that holds one, or an object a line."""
+    """Read an array of objects, an object that contains one, or an object per line."""
     lines = text.split("\n")  # splitlines would split at U+2028, which JSON allows in a string
     several = sum(bool(line.strip()) for line in islice(lines, 0, 1000)) > 1
     if start == "{" and several and _parsed(lines[0]) is not None:
@@ -209,9 +211,9 @@ def _parsed(line: str) -> Any:
 
 
 def rows_of(tree: Any) -> list[Any]:
-    """Return the rows of a JSON value: a list, the only list of objects in it, or itself.
+    """Return the rows of a JSON value: a list, the only list of objects in it, or the value.
 
-    Lists of equal length by name are columns.
+    Named lists of equal length are columns.
     """
     if isinstance(tree, list):
         return tree

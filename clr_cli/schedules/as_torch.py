@@ -1,4 +1,4 @@
-"""A schedule as a PyTorch scheduler. The only module of the package that imports torch."""
+"""Wrap a schedule as a PyTorch scheduler. No other module of this package imports torch."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class ScheduleLR(LRScheduler):
         return [rate * ratio for ratio in self.ratios]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return plain numbers; the schedule itself is made again, as the optimizer is."""
+        """Return plain numbers, without the schedule: it is constructed anew."""
         return {key: value for key, value in super().state_dict().items() if key != "schedule"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on at the saved update: its rate and momentum are set now.
+        """Continue at the saved update, and set its rate and momentum now.
 
         The optimizer's own state may be loaded before this or after it.
         """
@@ -56,7 +56,7 @@ def highest_rate(optimizer: Optimizer) -> float:
     """Return the highest rate of an optimizer's groups at the beginning.
 
     Raises:
-        ValueError: it is not above 0, so there are no ratios to it.
+        ValueError: it is not above 0, so no group has a ratio to it.
     """
     highest = max(map(_first_rate, optimizer.param_groups))
     if not highest > 0:
@@ -75,12 +75,12 @@ def ratios(optimizer: Optimizer) -> list[float]:
 
 
 def _first_rate(group: dict[str, Any]) -> float:
-    # PyTorch keeps it in the group, and in the optimizer's state_dict, once a scheduler is there.
+    # A scheduler stores the first rate as initial_lr, also in the optimizer's state_dict.
     return float(group.get("initial_lr", group["lr"]))
 
 
 def set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
-    """Write the rate of every group, in place where it is a tensor."""
+    """Write the rate of every group, in place if it is a tensor."""
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
@@ -89,7 +89,7 @@ def set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
 
 
 def set_momentum(optimizer: Optimizer, momentum: float) -> None:
-    """Write the momentum (beta1 where there are betas) into every group that has one."""
+    """Write the momentum, or beta1 of optimizers with betas, into every group that has one."""
     for group in optimizer.param_groups:
         if "betas" in group:
             group["betas"] = (momentum, *group["betas"][1:])

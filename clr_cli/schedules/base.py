@@ -1,7 +1,7 @@
-"""What every schedule is: a frozen model of its parameters and a pure function of the iteration.
+"""Define a schedule: a frozen model of its parameters and a pure function of the iteration.
 
-The fields of a class are its config keys. Type, limits, default and help stand there once; the
-config, its JSON Schema, the help and the checks follow from them.
+The fields of a class are its config keys, with type, limits, default and help. The config, its JSON
+Schema, the help and the checks are derived from them.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ Iterations = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True)
 class Lasts:
-    """Marks a field as a duration, and says what it is by default in ``make``.
+    """Mark a field as a duration, with its default in ``make``.
 
-    ``epochs`` is a number of epochs; ``run`` is a share of the run after the warm-up, or several.
-    With neither, the duration has no default that depends on the run.
+    ``epochs`` is a number of epochs; ``run`` is one or several shares of the run after the warm-up.
+    If both are None, the default does not depend on the run.
     """
 
     epochs: int | None = None
     run: Fraction | tuple[Fraction, ...] | None = None
 
     def iterations(self, key: str, per_epoch: int | None, run: int | None) -> Any:
-        """Return the default in iterations. Raises ValueError where the run is not known."""
+        """Return the default in iterations. Raises ValueError if the run is unknown."""
         if self.epochs is not None:
             if per_epoch is None:
                 raise ValueError(f"{key}: give it in iterations, or give iterations_per_epoch")
@@ -55,7 +55,7 @@ WHOLE_RUN = Lasts(run=Fraction(1))
 
 
 def plain(value: Any) -> Any:
-    """Return Python's own number for one of NumPy's; anything else as it is.
+    """Convert NumPy's numbers to Python's; return anything else as it is.
 
     >>> import numpy as np
     >>> plain(np.int64(3)), plain([np.float32(0.5), 2]), plain("auto")
@@ -74,7 +74,7 @@ _ORDERED = (("min_lr", "initial_lr"), ("base_lr", "max_lr"), ("base_momentum", "
 
 
 class Schedule(BaseModel):
-    """What every schedule offers. Constructing one checks its fields."""
+    """The interface of all schedules. Constructing one checks its fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -104,7 +104,7 @@ class Schedule(BaseModel):
           iteration: the number of the update, from 0 on.
 
         Returns:
-          The rate; the same whatever was asked before.
+          The rate. It does not depend on earlier calls.
         """
         raise NotImplementedError
 
@@ -120,18 +120,18 @@ class Schedule(BaseModel):
         return None
 
     def cycles(self, total_iterations: int) -> float | None:
-        """Return how many cycles a run has.
+        """Return the number of cycles of a run.
 
         Args:
           total_iterations: the length of the run.
 
         Returns:
-          The number, whole where the last cycle completes; None if the schedule has no cycles.
+          The number, which is whole if the last cycle completes; None if there are no cycles.
         """
         return None
 
     def first_cycle(self) -> int | None:
-        """Return how long the first cycle is, a warm-up before it included.
+        """Return the length of the first cycle, with the warm-up before it.
 
         Returns:
           Iterations; None if the schedule has no cycles but lasts the whole run.
@@ -139,12 +139,12 @@ class Schedule(BaseModel):
         return None
 
     def torch(self, optimizer: Optimizer) -> ScheduleLR:
-        """Make a PyTorch scheduler of this schedule, for a training loop of one's own.
+        """Make a PyTorch scheduler of this schedule, for your own training loop.
 
         Call its ``step()`` after every update, not after every epoch. The parameter group with
         the highest rate gets the schedule's rate; the others keep their ratios to it, and groups
-        that are added later join. It has ``state_dict`` as PyTorch's schedulers have, and goes on
-        at the saved update whether it or the optimizer is loaded first.
+        that are added later join. It has a ``state_dict`` like PyTorch's schedulers, which may
+        be loaded before the optimizer's or after it.
 
         Args:
           optimizer: its rates, and its momentum if this schedule cycles it, are set here.
@@ -171,12 +171,12 @@ class Schedule(BaseModel):
 
 
 KINDS: dict[str, type[Schedule]] = {}
-FIXED: dict[str, dict[str, Any]] = {}  # what the name of a kind says about its fields
+FIXED: dict[str, dict[str, Any]] = {}  # the fields that the name of a kind fixes
 AnyClass = TypeVar("AnyClass", bound=type[Schedule])
 
 
 def kind(name: str, **fixed: Any) -> Callable[[AnyClass], AnyClass]:
-    """Make a class known as a schedule kind; ``fixed`` fields are no keys of this kind."""
+    """Register a class as a schedule kind; ``fixed`` fields are not keys of this kind."""
 
     def add(schedule: AnyClass) -> AnyClass:
         KINDS[name], FIXED[name] = schedule, fixed
@@ -186,7 +186,7 @@ def kind(name: str, **fixed: Any) -> Callable[[AnyClass], AnyClass]:
 
 
 def has_cycles(kind: str) -> bool:
-    """Return whether a kind goes through cycles of a length of its own, whatever the run's.
+    """Return whether a kind has cycles whose length does not depend on the run's.
 
     >>> has_cycles("clr"), has_cycles("one_cycle")
     (True, False)
@@ -195,13 +195,13 @@ def has_cycles(kind: str) -> bool:
 
 
 def half_cosine(left: float) -> float:
-    """Return (1 - cos(pi left)) / 2, from 0 to 1, without its cancellation near 0."""
+    """Return (1 - cos(pi left)) / 2, from 0 to 1, without cancellation near 0."""
     return sin(pi * left / 2) ** 2
 
 
 def against(base: float | None, top: float | None, height: float) -> float | None:
-    """Return the momentum that runs against the rate (Smith 2018, section 4.3).
+    """Return the momentum that falls as the rate rises (Smith 2018, section 4.3).
 
-    ``height`` is the rate's, 0..1.
+    ``height`` is that of the rate between its bounds, 0..1.
     """
     return None if base is None or top is None else top - (top - base) * height

@@ -1,4 +1,4 @@
-"""Schedules that go up and down: cyclical rates, warm restarts, one cycle."""
+"""Define schedules that rise and fall: cyclical rates, warm restarts, one cycle."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from clr_cli.schedules.base import (
 
 
 class CyclesMomentum(Schedule):
-    """What may move the momentum against the rate."""
+    """A schedule that may also cycle the momentum, against the rate."""
 
     base_momentum: Momentum = Field(
-        None, description="momentum at the highest rate (default: it does not cycle)"
+        None, description="momentum at the highest rate (default: constant)"
     )
     max_momentum: Momentum = Field(
-        None, description="momentum at the lowest rate (default: it does not cycle)"
+        None, description="momentum at the lowest rate (default: constant)"
     )
 
     def height(self, iteration: int) -> float:
-        """Return where the rate is between its bounds, 0..1."""
+        """Return the height of the rate between its bounds, 0..1."""
         raise NotImplementedError
 
     def momentum(self, iteration: int) -> float | None:
@@ -71,7 +71,7 @@ class Cyclic(CyclesMomentum):
         "triangle", description="form of a cycle"
     )
     amplitude: Literal["constant", "halved", "exponential"] = Field(
-        "constant", description="how it shrinks"
+        "constant", description="how the cycles shrink"
     )
     base_lr: Rate = Field(0.001, description="lower bound")
     max_lr: Rate = Field(0.14, description="upper bound")
@@ -79,7 +79,7 @@ class Cyclic(CyclesMomentum):
         description="half a cycle (default 5 epochs)"
     )
     step_size_down: Annotated[Iterations | None, Lasts()] = Field(
-        None, description="the way down (default step_size)"
+        None, description="length of the fall (default step_size)"
     )
     gamma: Factor | None = Field(
         None, description="factor per iteration of an exponential amplitude (default 0.99994)"
@@ -91,7 +91,9 @@ class Cyclic(CyclesMomentum):
             # Smith 2017, table 2
             object.__setattr__(self, "gamma", self.gamma or 0.99994)
         elif self.gamma is not None:
-            raise ValueError(f"gamma: only for amplitude exponential, not {self.amplitude}")
+            raise ValueError(
+                f"gamma: only for amplitude exponential, not {self.amplitude}; leave it out"
+            )
         return self
 
     @property
@@ -99,7 +101,7 @@ class Cyclic(CyclesMomentum):
         return self.step_size + (self.step_size_down or self.step_size)
 
     def height(self, iteration: int) -> float:
-        """Return where the rate is between its bounds, 0..1."""
+        """Return the height of the rate between its bounds, 0..1."""
         cycle, position = divmod(iteration, self._length)
         left = self._length - position
         rising = position <= self.step_size
@@ -113,11 +115,11 @@ class Cyclic(CyclesMomentum):
         return self.base_lr + (self.max_lr - self.base_lr) * self.height(iteration)
 
     def cycles(self, total_iterations: int) -> float | None:
-        """Return how many cycles a run has."""
+        """Return the number of cycles of a run."""
         return total_iterations / self._length
 
     def first_cycle(self) -> int | None:
-        """Return how long the first cycle is."""
+        """Return the length of the first cycle."""
         return self._length
 
 
@@ -140,7 +142,7 @@ class Sgdr(CyclesMomentum):
     )
 
     def _place(self, iteration: int) -> tuple[int, float]:
-        """Return the number of cycles done and the part of the present one that is done."""
+        """Return the number of finished cycles, and the finished part of the current one."""
         done, length = 0, self.t_0
         if self.t_mult == 1:
             done, iteration = divmod(iteration, length)
@@ -149,7 +151,7 @@ class Sgdr(CyclesMomentum):
         return done, iteration / length
 
     def height(self, iteration: int) -> float:
-        """Return where the rate is between its bounds, 0..1."""
+        """Return the height of the rate between its bounds, 0..1."""
         return half_cosine(1 - self._place(iteration)[1])
 
     def lr(self, iteration: int) -> float:
@@ -157,11 +159,11 @@ class Sgdr(CyclesMomentum):
         return self.base_lr + (self.max_lr - self.base_lr) * self.height(iteration)
 
     def cycles(self, total_iterations: int) -> float | None:
-        """Return how many cycles a run has."""
+        """Return the number of cycles of a run."""
         return sum(self._place(total_iterations))
 
     def first_cycle(self) -> int | None:
-        """Return how long the first cycle is."""
+        """Return the length of the first cycle."""
         return self.t_0
 
 
@@ -197,7 +199,7 @@ class OneCycle(CyclesMomentum):
         return self
 
     def _along(self, iteration: int, first: float, top: float, last: float) -> float:
-        up = self.pct_start * self.total - 1  # torch counts the phases' ends so
+        up = self.pct_start * self.total - 1  # as torch computes the ends of the phases
         knots = [(0.0, first), (up, top), (2 * up, first), (self.total - 1.0, last)]
         if not self.three_phase:
             del knots[2]
@@ -207,7 +209,7 @@ class OneCycle(CyclesMomentum):
         return b + (a - b) * (half_cosine(left) if self.anneal == "cos" else left)
 
     def height(self, iteration: int) -> float:
-        """Return where the rate is between its bounds, 0..1."""
+        """Return the height of the rate between its bounds, 0..1."""
         return self._along(iteration, 0, 1, 0)
 
     def lr(self, iteration: int) -> float:
@@ -216,5 +218,5 @@ class OneCycle(CyclesMomentum):
         return self._along(iteration, first, self.max_lr, first / self.final_div_factor)
 
     def cycles(self, total_iterations: int) -> float | None:
-        """Return how many cycles a run has."""
+        """Return the number of cycles of a run."""
         return min(1.0, total_iterations / self.total)

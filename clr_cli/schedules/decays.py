@@ -1,4 +1,4 @@
-"""Schedules that never rise again: constant, in steps, smooth, and with a plateau."""
+"""Define schedules that never rise: constant, in steps, smooth, and with a plateau."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from clr_cli.schedules.base import (
 
 
 class Decay(Schedule):
-    """What starts at ``lr``. The field has another name because ``lr`` is the method."""
+    """A schedule that starts at ``lr``. The field has another name, as ``lr`` is the method."""
 
     initial_lr: Rate = Field(0.05, alias="lr", description="learning rate at the start")
 
@@ -118,7 +118,7 @@ class Inverse(Decay):
 
 
 class Ending(Decay):
-    """What comes down from ``lr`` to ``min_lr`` within ``total``, and stays there."""
+    """A schedule that falls from ``lr`` to ``min_lr`` within ``total``, and stays there."""
 
     min_lr: FinalRate = Field(0.0, description="rate at the end")
     total: Annotated[Iterations, WHOLE_RUN] = Field(
@@ -126,7 +126,7 @@ class Ending(Decay):
     )
 
     def height(self, left: float) -> float:
-        """Return how far the rate is above min_lr, 1..0, with ``left`` of ``total`` to go, 1..0."""
+        """Return the height of the rate above min_lr, 1..0, if ``left``, 1..0, of total remains."""
         raise NotImplementedError
 
     def lr(self, iteration: int) -> float:
@@ -147,7 +147,7 @@ class Polynomial(Ending):
     power: Annotated[float, Field(gt=0)] = Field(1.0, description="exponent")
 
     def height(self, left: float) -> float:
-        """Return where the rate is between its bounds, 0..1."""
+        """Return the height of the rate above min_lr; see ``Ending``."""
         return float(left**self.power)
 
 
@@ -160,7 +160,7 @@ class Cosine(Ending):
     """
 
     def height(self, left: float) -> float:
-        """Return where the rate is between its bounds, 0..1."""
+        """Return the height of the rate above min_lr; see ``Ending``."""
         return half_cosine(left)
 
 
@@ -168,11 +168,11 @@ class Cosine(Ending):
 class WarmupStableDecay(Ending):
     """A plateau at lr, then a fall to min_lr over the last ``decay_share`` of the run.
 
-    The source is Hu et al. 2024 ("MiniCPM"), section 4; of the forms of the fall, Hägele et al.
-    2024, section 3.
+    The schedule is that of Hu et al. 2024 ("MiniCPM"), section 4, with the forms of the fall of
+    Hägele et al. 2024, section 3.
 
-    With u, 0..1, the part of the fall that is done, the rate is above min_lr by (lr - min_lr)
-    times 1 - u (linear), (1 + cos(pi u)) / 2 (cosine) or 1 - sqrt(u) (sqrt). The warm-up is that
+    If u, 0..1, is the finished part of the fall, the rate is above min_lr by (lr - min_lr) times
+    1 - u (linear), (1 + cos(pi u)) / 2 (cosine) or 1 - sqrt(u) (sqrt). The warm-up is that
     of every kind: ``warmup`` or ``warmup_epochs``; ``total`` begins after it.
 
     >>> [WarmupStableDecay(lr=1.0, total=100, decay="linear").lr(i) for i in (0, 80, 90, 100)]
@@ -183,7 +183,7 @@ class WarmupStableDecay(Ending):
     decay_share: Factor = Field(0.2, description="part of total that the fall takes")
 
     def height(self, left: float) -> float:
-        """Return where the rate is between its bounds, 0..1."""
+        """Return the height of the rate above min_lr; see ``Ending``."""
         to_go = min(1.0, left / self.decay_share)
         if self.decay == "sqrt":
             return 1 - sqrt(1 - to_go)

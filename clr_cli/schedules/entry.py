@@ -1,4 +1,4 @@
-"""From a config's keys to a schedule and back."""
+"""Make a schedule from a config's keys, and list a schedule's keys."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Warmup(Schedule):
         return self.schedule.momentum(max(0, iteration - self.warmup))
 
     def cycles(self, total_iterations: int) -> float | None:
-        """Return how many cycles a run has."""
+        """Return the number of cycles of a run."""
         return self.schedule.cycles(total_iterations - self.warmup)
 
     def first_cycle(self) -> int | None:
-        """Return how long the first cycle is."""
+        """Return the length of the first cycle."""
         length = self.schedule.first_cycle()
         return None if length is None else self.warmup + length
 
@@ -56,14 +56,13 @@ class Warmup(Schedule):
 class Parameter:
     """One config key of a schedule kind; `type` is a type hint with its limits.
 
-    A `duration` may be given as `name` (iterations) or as `name_epochs` (may be fractional); its
-    `default` is None where it follows from the run's length (`help` says how).
+    A `duration` is given as `name`, in iterations, or as `name_epochs`, possibly fractional. Its
+    `default` is None if it depends on the run's length; `help` says how.
     """
 
     name: str
     type: Any
     default: Any
-    required: bool
     duration: bool
     help: str
 
@@ -83,7 +82,7 @@ def _lasts(field: FieldInfo) -> Lasts | None:
 
 
 def _fields(kind: str) -> dict[str, tuple[str, FieldInfo]]:
-    """Config key -> field name and field, of the kind and of the warm-up that may precede it."""
+    """Return config key -> field name and field, of a kind and of the warm-up before it."""
     if kind not in KINDS:
         near = difflib.get_close_matches(str(kind), KINDS, 1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(KINDS)}"
@@ -115,7 +114,6 @@ def parameters(kind: str) -> tuple[Parameter, ...]:
             if field.metadata
             else field.annotation,
             default=None if field.is_required() else field.default,
-            required=field.is_required() and _lasts(field) is None,
             duration=_lasts(field) is not None,
             help=field.description or "",
         )
@@ -137,12 +135,12 @@ def make(
 ) -> Schedule:
     """Make the schedule of a config entry, its durations resolved to iterations.
 
-    Outside a run of clr, give every duration in iterations, or say how long an epoch and the run
-    are. What lasts the whole run by default lasts what the warm-up leaves of ``total_iterations``.
+    Outside a run of clr, give every duration in iterations, or give the lengths of an epoch and of
+    the run. A duration that is the whole run by default is ``total_iterations`` less the warm-up.
 
     Args:
       kind: a key of KINDS.
-      params: the entry's keys without ``kind``; None counts as not given.
+      params: the entry's keys without ``kind``; None counts as missing.
       iterations_per_epoch: for durations in epochs.
       total_iterations: for durations that follow from the length of the run.
       **more: keys as in ``params``.
@@ -163,31 +161,31 @@ def make(
     items = _fields(kind)
     iterations_per_epoch, total_iterations = plain(iterations_per_epoch), plain(total_iterations)
     both = {**(params or {}), **more}
-    given = {key: plain(value) for key, value in both.items() if value is not None}
+    keys = {key: plain(value) for key, value in both.items() if value is not None}
     durations = {key: mark for key, (_, field) in items.items() if (mark := _lasts(field))}
-    for key in given:
+    for key in keys:
         if key not in items and key.removesuffix("_epochs") not in durations:
-            raise ValueError(f"{key}: the schedule kind {kind} has no such key")
+            raise ValueError(f"{key}: not a key of schedule kind {kind}")
     for key in durations:
-        if (name := f"{key}_epochs") in given:
-            if key in given:
+        if (name := f"{key}_epochs") in keys:
+            if key in keys:
                 raise ValueError(f"{key}: give {key} or {name}, not both")
-            given[key] = _in_iterations(name, given.pop(name), iterations_per_epoch)
-        if isinstance(given.get(key), list):
-            given[key] = tuple(given[key])
+            keys[key] = _in_iterations(name, keys.pop(name), iterations_per_epoch)
+        if isinstance(keys.get(key), list):
+            keys[key] = tuple(keys[key])
 
-    warmup = _checked(_WARMUP, "warmup", given.pop("warmup", 0))
+    warmup = _checked(_WARMUP, "warmup", keys.pop("warmup", 0))
     if total_iterations is not None and warmup >= total_iterations:
         raise ValueError(
-            f"warmup: {warmup} leaves nothing of the run's {total_iterations} iterations"
+            f"warmup: {warmup} must be less than the run's {total_iterations} iterations"
         )
     left = None if total_iterations is None else total_iterations - warmup
-    factor = given.pop("warmup_start_factor", 0.01)
+    factor = keys.pop("warmup_start_factor", 0.01)
     for key, mark in durations.items():
-        if key not in given and items[key][1].is_required() and key != "warmup":
-            given[key] = mark.iterations(key, iterations_per_epoch, left)
+        if key not in keys and items[key][1].is_required() and key != "warmup":
+            keys[key] = mark.iterations(key, iterations_per_epoch, left)
     fixed = FIXED.get(kind, {})
-    schedule = _built(KINDS[kind], {**given, **fixed})
+    schedule = _built(KINDS[kind], {**keys, **fixed})
     if not warmup:
         return schedule
     return _built(Warmup, {"schedule": schedule, "warmup": warmup, "warmup_start_factor": factor})
@@ -225,7 +223,7 @@ def _in_iterations(key: str, epochs: Any, per_epoch: int | None) -> Any:
 
 
 def resolved(kind: str, schedule: Schedule) -> dict[str, Any]:
-    """Return the plain values of a schedule, for a file.
+    """Return the keys of a schedule as plain values, for a file.
 
     Args:
       kind: the kind it was made as.

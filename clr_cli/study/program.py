@@ -1,4 +1,4 @@
-"""Runs of a program of the user's: a command, its values in every arm, each run a task."""
+"""Take a study's runs from a user's program: one command, with its values in every arm."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from clr_cli.execution.task import TaskOptions
 from clr_cli.records import ControlledVariables, Metric, RunRecord
 from clr_cli.study.functions import versions
 
-SHOWN = 60  # characters of the command in a sentence; all of it stands at the page's end
+SHOWN = 60  # characters of the command in a sentence; the end of the page shows all of it
 
 
 def study_of(config: ProgramConfig) -> Study:
-    """Return what a program's config asks."""
+    """Return the study that a program's config describes."""
     given = config.compare
     return Study(
         name=config.name,
@@ -44,10 +44,10 @@ class ProgramRuns:
     """How the runs of a program are started.
 
     Attributes:
-        options: of every task.
+        options: options of every task.
         threads: CPU threads of a run.
-        alone: whether one run is executed at a time.
-        started_in: the folder in which they are started.
+        alone: whether runs are executed one at a time.
+        started_in: the working directory of the program.
     """
 
     options: TaskOptions
@@ -55,8 +55,8 @@ class ProgramRuns:
     alone: bool = True
     started_in: Path = field(default_factory=Path.cwd)
 
-    def program(self, config: ProgramConfig | ProgramSearch, path: Path, **given: Any) -> Program:
-        """Return the run of a folder; ``given``: its arm, values and seed."""
+    def program(self, config: ProgramConfig | ProgramSearch, path: Path, **run: Any) -> Program:
+        """Return the task of a folder; ``run``: its arm, values and seed."""
         return Program(
             **self.options.of_task(path, self.threads),
             command=config.command,
@@ -65,7 +65,7 @@ class ProgramRuns:
             folder=self.started_in,
             time_limit=config.time_limit,
             alone=self.alone,
-            **given,
+            **run,
         )
 
 
@@ -104,7 +104,7 @@ class ProgramSource(ProgramRuns):
 
     def without_baseline(self, baseline: str) -> EnvironmentFailure:
         log = self.task(baseline, self.config.compare.seed_list[0]).log
-        return EnvironmentFailure(f"no run of the baseline {baseline} could be finished; see {log}")
+        return EnvironmentFailure(f"no run of the baseline {baseline} finished; see {log}")
 
 
 @dataclass(frozen=True, kw_only=True)

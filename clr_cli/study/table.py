@@ -1,4 +1,4 @@
-"""Runs that are there already: a table of results."""
+"""Take a study's runs from files of results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clr_cli.records import ControlledVariables, RunRecord
 
 @dataclass(frozen=True)
 class TableSource:
-    """The runs of files of results, with the files' name, digest, and notes for the page."""
+    """The runs of files of results; the files' name, digest, and notes for the page."""
 
     runs: Sequence[RunRecord]
     metric: str
@@ -35,7 +35,8 @@ class TableSource:
         arms = len({record.arm for record in records})
         counted = f"{len(records)} runs" + (f" of {arms} arms" if arms > 1 else "")
         source = f"{self.name} ({counted}, sha256 {self.sha256[:12]})"
-        return Facts(ControlledVariables(source=source, notes=[*self.notes]))
+        shown = source.encode(errors="backslashreplace").decode()  # bytes that are not UTF-8
+        return Facts(ControlledVariables(source=shown, notes=[*self.notes]))
 
     def without_baseline(self, baseline: str) -> InputError:
         text = f"no run of the baseline {baseline} has a {self.metric}"

@@ -1,4 +1,4 @@
-"""Runs that are trained here: a config's arms, each run a task in a folder of its own."""
+"""Take a study's runs from clr's own training: a config's arms, one task and folder a run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from clr_cli.config.model import Config
 from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump
 from clr_cli.errors import EnvironmentFailure
-from clr_cli.execution.probe_task import ProbeTask
+from clr_cli.execution.range_test_tasks import ProbeTask, SweepTask
 from clr_cli.execution.setup import Setup
 from clr_cli.execution.task import TaskOptions
-from clr_cli.execution.training_task import Run, SweepTask, resolve_schedule
+from clr_cli.execution.training_task import Run, resolve_schedule
 from clr_cli.records import (
     TEST_ACCURACY,
     VAL_ACCURACY,
@@ -30,7 +30,7 @@ from clr_cli.records import (
 
 
 def study_of(config: Config, arms: Sequence[str]) -> Study:
-    """Return what a config's ``compare`` asks of these arms, the baseline first."""
+    """Return the study of these arms, the baseline first, that a config's ``compare`` describes."""
     given = config.compare
     return Study(
         name=config.name,
@@ -51,14 +51,14 @@ class TrainingSource:
     """The runs of a config's arms.
 
     Attributes:
-        config: of the experiment.
-        options: of every task.
-        arms: their schedules.
+        config: the experiment's config.
+        options: options of every task.
+        arms: the schedule of every arm.
         threads: CPU threads of a run.
-        setups: sizes of data and model by arm; needed for the facts alone.
-        chosen: the rate of every arm that has been tuned.
+        setups: sizes of data and model by arm; only the facts need them.
+        chosen: the rate of every tuned arm.
         tuned: how these rates were chosen; None without tuning.
-        costs: seconds of each arm besides training.
+        costs: seconds of each arm besides its training.
     """
 
     config: Config
@@ -71,7 +71,7 @@ class TrainingSource:
     costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def task(self, arm: str, seed: int) -> Run:
-        # A tuned arm is kept by its rate: tuning again with more trials can find another.
+        # A tuned arm's folder is named by its rate: tuning with more trials can choose another.
         places = self.options.experiment
         path = places.run(arm, seed)
         if arm in self.chosen:
@@ -90,7 +90,7 @@ class TrainingSource:
         )
 
     def trial(self, arm: str, probe: Probe) -> Run:
-        """Return a run of the arm at one rate of the lattice, on a seed that no comparison has."""
+        """Return a run of the arm at one rate of the lattice, on a seed that no comparison uses."""
         rate, seed = lattice_rate(probe[0]), tuning.FIRST_SEED + probe[1]
         name = tuning.trial_name(arm, rate)
         return replace(
@@ -101,7 +101,7 @@ class TrainingSource:
         )
 
     def at(self, tuned: Tuning) -> TrainingSource:
-        """Return the source with the arms that have been tuned at the rates chosen for them."""
+        """Return the source with the tuned arms at the rates that were chosen for them."""
         chosen = {arm: best.value for arm, best in tuned.arms.items()}
         arms = {arm: self.arms[arm].at_rate(rate) for arm, rate in chosen.items()}
         return replace(self, arms={**self.arms, **arms}, chosen=chosen, tuned=tuned)
@@ -109,7 +109,7 @@ class TrainingSource:
     def record(self, arm: str, seed: int) -> RunRecord:
         """Return a run; ``failed`` if it did not finish. Raises InputError.
 
-        Where batches are of several sizes, its rows count their images too.
+        If arms have different batch sizes, its rows count images too.
         """
         task = self.task(arm, seed)
         record = task.record()
@@ -129,10 +129,10 @@ class TrainingSource:
         )
 
     def without_baseline(self, baseline: str) -> EnvironmentFailure:
-        return EnvironmentFailure(f"no run of the baseline {baseline} could be finished")
+        return EnvironmentFailure(f"no run of the baseline {baseline} finished")
 
     def as_run(self) -> dict[str, Any]:
-        """Return the config with the arms as they are run, bounds and tuned rates filled in."""
+        """Return the config with every arm as it is run: with its bounds and tuned rate."""
         schedules = {
             arm: schedule.model_dump(mode="json", exclude_none=True)
             for arm, schedule in self.arms.items()
@@ -140,7 +140,7 @@ class TrainingSource:
         return {**self.config.model_dump(mode="json", exclude_none=True), "schedules": schedules}
 
     def _shared(self, records: Sequence[RunRecord]) -> ControlledVariables:
-        """Return the controlled variables: sizes, hyperparameters, and whatever is not equal."""
+        """Return the controlled variables: sizes, hyperparameters, and what the arms set."""
         config, setup = self.config.for_arm(self.config.baseline), self.setups[self.config.baseline]
         epochs = config.training.epochs
         steps = {arm: self.setups[arm].steps_per_epoch for arm in self.arms}
@@ -205,7 +205,7 @@ def sweeps(config: Config, options: TaskOptions, threads: int | None) -> list[Sw
 
 @dataclass(frozen=True)
 class Probes:
-    """The probes of a range test: an arm, each probe of so many iterations."""
+    """The probes of a range test: an arm, and the iterations of a probe."""
 
     config: Config
     options: TaskOptions
@@ -215,7 +215,7 @@ class Probes:
     threads: int | None
 
     def task(self, probe: Probe) -> ProbeTask:
-        """Return the probe at a place of the lattice, with a seed that no comparison has."""
+        """Return the probe at a place of the lattice, with a seed that no comparison uses."""
         rate, seed = lattice_rate(probe[0]), tuning.FIRST_SEED + probe[1]
         name = tuning.trial_name(self.arm, rate)
         path = self.options.experiment.probe(name, self.iterations, seed)

@@ -1,1 +1,1 @@
-"""Training: models, optimizers, steps, and the loops around them."""
+"""Train models: optimizers, steps, and the loops around them."""

@@ -53,24 +53,24 @@ def build(
     allow_code: bool = False,
     ranks: Ranks = SINGLE,
 ) -> TrainState:
-    """Build a model and an optimizer. What is random of the weights depends on the seed alone.
+    """Build a model and an optimizer. Random weights depend on the seed alone.
 
     Args:
         config: the arm's config.
         schedule: its schedule, in iterations.
-        data: the data set on its device, where the model goes too.
+        data: the data set on its device, to which the model is moved.
         seed: of weights, data order and augmentation.
         precision: ``fp32`` or ``bf16``.
-        allow_code: whether people's own code may run.
+        allow_code: whether the user's own code may run.
         ranks: the processes that share the run.
 
     Raises:
-        InputError: the model, its weights or the batch size do not fit the data or each other.
+        InputError: the model, its weights or the batch size do not fit the data.
     """
     training = config.training
     batch_size = training.batch_size
     make_exact(data.labels.device)
-    data.steps_per_epoch(batch_size)  # raises if there is no full batch
+    data.steps_per_epoch(batch_size)  # raises InputError if there is no full batch
     device = data.labels.device
     if batch_size % ranks.world:
         raise InputError(
@@ -95,18 +95,21 @@ def build(
     load_weights(config.model, model, data.num_classes)
     if training.sync_batch_norm and ranks.world > 1:
         if device.type != "cuda":
-            raise InputError("PyTorch has it for CUDA only", key="training.sync_batch_norm")
+            raise InputError(
+                "PyTorch supports it on CUDA only; leave it out", key="training.sync_batch_norm"
+            )
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(config.optimizer, model, device, allow_code=allow_code)
     if training.ema is not None and has_switch(optimizer):
         raise InputError(
-            f"{config.optimizer.name} averages the weights itself; leave it out", key="training.ema"
+            f"{config.optimizer.name} averages the weights itself; leave this key out",
+            key="training.ema",
         )
     averages = training.ema is not None or has_switch(optimizer)
     if averages and training.sync_batch_norm and ranks.world > 1:
         raise InputError(
-            "does not go with averaged weights: rank 0 alone measures batch norm for them",
+            "does not work with averaged weights: rank 0 alone measures batch norm for them",
             key="training.sync_batch_norm",
         )
     return TrainState(

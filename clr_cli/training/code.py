@@ -1,4 +1,4 @@
-"""People's own functions, named in a config as ``module.path:function``, and their source files."""
+"""Import the user's functions, ``module.path:function`` in a config, and find their sources."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ _NOT_OWN = (
 
 
 def import_callable(name: str, key: str, allow_code: bool) -> Callable[..., Any]:
-    """Import the function (or class) of that name.
+    """Import a function or class by its name in a config.
 
-    It is imported only with ``allow_code`` or CLR_ALLOW_CODE=1 in the environment.
+    This needs ``allow_code``, or CLR_ALLOW_CODE=1 in the environment.
 
     Raises:
-        InputError: running code is not allowed, or the function cannot be found; ``key`` is the
-            config's.
+        InputError: with ``key``, if running code is not allowed or the function is not found.
 
     """
     if not (allow_code or os.environ.get(ALLOW_CODE) == "1"):
@@ -38,19 +37,19 @@ def import_callable(name: str, key: str, allow_code: bool) -> Callable[..., Any]
             f"{name!r} runs your own code; pass --allow-code (or {ALLOW_CODE}=1)", key=key
         )
     path, _, attribute = name.partition(":")
-    # An installed command does not look for modules in the current folder, where people keep them.
+    # An installed command does not search the current folder, where users have their modules.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(path)
     except Exception as error:
         raise InputError(f"cannot import {path!r}: {first_line(error)}", key=key) from error
-    source_digests(path)  # now: the files may change while this process goes on with what it read
+    source_digests(path)  # read the files now: they may change while this process runs
     function: Any = getattr(module, attribute, None)
     if not callable(function):
         known = [each for each, value in vars(module).items() if callable(value)]
         hint = did_you_mean(attribute, known)
-        raise InputError(f"{path} has no function {attribute!r}{hint}", key=key)
+        raise InputError(f"{path} does not contain a function {attribute!r}{hint}", key=key)
     return function  # type: ignore[no-any-return]
 
 
@@ -61,13 +60,13 @@ def first_line(error: Exception) -> str:
 
 @functools.cache
 def source_digests(module: str) -> dict[str, str]:
-    """Digest the source of an imported module and of what it imports from beside it.
+    """Return digests of an imported module's source and of modules that it imports from its folder.
 
-    Imports are followed in the text, those within functions too, as far as they lead to files in
-    the folder from which the module itself was imported. Installed packages and clr do not count.
+    Imports are found in the text, also inside functions, and followed to files in the folder from
+    which the module itself was imported. Installed packages and clr are left out.
 
     Returns:
-        The digest of each file by its path in that folder; empty for an installed module.
+        The digest of each file by its path in that folder; nothing for an installed module.
 
     """
     file = getattr(sys.modules.get(module), "__file__", None)
@@ -95,7 +94,7 @@ def source_digests(module: str) -> dict[str, str]:
 
 
 def _is_own(file: Path) -> bool:
-    """Return whether people edit this file: it is neither clr's nor an installed package's."""
+    """Return whether the user may edit this file: it is not clr's or an installed package's."""
     if file.suffix != ".py" or {"site-packages", "dist-packages"} & set(file.parts):
         return False
     return not any(file.is_relative_to(folder) for folder in _NOT_OWN)
@@ -109,10 +108,10 @@ def _source(root: Path, module: str) -> Path | None:
 
 
 def _imports(content: bytes, package: str) -> Iterator[str]:
-    """Yield the names that a source imports; a name from a module may itself be a module."""
+    """Yield the names that a source imports; an imported name may itself be a module."""
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # it is never imported, or fails there with its own error
+    except (SyntaxError, ValueError):  # the import itself reports the error
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Where a run trains, in which precision, and how its random numbers are seeded."""
+"""Choose a run's device and precision, and seed its random numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from clr_cli.errors import InputError
 
 
 def resolve_device(name: str) -> torch.device:
-    """Find a device; auto is CUDA, then MPS, then the CPU. Raises InputError for a missing one."""
+    """Return a device; auto: CUDA, else MPS, else CPU. Raises InputError for a missing one."""
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -21,12 +21,19 @@ def resolve_device(name: str) -> torch.device:
         raise InputError(f"--device {name}: not available here; available: {there}")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
+        raise InputError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices"
+        )
     return device
 
 
+def describe_device(device: torch.device) -> str:
+    """Return a GPU's name, or the kind of any other device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """Return fp32 or bf16; ``auto`` is bf16 where the hardware computes in it."""
+    """Return fp32 or bf16; ``auto`` is bf16 if the hardware supports it."""
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -40,11 +47,11 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 def make_exact(device: torch.device) -> None:
-    """Let CUDA compute the same bits each time, and fp32 as fp32.
+    """Make CUDA compute the same bits each time, and fp32 in full precision.
 
-    Resume is promised to be exact, and cuDNN's fastest kernels add in any order. TF32 keeps 10 bits
-    of a factor's 23: a comparison of bf16 with it would not be one with fp32. These settings are
-    the process's, so they are the same for every precision: its runs may take turns.
+    Resuming is exact, but cuDNN's fastest kernels add in any order. TF32 uses 10 of a factor's 23
+    bits, so a comparison of bf16 with it would not be one with fp32. The settings belong to the
+    process, whose runs may take turns, so they are the same for every precision.
     """
     if device.type == "cuda":
         torch.backends.cudnn.deterministic = True
@@ -54,7 +61,7 @@ def make_exact(device: torch.device) -> None:
 
 
 def generator_of(device: torch.device) -> torch.Generator | None:
-    """Return the generator from which layers on this device draw, if it is not the CPU's."""
+    """Return the generator of layers on this device; None if it is the CPU's."""
     if device.type != "cuda":
         return None
     index = torch.cuda.current_device() if device.index is None else device.index
@@ -62,10 +69,10 @@ def generator_of(device: torch.device) -> torch.Generator | None:
 
 
 def seed_layers(device: torch.device, seed: int) -> None:
-    """Seed what layers draw from on the CPU and this device.
+    """Seed the generators of layers on the CPU and this device.
 
-    It is called at every step: ``torch.manual_seed`` goes through every backend that there might
-    be, and takes hundreds of times as long.
+    This is called at every step. ``torch.manual_seed`` takes hundreds of times as long, because it
+    tries every backend.
     """
     torch.default_generator.manual_seed(seed)
     own = generator_of(device)

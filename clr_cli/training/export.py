@@ -1,4 +1,4 @@
-"""Write a trained model for use without clr: its weights or program, and a description in JSON."""
+"""Write a trained model for use without clr: weights or program, and a description in JSON."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def export(model: Trained, form: str, output: Path) -> list[Path]:
     """Write a trained model and its description.
 
     Args:
-        model: on the CPU, as ``load`` gives it.
-        form: a key of FORMATS. ``safetensors`` holds the weights and buffers by name;
-            ``torch-export`` the whole computation, from uint8 images (N, H, W, C) to logits.
+        model: on the CPU, as ``load`` returns it.
+        form: a key of FORMATS. ``safetensors`` contains the weights and buffers by
+            name; ``torch-export`` the whole computation, from uint8 images (N, H, W, C) to logits.
         output: where, without a suffix.
 
     Returns:
@@ -48,7 +48,7 @@ def export(model: Trained, form: str, output: Path) -> list[Path]:
 
     """
     if form not in FORMATS:
-        raise InputError(f"--format {form!r}: known: {', '.join(FORMATS)}")
+        raise InputError(f"--format {form!r} is unknown; known: {', '.join(FORMATS)}")
     content = safetensors(model.model.state_dict()) if form == "safetensors" else _program(model)
     files = [output.with_name(output.name + suffix) for suffix in (FORMATS[form], ".json")]
     write_atomic(files[0], content)
@@ -57,7 +57,7 @@ def export(model: Trained, form: str, output: Path) -> list[Path]:
 
 
 def describe(model: Trained) -> dict[str, Any]:
-    """Say what a program needs beside the weights: architecture, normalisation, classes.
+    """Return what a program needs besides the weights: architecture, normalization, classes.
 
     ``mean`` and ``std`` are per channel and for pixels in 0..1: (pixel / 255 - mean) / std.
     """
@@ -83,15 +83,15 @@ def describe(model: Trained) -> dict[str, Any]:
 def safetensors(tensors: dict[str, Tensor]) -> bytes:
     """Encode tensors in the safetensors format: a length, a header in JSON, and their bytes.
 
-    See https://huggingface.co/docs/safetensors ("Format"). Raises InputError for a tensor of a
-    type that the format has no name for.
+    See https://huggingface.co/docs/safetensors ("Format"). Raises InputError for a type that
+    the format does not have.
     """
     header: dict[str, Any] = {}
     parts: list[bytes] = []
     at = 0
     for name, tensor in tensors.items():
         if tensor.dtype not in _TYPES:
-            raise InputError(f"{name} is {tensor.dtype}, which safetensors cannot hold")
+            raise InputError(f"{name} is {tensor.dtype}, which safetensors cannot store")
         flat = tensor.detach().cpu().contiguous().view(-1)
         data = flat.view(torch.uint8).numpy().tobytes() if len(flat) else b""
         offsets = [at, at + len(data)]
@@ -108,7 +108,7 @@ def safetensors(tensors: dict[str, Tensor]) -> bytes:
 
 
 class _Program(nn.Module):
-    """What is exported: from images to logits, whatever the size of the batch."""
+    """The exported computation: from images to logits, for batches of any size."""
 
     def __init__(self, trained: Trained) -> None:
         super().__init__()
@@ -125,9 +125,11 @@ def _program(model: Trained) -> bytes:
         program = torch.export.export(
             _Program(model).eval(), (images,), dynamic_shapes=({0: batch},), strict=False
         )
-    except Exception as error:  # whatever a model does that cannot be traced
+    except Exception as error:  # a model may do anything that cannot be traced
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"PyTorch cannot export this model ({reason}): use safetensors") from error
+        raise InputError(
+            f"PyTorch cannot export this model ({reason}); use --format safetensors"
+        ) from error
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()

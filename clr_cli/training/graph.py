@@ -1,6 +1,6 @@
-"""A step recorded once as a CUDA graph and replayed: the GPU is not kept waiting.
+"""Record a step once as a CUDA graph and replay it, so that the GPU need not wait for Python.
 
-The kernels of a small network take less time than starting them one by one from Python.
+Python takes longer to start a small network's kernels one by one than the GPU to run them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 from clr_cli.errors import InputError
 from clr_cli.training.stream import Stream
 
-WARM_UP = 3  # steps before: cuDNN, the allocator and the optimizer settle in them
+WARM_UP = 3  # steps before, in which cuDNN, the allocator and the optimizer settle
 
 
 class Graph:
     """A step that takes and returns nothing; all that changes from call to call is on the device.
 
-    Whatever it reads from Python is frozen. The state's tensors must stay the same ones.
+    Values that it reads from Python are frozen. The state must keep the same tensors.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -27,7 +27,7 @@ class Graph:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def replay(self, step: Callable[[], None]) -> None:
-        """Take one step in the stream. Raises InputError for one that cannot be recorded."""
+        """Take one step in the stream. Raises InputError if it cannot be recorded."""
         if self._graph is None:
             self._graph = self._record(step)
         self._graph.replay()
@@ -36,13 +36,13 @@ class Graph:
         graph = torch.cuda.CUDAGraph()
         failed: list[RuntimeError] = []
         try:
-            # Other threads may go on: they write checkpoints.
+            # thread_local: other threads write checkpoints meanwhile.
             with torch.cuda.graph(
                 graph, stream=self._stream.cuda, capture_error_mode="thread_local"
             ):
                 try:
                     step()
-                except RuntimeError as error:  # the end of the capture fails then as well
+                except RuntimeError as error:  # then ending the capture fails as well
                     failed.append(error)
                     raise
         except RuntimeError as error:
@@ -58,7 +58,7 @@ class Graph:
 
 
 def waits_for_device(step: Callable[[], None], device: torch.device) -> bool:
-    """Take the step; return whether it made the host wait for the device, which a graph cannot."""
+    """Take the step; return whether the host waited for the device, which a graph cannot do."""
     if device.type != "cuda":
         step()
         return False

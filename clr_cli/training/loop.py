@@ -1,14 +1,14 @@
 """Train one model under one schedule: take steps, evaluate, report epochs. No I/O.
 
-Whoever iterates logs, plots and checkpoints. What is called a generator of turns here yields a
-``Turn`` wherever another run of this process may go on; ``alone`` leaves these out.
+The caller logs and checkpoints. A generator of turns yields a ``Turn`` wherever another run of this
+process may go on; `stream.alone` drops the turns.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,14 +20,14 @@ from clr_cli.data.batches import evaluation_batches
 from clr_cli.data.sources import Split
 from clr_cli.training.state import Segment, TrainState, forward
 from clr_cli.training.steps import steps_of
-from clr_cli.training.stream import Fence, Turn, alone, finish
+from clr_cli.training.stream import Fence, Turn
 from clr_cli.training.switch import evaluating, to_training
 
-# Images at a time: those a CPU's cache holds, or enough to keep any other device busy.
+# Images at a time: as many as fit a CPU's cache, or keep any other device busy.
 EVAL_BATCH = 250
 EVAL_BATCH_ELSEWHERE = 2000
-# A device has at most AHEAD chunks of steps enqueued, of at most so many seconds each: it is never
-# out of work, and a signal is answered soon.
+# At most AHEAD chunks of steps are enqueued, each of at most so many seconds: the device always has
+# work, and clr reacts soon to a signal.
 CHUNK_SECONDS = 0.1
 AHEAD = 2
 Metrics = dict[str, float]
@@ -44,9 +44,9 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Scored:
-    """A segment of training that has ended, and the model on some splits after it.
+    """A finished segment of training, and the model's scores on some splits after it.
 
-    losses: one an iteration; correct: right answers in training; scores: mean cross-entropy
+    losses: one per iteration; correct: right answers in training; scores: mean cross-entropy
     (without label smoothing) and accuracy in 0..1 on each split.
     """
 
@@ -60,10 +60,10 @@ class Scored:
 def train_and_score(
     state: TrainState, end: int, splits: Sequence[Split] = ()
 ) -> Generator[Turn, None, Scored]:
-    """Train up to iteration ``end``, across epochs if need be, and evaluate: a generator of turns.
+    """Train up to iteration ``end``, across epochs, and evaluate: a generator of turns.
 
-    The host waits for the device once, at the end. Raises Stopped after the step at hand, with all
-    that was done kept in the state: called again, it goes on where it was.
+    The host waits for the device once, at the end. Raises Stopped after the current step; the state
+    keeps all work, and another call continues it.
     """
     segment = state.segment
     segment.begin()
@@ -83,7 +83,7 @@ def train_and_score(
     yield from _until(state, segment.trained)
     yield from _until(state, evaluated)
     values, right_answers = (each.tolist() for each in fetched)
-    first = len(values) - len(splits)  # of the sums behind the losses
+    first = len(values) - len(splits)  # index of the first sum after the losses
     sums = zip(splits, values[first:], right_answers[1:], strict=True)
     state.segment = Segment()
     return Scored(
@@ -114,14 +114,14 @@ def _take_steps(state: TrainState, end: int) -> Turns:
                 before = fences.popleft()
                 yield from _until(state, fences[0])
                 _adapt(state, fences[0].at - before.at)
-    except interrupt.Stopped:  # on all ranks after the same step
+    except interrupt.Stopped:  # all ranks stop after the same step
         _share(state)
         raise
     _share(state)
 
 
 def _adapt(state: TrainState, seconds: float) -> None:
-    """Choose how many steps are taken in a turn from how long they took."""
+    """Choose the number of steps per turn from their duration."""
     if seconds > CHUNK_SECONDS:
         state.chunk = max(1, state.chunk // 2)
     elif seconds < CHUNK_SECONDS / 2:
@@ -129,7 +129,7 @@ def _adapt(state: TrainState, seconds: float) -> None:
 
 
 def _share(state: TrainState) -> None:
-    """Make what the segment has counted that of all ranks."""
+    """Sum the segment's counts over all ranks."""
     if state.ranks.world > 1:
         with state.stream.enter():
             state.segment.losses = [state.ranks.mean(state.segment.all_losses())]
@@ -143,7 +143,7 @@ def _until(state: TrainState, fence: Fence) -> Turns:
 
 
 def _check(state: TrainState) -> None:
-    """Raise Stopped if a signal has come; several ranks stop after a step, all after the same."""
+    """Raise Stopped if a signal has arrived; several ranks check after each step instead."""
     if state.ranks.world == 1:
         interrupt.check()
 
@@ -167,71 +167,47 @@ def evaluation_batch(device: torch.device) -> int:
     return EVAL_BATCH if device.type == "cpu" else EVAL_BATCH_ELSEWHERE
 
 
-def advance(state: TrainState, end: int) -> list[float]:
-    """Train up to iteration ``end`` and return its losses; see ``train_and_score``."""
-    return finish(train_and_score(state, end)).losses
-
-
-def evaluate(state: TrainState, split: Split) -> tuple[float, float]:
-    """Return mean cross-entropy (without label smoothing) and accuracy in 0..1 over a split.
-
-    Raises Stopped.
-    """
-    loss, correct = finish(_sums(state, split))
-    return loss.item() / len(split), correct.item() / len(split)
-
-
 @torch.inference_mode()
 def answers(state: TrainState, split: Split) -> Tensor:
-    """Return whether each image of a split is classified rightly: bool (N,), on the CPU."""
+    """Return whether each image of a split is classified correctly: bool (N,), on the CPU."""
     with evaluating(state), state.stream.enter():
-        found = [
+        correct = [
             forward(state, state.model, images).argmax(1) == labels
             for images, labels in evaluation_batches(split, evaluation_batch(state.device))
         ]
-        return torch.cat(found).cpu()
+        return torch.cat(correct).cpu()
 
 
-def train(state: TrainState, epochs: int) -> Iterator[Metrics]:
-    """Train until ``epochs`` are finished, yielding each epoch's metrics once it is.
+def epochs_in_turns(state: TrainState, epochs: int) -> Generator[Metrics | Turn, None, None]:
+    """Train until ``epochs`` are finished, and yield each epoch's metrics, and turns.
 
     Losses are means over the epoch's images; accuracies are fractions; ``lr`` is the rate of the
     epoch's last update; seconds are wall time. Raises Diverged at the first non-finite loss.
     """
-    return alone(epochs_in_turns(state, epochs))
-
-
-def epochs_in_turns(state: TrainState, epochs: int) -> Generator[Metrics | Turn, None, None]:
-    """Train as ``train`` does, as a generator of turns."""
     while state.epoch < epochs:
         yield (yield from _epoch(state))
-
-
-def train_epoch(state: TrainState) -> Metrics:
-    """Train one epoch and evaluate it on the validation and test splits; see ``train``."""
-    return finish(_epoch(state))
 
 
 def _epoch(state: TrainState) -> Generator[Turn, None, Metrics]:
     epoch, steps = state.epoch + 1, state.steps_per_epoch
     splits = () if state.ranks.rank else (state.data.val, state.data.test)
-    got = yield from train_and_score(state, epoch * steps, splits)
-    for iteration, loss in enumerate(got.losses, start=state.iteration - steps):
+    scored = yield from train_and_score(state, epoch * steps, splits)
+    for iteration, loss in enumerate(scored.losses, start=state.iteration - steps):
         if not math.isfinite(loss):
             raise Diverged(epoch, iteration, state.schedule.lr(iteration))
     state.epoch = epoch
-    unknown = (math.nan, math.nan)  # to the ranks that print and write nothing
-    (val_loss, val_accuracy), (test_loss, test_accuracy) = got.scores or (unknown, unknown)
+    unknown = (math.nan, math.nan)  # for ranks that write nothing
+    (val_loss, val_accuracy), (test_loss, test_accuracy) = scored.scores or (unknown, unknown)
     return {
         "epoch": epoch,
         "iteration": state.iteration,
         "lr": state.schedule.lr(state.iteration - 1),
-        "train_loss": math.fsum(got.losses) / steps,
-        "train_accuracy": got.correct / (steps * state.batch_size),
+        "train_loss": math.fsum(scored.losses) / steps,
+        "train_accuracy": scored.correct / (steps * state.batch_size),
         "val_loss": val_loss,
         "val_accuracy": val_accuracy,
         "test_loss": test_loss,
         "test_accuracy": test_accuracy,
-        "train_seconds": got.train_seconds,
-        "eval_seconds": got.eval_seconds,
+        "train_seconds": scored.train_seconds,
+        "eval_seconds": scored.eval_seconds,
     }

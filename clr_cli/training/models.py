@@ -1,7 +1,7 @@
-"""Models by name: our own for small images, torchvision's, and people's own functions.
+"""Build models by name: clr's for small images, torchvision's, and the user's functions.
 
-To add one: write a function with keyword arguments `num_classes`, `in_channels` and whatever
-`model.width`, `depth`, `pools` and `settings` may set, and list it in MODELS.
+To add one: write a function with the keyword arguments `num_classes`, `in_channels` and those that
+`model.width`, `depth`, `pools` and `settings` may set, and add it to MODELS.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def cnn(*, num_classes: int, in_channels: int, width: int = 32, pools: int = 2) 
 class GlobalAverage(nn.Module):
     """The mean of every channel: (N, C, H, W) becomes (N, C).
 
-    Its gradient is channels_last where the activations are. That of AdaptiveAvgPool2d is not, and
-    the layers before it would run on mixed layouts.
+    Its gradient is channels_last if the activations are. That of AdaptiveAvgPool2d is not, so the
+    layers before it would run on mixed layouts.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,11 +79,11 @@ class WideBlock(nn.Module):
         self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the block's change to its shortcut: (N, inputs, H, W) becomes (N, outputs, ...)."""
+        """Return the block's output, (N, outputs, ...), for (N, inputs, H, W)."""
         active = relu(self.bn1(x))
-        # A changed shape branches off after the activation, as in the authors' code.
-        kept = x if self.shortcut is None else self.shortcut(active)
-        return kept + self.conv2(relu(self.bn2(self.conv1(active))))  # type: ignore[no-any-return]
+        # If the shape changes, the shortcut begins after the activation, as in the authors' code.
+        shortcut = x if self.shortcut is None else self.shortcut(active)
+        return shortcut + self.conv2(relu(self.bn2(self.conv1(active))))  # type: ignore[no-any-return]
 
 
 def wrn(*, num_classes: int, in_channels: int, width: int = 4, depth: int = 16) -> nn.Module:
@@ -93,7 +93,9 @@ def wrn(*, num_classes: int, in_channels: int, width: int = 4, depth: int = 16) 
     """
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:
-        raise InputError(f"wrn needs 6 n + 4 (10, 16, 22, 28, 40), not {depth}", key="model.depth")
+        raise InputError(
+            f"{depth} must be 6 n + 4 for wrn: 10, 16, 22, 28, 34, 40", key="model.depth"
+        )
     layers: list[nn.Module] = [nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)]
     channels = 16
     for group in range(3):
@@ -122,16 +124,16 @@ def build_model(
 ) -> nn.Module:
     """Build the named model with fresh weights from torch's global generator, on the CPU.
 
-    It maps (N, in_channels, *image_size) to logits (N, num_classes), which is tried on two empty
-    images, in training and in evaluation. `module.path:function` is imported and called only with
-    `allow_code` or CLR_ALLOW_CODE=1 in the environment.
+    It maps (N, in_channels, *image_size) to logits (N, num_classes), which is checked with two
+    black images, in training and in evaluation. `module.path:function` is imported and called
+    only with `allow_code`, or CLR_ALLOW_CODE=1 in the environment.
 
     Args:
-        config: the config's section; its `weights` are left to `load_weights`.
+        config: the config's section; `load_weights` handles its `weights`.
         in_channels: the images' channels.
         image_size: their height and width.
         num_classes: the number of classes.
-        allow_code: whether people's own code may run.
+        allow_code: whether the user's own code may run.
 
     Raises:
         InputError: the model cannot be built or used.
@@ -139,7 +141,7 @@ def build_model(
     name = config.name
     for key in ("num_classes", "in_channels"):
         if key in config.settings:
-            raise InputError("follows from the data; leave it out", key=f"model.settings.{key}")
+            raise InputError("the data determines it; leave it out", key=f"model.settings.{key}")
     if name.startswith("torchvision:"):
         function = _torchvision(name.removeprefix("torchvision:"), in_channels, image_size)
     elif ":" in name:
@@ -159,10 +161,10 @@ def build_model(
         raise InputError(f"{name} cannot be built: {first_line(error)}", key=key) from error
     if not isinstance(model, nn.Module):
         raise InputError(
-            f"{name} gave a {type(model).__name__}, not a torch module", key="model.name"
+            f"{name} returned a {type(model).__name__}; expected a torch module", key="model.name"
         )
     if config.output is not None:
-        # A hook, and no module around it: the names of the weights stay the model's own.
+        # A hook instead of a wrapper, so that the weights keep their names.
         model.register_forward_hook(partial(_pick, config.output))
     for training in (False, True):
         _check_output(name, model.train(training), (2, in_channels, *image_size), num_classes)
@@ -170,10 +172,10 @@ def build_model(
 
 
 def _pick(output: str | int, module: nn.Module, images: Any, answer: Any) -> Any:
-    """Return the part of a model's answer that is the logits; many models have it in training only.
+    """Return the part of a model's output that is the logits; some have parts in training only.
 
     Raises:
-        InputError: the answer has no such part.
+        InputError: the output has no such part.
     """
     if isinstance(answer, Tensor):
         return answer
@@ -183,12 +185,12 @@ def _pick(output: str | int, module: nn.Module, images: Any, answer: Any) -> Any
         return getattr(answer, output)
     except (LookupError, TypeError, AttributeError):
         raise InputError(
-            f"{output!r} is not part of the answer, {_described(answer)}", key="model.output"
+            f"{output!r} is not part of the model's output, {_describe(answer)}", key="model.output"
         ) from None
 
 
-def _described(answer: Any) -> str:
-    """Say what a model answers, and what of it may be chosen."""
+def _describe(answer: Any) -> str:
+    """Describe a model's output, and the parts that may be chosen."""
     kind = type(answer).__name__
     if isinstance(answer, Tensor):
         return str(tuple(answer.shape))
@@ -208,7 +210,7 @@ def _torchvision(
     known = models.list_models(module=models)
     if name not in known:
         raise InputError(
-            f"torchvision has no {name!r}{did_you_mean(name, known)}", key="model.name"
+            f"torchvision does not have {name!r}{did_you_mean(name, known)}", key="model.name"
         )
     if in_channels != 3:
         raise InputError(
@@ -236,7 +238,7 @@ def _check_arguments(config: ModelConfig, function: Callable[..., Any]) -> None:
     """Raise InputError unless the function takes the common arguments and those of the config."""
     try:
         taken = inspect.signature(function).parameters
-    except ValueError:  # a built-in without a signature
+    except ValueError:  # a built-in function without a signature
         taken = MappingProxyType({})
     name = config.name
     sizes = [key for key in config.arguments if key not in config.settings]
@@ -249,12 +251,11 @@ def _check_arguments(config: ModelConfig, function: Callable[..., Any]) -> None:
     for key in config.arguments:
         if key not in taken:
             place = f"model.{key}" if key in sizes else f"model.settings.{key}"
-            raise InputError(f"{name} has no {key}; leave it out", key=place)
+            raise InputError(f"{name} does not take {key}; leave it out", key=place)
 
 
 def _check_output(name: str, model: nn.Module, shape: tuple[int, ...], num_classes: int) -> None:
-    # On copies of the buffers and with a generator of its own, so that batch norm and the random
-    # numbers stay as they were.
+    # With copies of the buffers and a forked generator, so that model and generator stay unchanged.
     buffers = {key: value.clone() for key, value in model.named_buffers()}
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -268,8 +269,12 @@ def _check_output(name: str, model: nn.Module, shape: tuple[int, ...], num_class
         ) from error
     expected = (shape[0], num_classes)
     if not isinstance(logits, Tensor) or logits.shape != expected:
-        hint = "" if isinstance(logits, Tensor) else "; model.output says which part is the logits"
+        hint = (
+            ""
+            if isinstance(logits, Tensor)
+            else "; set model.output to the part that is the logits"
+        )
         raise InputError(
-            f"{name} answers {_described(logits)}, not logits of shape {expected}{hint}",
+            f"{name} returns {_describe(logits)}; expected logits of shape {expected}{hint}",
             key="model.name",
         )

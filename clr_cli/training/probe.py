@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from typing import Any
 
+from clr_cli.records import Row
 from clr_cli.schedules import Schedule
 from clr_cli.training.loop import Diverged, train_and_score
 from clr_cli.training.state import TrainState
 from clr_cli.training.stream import Turn
 
 EPOCHS = 10.0  # of a probe, where the schedule has no cycle
-Row = dict[str, Any]
 
 
 class Compressed(Schedule):

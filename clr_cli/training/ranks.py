@@ -1,7 +1,7 @@
-"""One training run on several processes, as torchrun starts them: its ranks and what they share.
+"""Share one training run among several processes, the ranks that torchrun starts.
 
 Each rank trains on its part of every batch; rank 0 alone evaluates, prints and writes. With one
-process everything here is the identity.
+process, all functions here are the identity.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from clr_cli import interrupt
 from clr_cli.errors import InputError
 
-if TYPE_CHECKING:  # torch is imported where it is needed: a single process has nothing to share
+if TYPE_CHECKING:  # a single process shares nothing, so it need not import torch
     import torch
     from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """One of the processes that share a run. ``flags``: a group for what is on the CPU."""
+    """One of the processes that share a run. ``flags``: a process group for CPU tensors."""
 
     rank: int = 0
     world: int = 1
@@ -69,15 +69,15 @@ class Ranks:
         return box[0]
 
     def check(self) -> None:
-        """Raise Stopped, on all ranks in the same step, if a signal has come to any of them."""
+        """Raise Stopped, on all ranks in the same step, if a signal has reached any of them."""
         if self.world == 1:
             interrupt.check()
             return
         import torch
         import torch.distributed as dist
 
-        # A signal that comes while the ranks ask each other counts at the next step: no rank may
-        # stop on what the others have not heard of.
+        # A signal during this exchange counts at the next step: a rank must not stop for a signal
+        # that the other ranks do not know.
         signum = torch.tensor(interrupt.pending() or 0)
         dist.all_reduce(signum, dist.ReduceOp.MAX, group=self.flags)
         if signum:
@@ -87,34 +87,35 @@ class Ranks:
 SINGLE = Ranks()
 
 
-def launched() -> int:
-    """Return how many processes torchrun has started for this run; 1 without torchrun."""
+def world_size() -> int:
+    """Return the number of processes that torchrun started for this run; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def on_this_machine() -> int:
-    """Return how many of these processes run here."""
+def local_world_size() -> int:
+    """Return how many of these processes run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def own_device(device: torch.device) -> torch.device:
-    """Return this rank's device: each rank of a machine takes a GPU of its own."""
-    if launched() == 1 or device.type != "cuda":
+    """Return this rank's device: each rank of a machine has its own GPU."""
+    if world_size() == 1 or device.type != "cuda":
         return device
     import torch
 
     local = int(os.environ["LOCAL_RANK"])
     if local >= torch.cuda.device_count():
         raise InputError(
-            f"torchrun: {on_this_machine()} processes, but {torch.cuda.device_count()} GPUs here"
+            f"torchrun: {local_world_size()} processes for "
+            f"{torch.cuda.device_count()} GPUs; start one per GPU"
         )
     return torch.device("cuda", local)
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """Meet the other ranks that torchrun has started, if it has, and leave them at the end."""
-    if launched() == 1:
+def join_ranks(device: torch.device) -> Iterator[Ranks]:
+    """Join the other ranks of torchrun, if there are any, and leave them at the end."""
+    if world_size() == 1:
         yield SINGLE
         return
     import torch
@@ -123,10 +124,10 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    flags = dist.new_group(backend="gloo")  # asking NCCL would make the host wait for the device
+    flags = dist.new_group(backend="gloo")  # with NCCL, the host would wait for the device
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), flags)
-    except interrupt.Stopped:  # all ranks stop; after any other error the others may still wait
+    except interrupt.Stopped:  # here all ranks stop; after another error they may still wait
         dist.destroy_process_group()
         raise
     dist.destroy_process_group()

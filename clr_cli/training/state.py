@@ -1,4 +1,4 @@
-"""A run's state, and one step of it: the plain reference that every faster way is held to."""
+"""Define a run's state and its plain step, the reference for every faster way."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Model = Callable[[Tensor], Tensor]
 class Segment:
     """The iterations since the last row of metrics: an epoch's, or those of a sweep's point.
 
-    losses: tensors that hold one for each; correct: right answers so far; seconds: training time
-    in earlier processes; started: when this one took it up; trained: the end of its last step.
+    losses: tensors with one loss per iteration; correct: right answers so far; seconds: training
+    time in earlier processes; started: when this process began; trained: the end of its last step.
     """
 
     losses: list[Tensor] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Segment:
         return torch.cat([loss.view(-1) for loss in self.losses] or [torch.empty(0)])
 
     def begin(self) -> None:
-        """Go on with training from here."""
+        """Begin or continue training in this process."""
         self.seconds, self.started, self.trained = (
             self.training_seconds(),
             time.perf_counter(),
@@ -62,11 +62,11 @@ class Segment:
 
 @dataclass
 class TrainState:
-    """All that changes while training, and what one step needs. ``epoch`` counts finished ones.
+    """The state of a run, and the inputs of a step. ``epoch`` counts finished epochs.
 
     accumulate: parts of each batch. clip_norm: the largest norm of a gradient. ema: the decay of
-    the average of the weights that is evaluated. steps: how steps are taken, found at the first.
-    chunk: how many between two turns.
+    the averaged weights. steps: how steps are taken, which the first step decides. chunk: steps
+    between two turns.
     """
 
     model: nn.Module
@@ -92,11 +92,11 @@ class TrainState:
         self.ratios = ratios(self.optimizer)
         self.parallel = self.ranks.parallel(self.model, self.device)
         self.average = None if self.ema is None else WeightAverage(self.model, self.ema)
-        self.stream = Stream(self.device)  # after all that was enqueued elsewhere
+        self.stream = Stream(self.device)  # begins after all work that was enqueued before
 
     @property
     def device(self) -> torch.device:
-        """The device of the data, on which all work is done."""
+        """The device of the data and of all work."""
         return self.data.labels.device
 
     @property
@@ -106,7 +106,7 @@ class TrainState:
 
     @property
     def parameters(self) -> int:
-        """The number of weights, frozen ones among them."""
+        """The number of weights, with frozen ones."""
         return sum(p.numel() for p in self.model.parameters())
 
     @property
@@ -115,7 +115,7 @@ class TrainState:
         return self.data.steps_per_epoch(self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint holds: tensors and plain numbers only (weights_only)."""
+        """Return the contents of a checkpoint: tensors and plain numbers only (weights_only)."""
         averages = {} if self.average is None else {"average": self.average.state_dict()}
         return {
             "model": self.model.state_dict(),
@@ -135,7 +135,7 @@ class TrainState:
         return copied, self.stream.fence()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint. Raises KeyError or RuntimeError for one of another model."""
+        """Restore a checkpoint. Raises KeyError or RuntimeError for one of another model."""
         with self.stream.enter():
             self.model.load_state_dict(state["model"])
             optimizers.load_state(self.optimizer, state["optimizer"])
@@ -143,14 +143,14 @@ class TrainState:
                 self.average.load_state_dict(state["average"])
             losses = [state["losses"].to(self.device)]
         self.epoch, self.iteration = state["epoch"], state["iteration"]
-        # The losses are means over all ranks already; the right answers are counted once.
+        # The losses are means over all ranks already; only rank 0 restores the right answers.
         correct = 0 if self.ranks.rank else state["correct"]
         self.segment = Segment(losses, correct, state["segment_seconds"])
-        self.steps = None  # they may hold tensors that were replaced
+        self.steps = None  # they may refer to replaced tensors
 
 
 def cycles_momentum(state: TrainState) -> bool:
-    """Return whether the schedule moves the momentum."""
+    """Return whether the schedule cycles the momentum."""
     return state.schedule.momentum(0) is not None
 
 
@@ -161,7 +161,7 @@ def rates(state: TrainState, iteration: int) -> list[float]:
 
 
 def set_hyperparameters(state: TrainState) -> None:
-    """Write this iteration's rates, its momentum and the share of the averages, as far as used."""
+    """Set this iteration's rates and, if used, its momentum and the share of the averages."""
     set_rates(state.optimizer, rates(state, state.iteration))
     momentum = state.schedule.momentum(state.iteration)
     if momentum is not None:
@@ -184,9 +184,9 @@ def train_step(state: TrainState, images: Tensor, labels: Tensor) -> tuple[Tenso
 def update(
     state: TrainState, model: Model, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Do what a step does on the device, with the hyperparameters that are there.
+    """Do the device's part of a step, with the present hyperparameters.
 
-    The gradient is the mean over ``accumulate`` equal parts of the batch, one after the other.
+    The gradient is the mean over ``accumulate`` equal parts of the batch, computed in turn.
     """
     count = state.accumulate
     state.optimizer.zero_grad(set_to_none=True)
@@ -208,7 +208,7 @@ def update(
 def _add_gradient(
     state: TrainState, model: Model, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Add this part's share of a batch's gradient; return its mean loss and its right answers."""
+    """Add a part's share of the batch's gradient; return its mean loss and right answers."""
     logits = forward(state, model, images)
     loss = F.cross_entropy(logits, labels, label_smoothing=state.label_smoothing)
     share = loss if state.accumulate == 1 else loss / state.accumulate

@@ -1,9 +1,9 @@
-"""Two ways of taking a run's steps: one by one from Python, or all of it on the device.
+"""Take a run's steps in one of two ways: one by one from Python, or entirely on the device.
 
-The first is the reference. In the second a step takes nothing from Python and gives nothing back:
-its images, labels and rates lie in tables on the device, its loss goes into another, and a counter
-there says which row is next. So a GPU can replay it from a CUDA graph. Tests hold the two together
-to the last bit, on a CPU too.
+The first is the reference. In the second, a step takes nothing from Python and returns nothing: its
+images, labels and rates are in tables on the device, its loss goes into another table, and a
+counter on the device selects the row. So a GPU can replay it from a CUDA graph. Tests check
+that both give the same bits, on a CPU too.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from clr_cli.training.state import (
 
 
 class Steps(Protocol):
-    """How steps are taken. It does not hold the state: a run that has ended is free at once."""
+    """A way of taking steps. It has no reference to the state, so an ended run is freed."""
 
     def take(self, state: TrainState, count: int) -> None:
-        """Take the next ``count`` steps, all of one epoch; iteration and segment keep up."""
+        """Take the next ``count`` steps, all of one epoch, and update iteration and segment."""
 
 
 def steps_of(state: TrainState) -> Steps:
-    """Return the fastest way that is open to this run.
+    """Return the fastest way of taking this run's steps.
 
     Steps are replayed on CUDA unless ``training.cuda_graph`` is false, several ranks share the
     run (they must agree on signals in every step), the momentum is cycled (the fused optimizers
-    take it as a number, which a graph freezes) or the optimizer is none of the fused ones. A model
-    whose layers draw random numbers (dropout), or that waits for the device, is found out in its
-    first steps and goes on step by step.
+    take it as a number, which a graph freezes) or the optimizer is not fused. The first steps show
+    whether a model draws random numbers (dropout) or waits for the device; if so, it goes on step
+    by step.
     """
     wanted = (
         state.cuda_graph and state.device.type == "cuda" and supports_cuda_graph(state.optimizer)
@@ -56,20 +56,20 @@ def steps_of(state: TrainState) -> Steps:
 
 
 class EagerSteps:
-    """Steps one by one, each with its own seed for what layers draw (dropout)."""
+    """Steps one by one, each with its own seed for layers such as dropout."""
 
     def __init__(self) -> None:
         self._batches: Iterator[tuple[Tensor, Tensor]] = iter(())
         self._next = -1  # the iteration of the next batch
 
     def take(self, state: TrainState, count: int) -> None:
-        """Take steps. Raises Stopped after the one at hand, all kept in the state."""
+        """Take steps. Raises Stopped after the current one; the state keeps all work."""
         ranks = state.ranks
         stream = f"model/{ranks.rank}" if ranks.rank else "model"
         devices = [state.device] if state.device.type == "cuda" else []
         if state.iteration != self._next or state.iteration % state.steps_per_epoch == 0:
             self._begin(state)
-        with torch.random.fork_rng(devices=devices):  # whoever else draws here is left alone
+        with torch.random.fork_rng(devices=devices):  # leaves other users of the generators alone
             for images, labels in islice(self._batches, count):
                 seed_layers(state.device, derive_seed(state.seed, state.iteration, stream))
                 loss, right = train_step(state, images, labels)
@@ -88,11 +88,11 @@ class EagerSteps:
 
 
 class DeviceSteps:
-    """All of a step on the device; on CUDA recorded once and replayed.
+    """Steps entirely on the device; on CUDA recorded once and replayed.
 
-    changes: (steps, B, 4), what ``draw`` says of each image; order, labels: (steps, B);
+    changes: (steps, B, 4), the augmentation from ``draw``; order, labels: (steps, B);
     hyperparameters: (steps, parameter groups, and one for averages); losses: (steps,); correct:
-    (); step: (1,), the row that is next.
+    (); step: (1,), the next row.
     """
 
     def __init__(self, state: TrainState) -> None:
@@ -113,7 +113,7 @@ class DeviceSteps:
         self._eager: EagerSteps | None = None
 
     def take(self, state: TrainState, count: int) -> None:
-        """Take steps, the first few of them watched; see ``steps_of``."""
+        """Take steps, and check the first few; see ``steps_of``."""
         while count and self._eager is None and self._taken < WARM_UP:
             self._enqueue(state, self._warm_up, 1)
             count -= 1
@@ -122,7 +122,7 @@ class DeviceSteps:
         elif count and self._eager is not None:
             self._eager.take(state, count)
         if self._eager is None and state.iteration % state.steps_per_epoch == 0:
-            self._draw(state, state.iteration // state.steps_per_epoch)  # the device is busy
+            self._draw(state, state.iteration // state.steps_per_epoch)  # while the device is busy
 
     def _replay(self, state: TrainState) -> None:
         assert self._graph is not None
@@ -142,7 +142,7 @@ class DeviceSteps:
         self.correct.zero_()
 
     def _draw(self, state: TrainState, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the epoch's order, changes and hyperparameters, on the CPU; drawn once."""
+        """Return the epoch's order, changes and hyperparameters, on the CPU; draw them once."""
         if self._drawn is None or self._drawn[0] != epoch:
             steps = state.steps_per_epoch
             order, changes = draw(state.data, seed=state.seed, epoch=epoch + 1)
@@ -179,28 +179,28 @@ class DeviceSteps:
         self.step += 1
 
     def _warm_up(self, state: TrainState) -> None:
-        """Take a step like any other, seeded like any other, and watch it."""
+        """Take a normal step, seeded as usual, and check whether a graph can replay it."""
         devices = [state.device] if state.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             seed_layers(state.device, derive_seed(state.seed, state.iteration, "model"))
             before = _generators(state.device)
             waited = waits_for_device(partial(self._step, state), state.device)
             drew = before != _generators(state.device)
-        if drew or (waited and self._taken == WARM_UP - 1):  # once what is made once is there
+        if drew or (waited and self._taken == WARM_UP - 1):  # after all lazy initialization
             self._eager = EagerSteps()
         elif self._graph is not None and self._taken == WARM_UP - 1:
             for group in state.optimizer.param_groups:
-                if "capturable" in group:  # AdamW wants to be told, and warns when told too early
+                if "capturable" in group:  # AdamW needs it, and warns if it is set too early
                     group["capturable"] = True
 
 
 def _hyperparameters(state: TrainState, iteration: int) -> list[float]:
-    """Return the rate of every group and, where weights are averaged, the share of the average."""
+    """Return the rate of every group and, if weights are averaged, the share of the average."""
     shares = [] if state.average is None else [state.average.share_at(iteration)]
     return rates(state, iteration) + shares
 
 
 def _generators(device: torch.device) -> list[bytes]:
-    """Return the states of the generators from which a model's layers may draw."""
+    """Return the states of the generators that a model's layers may use."""
     each = (torch.default_generator, generator_of(device))
     return [one.get_state().numpy().tobytes() for one in each if one is not None]

@@ -1,7 +1,7 @@
-"""Where a run's work is done: here and now on a CPU, in a CUDA stream of its own on a GPU.
+"""Order a run's work: at once on a CPU, in the run's own CUDA stream on a GPU.
 
 Runs of one process take turns: each is a generator that yields a ``Turn`` wherever another may go
-on. Nothing that belongs to the whole process (current stream, random numbers) is changed across it.
+on. Global state of the process (current stream, random numbers) is the same before and after.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import time
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:  # torch is imported where there is a device: programs take turns without it
+if TYPE_CHECKING:  # programs take turns without torch
     import torch
     from torch import Tensor
 
-POLL_SECONDS = 1e-4  # between two looks at a device that is still busy
+POLL_SECONDS = 1e-4  # between two checks of a busy device
 T = TypeVar("T")
 
 
 class Turn(enum.Enum):
-    """Why a run lets others go on: WORKED, it can go on itself; WAITING, for device or disk."""
+    """Why a run lets others go on: it WORKED and could go on, or is WAITING for device or disk."""
 
     WORKED = enum.auto()
     WAITING = enum.auto()
 
 
 class Fence:
-    """A moment in a stream: reached once all work that was enqueued before it is done.
+    """A point in a stream, which is reached when all work enqueued before it is done.
 
-    ``at`` is then the time by the host's clock at which that was noticed.
+    ``at`` is the host's time at which this was noticed.
     """
 
     def __init__(self, event: torch.cuda.Event | None = None) -> None:
@@ -38,7 +38,7 @@ class Fence:
         self.at = time.perf_counter()
 
     def is_reached(self) -> bool:
-        """Return whether the device has come this far, without waiting."""
+        """Return whether the device has reached the fence, without waiting."""
         if self._event is not None and self._event.query():  # type: ignore[no-untyped-call]
             self._event, self.at = None, time.perf_counter()
         return self._event is None
@@ -50,7 +50,7 @@ class Fence:
 
 
 class Stream:
-    """The order in which one run's work is done on its device."""
+    """The queue of one run's work on its device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -63,7 +63,7 @@ class Stream:
 
     @contextlib.contextmanager
     def enter(self) -> Iterator[None]:
-        """Send all work within the block to this stream. Never yield a turn within it."""
+        """Enqueue all work of the block in this stream. Never yield a turn within it."""
         if self.cuda is None:
             yield
             return
@@ -73,7 +73,7 @@ class Stream:
             yield
 
     def fence(self) -> Fence:
-        """Return a fence behind all work that has been enqueued so far."""
+        """Return a fence after all work that is enqueued so far."""
         import torch
 
         if self.cuda is None:
@@ -85,7 +85,7 @@ class Stream:
         return Fence(event)
 
     def fetch(self, value: Tensor) -> Tensor:
-        """Return a copy on the CPU, which may be read once a later fence is reached."""
+        """Return a copy on the CPU, which may be read after a later fence is reached."""
         if self.cuda is None:
             return value.detach().clone().cpu()
         import torch
@@ -94,14 +94,14 @@ class Stream:
         return pinned.copy_(value.detach(), non_blocking=True)
 
     def send(self, value: Tensor, to: Tensor) -> None:
-        """Copy a CPU tensor into one of the device's, without waiting."""
-        # The allocator of pinned memory keeps it until the copy is done.
+        """Copy a CPU tensor into a tensor on the device, without waiting."""
+        # The allocator keeps pinned memory until the copy is done.
         pinned = value if self.cuda is None else value.pin_memory()
         to.copy_(pinned, non_blocking=True)
 
 
 def alone(turns: Iterator[T | Turn]) -> Iterator[T]:
-    """Yield what a run yields besides turns, where no other run takes turns with it."""
+    """Yield a run's items without its turns, for a run that is alone in its process."""
     for item in turns:
         if not isinstance(item, Turn):
             yield item
@@ -110,7 +110,7 @@ def alone(turns: Iterator[T | Turn]) -> Iterator[T]:
 
 
 def finish(turns: Generator[Turn, None, T]) -> T:
-    """Exhaust a generator of turns, where no other run takes turns with it; return its result."""
+    """Exhaust a generator of turns, for a run that is alone in its process; return its result."""
     while True:
         try:
             turn = next(turns)

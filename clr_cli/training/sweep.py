@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.sources import Split
-from clr_cli.records import Stopped, Sweep
+from clr_cli.records import Row, Stopped, Sweep
 from clr_cli.schedules import Schedule
 from clr_cli.training.loop import train_and_score
 from clr_cli.training.state import TrainState
@@ -25,7 +25,6 @@ from clr_cli.training.stream import Turn
 VALIDATION_IMAGES = (250, 1000)
 LEAST_POINTS = 100
 BETA = 0.98  # of the loss average: a memory of 50 iterations
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

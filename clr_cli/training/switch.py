@@ -1,8 +1,8 @@
-"""Model and optimizer as they are trained, and as they are evaluated.
+"""Switch model and optimizer between training and evaluation.
 
-What is evaluated may be an average of the weights that are trained: with ``training.ema``, and
-with optimizers that have a switch between the two, ``train()`` and ``eval()`` (Defazio et al.
-2024, "The Road Less Scheduled").
+The evaluated weights may be an average of the trained ones: with ``training.ema``, and with
+optimizers that switch between the two by ``train()`` and ``eval()`` (Defazio et al. 2024, "The Road
+Less Scheduled").
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ BATCHES = 16  # for the statistics of batch norm
 
 
 def has_switch(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether an optimizer switches between the weights it trains and an average."""
+    """Return whether an optimizer switches between trained and averaged weights."""
     return hasattr(optimizer, "eval")
 
 
 def to_training(state: TrainState) -> None:
-    """Put model and optimizer into the mode in which they are trained."""
+    """Switch model and optimizer to training."""
     state.model.train()
     optimizer: Any = state.optimizer
     if hasattr(optimizer, "train"):
@@ -40,10 +40,10 @@ def to_training(state: TrainState) -> None:
 
 @contextlib.contextmanager
 def evaluating(state: TrainState) -> Iterator[None]:
-    """Have model and optimizer as they are evaluated within, afterwards as before, to the bit.
+    """Switch model and optimizer to evaluation within the block, then restore them exactly.
 
-    The switch rounds. A run that is stopped in the middle of an evaluation repeats it, and must
-    not be rounded once more: so the weights are kept and put back.
+    The switch rounds. A run that is stopped during an evaluation repeats it, and its weights must
+    not be rounded twice, so they are saved and restored.
     """
     optimizer: Any = state.optimizer
     if state.average is None and not has_switch(optimizer):
@@ -55,7 +55,7 @@ def evaluating(state: TrainState) -> Iterator[None]:
         return
     with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
         to_training(state)
-        kept = {name: value.clone() for name, value in state.model.state_dict().items()}
+        saved = {name: value.clone() for name, value in state.model.state_dict().items()}
     try:
         with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
             if state.average is None:
@@ -69,13 +69,13 @@ def evaluating(state: TrainState) -> Iterator[None]:
         with state.stream.enter(), torch.inference_mode(False), torch.no_grad():
             to_training(state)
             for name, value in state.model.state_dict().items():
-                value.copy_(kept[name])
+                value.copy_(saved[name])
 
 
 def _measure_batch_norm(state: TrainState) -> None:
-    """Measure batch norm's statistics for the weights that are evaluated, over some batches.
+    """Measure batch norm's statistics for the evaluated weights, over some batches.
 
-    The running ones belong to the weights that are trained.
+    The running statistics belong to the trained weights.
     """
     norms = [
         m for m in state.model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None
@@ -87,7 +87,9 @@ def _measure_batch_norm(state: TrainState) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
     devices = [state.device] if state.device.type == "cuda" else []
-    epoch = -(-state.iteration // state.steps_per_epoch)  # that of the last step, finished or not
+    epoch = -(
+        -state.iteration // state.steps_per_epoch
+    )  # the epoch of the last step, finished or not
     batches = training_batches(
         state.data, state.batch_size, seed=state.seed, epoch=epoch, part=(0, 1)
     )

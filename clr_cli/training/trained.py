@@ -1,7 +1,7 @@
-"""The trained model of a finished run, to be used: ``clr.load``, and the file it reads.
+"""Load the trained model of a finished run: ``clr.load``, and the file model.pt.
 
-``model.pt`` holds the weights and buffers that were evaluated at the end. For an optimizer that
-evaluates an average these are not the ones that training goes on from.
+``model.pt`` contains the weights and buffers that were evaluated at the end. If an average was
+evaluated, they differ from those with which training would continue.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ SCHEMA = 1
 
 
 def to_keep(state: TrainState, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Collect what ``load`` needs: tensors and plain values, read without running code.
+    """Collect the contents of model.pt: tensors and plain values, which load without code.
 
     Args:
-        state: a run at its end; it goes on as before.
-        config: what its folder is kept under (``Config.for_run``).
+        state: a run at its end; it is not changed.
+        config: the config to which its folder belongs (``Config.for_run``).
 
     """
     with evaluating(state), state.stream.enter():
@@ -55,37 +55,37 @@ def to_keep(state: TrainState, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Trained(nn.Module):
-    """A trained model that takes images as the data had them and answers logits.
+    """A trained model from images, as in the data set, to logits.
 
     Attributes:
         classes: the names of the classes, in the order of the logits.
         config: the config of the run.
         image: (height, width, channels) of the images.
-        seed, epoch: which run it is, and after how many epochs.
-        precision: fp32 or bf16, in which it was evaluated and answers.
+        seed, epoch: the seed of the run, and its number of epochs.
+        precision: fp32 or bf16, in which it was evaluated and computes.
 
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, model: nn.Module, config: Config, kept: Mapping[str, Any]) -> None:
+    def __init__(self, model: nn.Module, config: Config, contents: Mapping[str, Any]) -> None:
         super().__init__()
         self.model = model
         self.config = config
-        self.classes: tuple[str, ...] = tuple(kept["classes"])
-        self.image: tuple[int, int, int] = tuple(kept["image"])
-        self.seed: int = kept["seed"]
-        self.epoch: int = kept["epoch"]
-        self.precision: str = kept["precision"]
-        self.register_buffer("scale", kept["scale"])
-        self.register_buffer("shift", kept["shift"])
+        self.classes: tuple[str, ...] = tuple(contents["classes"])
+        self.image: tuple[int, int, int] = tuple(contents["image"])
+        self.seed: int = contents["seed"]
+        self.epoch: int = contents["epoch"]
+        self.precision: str = contents["precision"]
+        self.register_buffer("scale", contents["scale"])
+        self.register_buffer("shift", contents["shift"])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Answer logits, float32 (N, K), for uint8 images (N, H, W, C) on the model's device.
+        """Return logits, float32 (N, K), for uint8 images (N, H, W, C) on the model's device.
 
-        Images of one channel may also be (N, H, W). They are taken in batches of the size in
-        which the run evaluated, so that the answers are the same.
+        Images of one channel may also be (N, H, W). Batches have the size with which the run
+        evaluated, so that the results are the same.
 
         Raises:
             ValueError: the images have another type or shape.
@@ -97,14 +97,14 @@ class Trained(nn.Module):
             size = ", ".join(map(str, self.image))
             raise ValueError(
                 f"the images are {images.dtype} {tuple(images.shape)}, expected torch.uint8 "
-                f"(N, {size}): give them as the data had them, not scaled"
+                f"(N, {size}): pass them as in the data set, not scaled"
             )
         batches = torch.split(images, evaluation_batch(images.device))
         with _exactly(images.device):
             return torch.cat([self.logits(batch) for batch in batches])
 
     def logits(self, images: Tensor) -> Tensor:
-        """Answer logits for one batch of images (N, H, W, C), unchecked."""
+        """Return logits for one batch of images (N, H, W, C), unchecked."""
         scaled = images.float() * self.scale + self.shift
         bf16 = self.precision == "bf16"
         with torch.autocast(images.device.type, torch.bfloat16 if bf16 else None, enabled=bf16):
@@ -114,7 +114,7 @@ class Trained(nn.Module):
 
 @contextlib.contextmanager
 def _exactly(device: torch.device) -> Iterator[None]:
-    """Let cuDNN compute as in training within; see ``device.make_exact``."""
+    """Make cuDNN compute as in training within the block; see ``device.make_exact``."""
     if device.type != "cuda":
         yield
         return
@@ -133,73 +133,77 @@ def load(path: str | Path, *, allow_code: bool = False) -> Trained:
 
     Args:
         path: the folder of the run, or its model.pt.
-        allow_code: let a model that is a ``module:function`` be imported and called.
+        allow_code: whether a ``module:function`` may be imported and called.
 
     Returns:
         A torch module on the CPU, in eval mode; ``to`` moves it.
 
     Raises:
         InputError: there is no finished run, its file is damaged, or its code is not allowed or
-            does not fit any more.
+            has changed.
 
     """
-    kept = read_kept(Path(path))
+    contents = read_kept(Path(path))
     try:
-        arms = {name.replace("@", "-"): arm for name, arm in kept["config"]["schedules"].items()}
-        config = Config.model_validate({**kept["config"], "schedules": arms})  # a trial has an @
+        arms = {
+            name.replace("@", "-"): arm for name, arm in contents["config"]["schedules"].items()
+        }
+        config = Config.model_validate(
+            {**contents["config"], "schedules": arms}
+        )  # a trial's name has an @
     except (ValidationError, KeyError, AttributeError) as error:
         raise _damaged(Path(path), error) from error
-    height, width, channels = kept["image"]
+    height, width, channels = contents["image"]
     with torch.random.fork_rng(devices=[]):
         model = fresh_model(
             config.model,
             channels=channels,
             height=height,
             width=width,
-            num_classes=len(kept["classes"]),
+            num_classes=len(contents["classes"]),
             allow_code=allow_code,
         )
-    changed = kept["code"] != _code(config.model.name)
+    changed = contents["code"] != _code(config.model.name)
     try:
-        model.load_state_dict(kept["weights"])
+        model.load_state_dict(contents["weights"])
     except RuntimeError as error:
-        why = "its code has changed since it was trained" if changed else str(error).splitlines()[0]
+        why = "its code has changed since training" if changed else str(error).splitlines()[0]
         raise InputError(
             f"the weights do not fit {config.model.name}: {why}", source=path
         ) from error
     if changed:
         warnings.warn(
-            f"{path}: the code of {config.model.name} has changed since it was trained: its "
-            "answers may be others",
+            f"{path}: the code of {config.model.name} has changed since training; its "
+            "outputs may differ",
             stacklevel=2,
         )
     model = model.to(memory_format=torch.channels_last)
-    return Trained(model, config, kept).eval()
+    return Trained(model, config, contents).eval()
 
 
 def read_kept(path: Path) -> dict[str, Any]:
     """Read a run's model.pt. Raises InputError if it is missing or damaged."""
     if path.name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
         raise InputError(
-            "a checkpoint is for resuming, its weights need not be those that were evaluated; "
+            "this is a checkpoint, whose weights may differ from the evaluated ones; "
             "give the folder of the run",
             source=path,
         )
     file = path / MODEL if path.is_dir() else path
     if not file.is_file():
-        why = "the run is not finished" if path.is_dir() else "there is no such file or folder"
+        why = "the run is not finished" if path.is_dir() else "no such file or folder"
         raise InputError(f"{why}: expected {file}, which clr train writes at the end", source=path)
     try:
-        kept = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever is wrong with it, it cannot be used
+        contents = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever is wrong, it cannot be used
         raise _damaged(file, error) from error
-    if not isinstance(kept, dict) or kept.get("schema") != SCHEMA:
+    if not isinstance(contents, dict) or contents.get("schema") != SCHEMA:
         raise InputError("not a model.pt of this version of clr", source=file)
-    return kept
+    return contents
 
 
 def _code(name: str) -> dict[str, str]:
-    """Digest the source of a model of the user's own."""
+    """Return digests of the source of a user's model."""
     return source_digests(name.partition(":")[0]) if ":" in name else {}
 
 

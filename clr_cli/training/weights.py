@@ -1,8 +1,7 @@
-"""Weights to start from: a file, a finished run of clr, or those that torchvision offers."""
+"""Load initial weights: from a file, a finished run, or torchvision."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,27 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
 from clr_cli.paths import CHECKPOINT, RESULT
 from clr_cli.training.code import first_line
 
-RUN_FILES = ("model.pt", CHECKPOINT)  # of a run's folder, the first that is there
-INSIDE = ("model", "state_dict")  # where a file may keep the weights beside other things
+RUN_FILES = ("model.pt", CHECKPOINT)  # of a run's folder, the first that exists
+INSIDE = ("model", "state_dict")  # keys under which a file may contain the weights
 KEY = "model.weights"
 
 
 def load_weights(config: ModelConfig, model: nn.Module, num_classes: int) -> list[str]:
-    """Start a model from the config's weights, if it names any.
+    """Load the config's weights, if it names any, into a model.
 
-    A tensor that differs in its first size alone, which is ``num_classes`` in the model, belongs
-    to the head for other classes: it keeps its fresh values.
+    A tensor that differs only in its first size, ``num_classes`` in the model, belongs to a head
+    for other classes: it keeps its random values.
 
     Returns:
         The names of those tensors.
 
     Raises:
-        InputError: the weights cannot be read, or are those of another model.
+        InputError: the weights cannot be read, or belong to another model.
     """
     if config.weights is None:
         return []
@@ -38,17 +38,17 @@ def load_weights(config: ModelConfig, model: nn.Module, num_classes: int) -> lis
     weights, complete = _read(config.name, source), True
     if weights is None:
         weights, complete = _download(config.name, source), False
-    # Old files were written before batch norm counted its batches.
+    # Old files lack the counters of batch norm.
     counters = {name: v for name, v in own.items() if name.endswith("num_batches_tracked")}
     weights = {**counters, **weights}
     missing = [name for name in own if name not in weights]
-    # torchvision's have parts that a model may be built without, such as auxiliary classifiers.
+    # torchvision's weights have parts that a model may lack, such as auxiliary classifiers.
     surplus = [name for name in weights if name not in own] if complete else []
     for names, what in ((missing, "lack"), (surplus, "have")):
         if names:
-            said = f"{names[0]!r}" + (f" and {len(names) - 1} more" if names[1:] else "")
+            named = f"{names[0]!r}" + (f" and {len(names) - 1} more" if names[1:] else "")
             other = "which the model has" if what == "lack" else "which the model has not"
-            raise InputError(f"{source}: the weights {what} {said}, {other}", key=KEY)
+            raise InputError(f"{source}: the weights {what} {named}, {other}", key=KEY)
     head = [name for name, value in own.items() if weights[name].shape != value.shape]
     for name in head:
         there, here = weights[name].shape, own[name].shape
@@ -62,7 +62,7 @@ def load_weights(config: ModelConfig, model: nn.Module, num_classes: int) -> lis
 
 
 def _read(name: str, source: str) -> dict[str, Tensor] | None:
-    """Read a file's or a finished run's weights; None where they are torchvision's to give."""
+    """Read weights from a file or a finished run; None if the name is torchvision's."""
     path = Path(source)
     if path.is_dir():
         if not (path / RESULT).is_file():
@@ -71,7 +71,7 @@ def _read(name: str, source: str) -> dict[str, Tensor] | None:
     if not path.is_file():
         if name.startswith("torchvision:") and path.name == source and not path.suffix:
             return None
-        raise InputError(f"{path}: there is no such file", key=KEY)
+        raise InputError(f"{path}: not found", key=KEY)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -81,7 +81,7 @@ def _read(name: str, source: str) -> dict[str, Tensor] | None:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
         raise InputError(f"{path}: needs the package safetensors; install it", key=KEY) from None
-    except Exception as error:  # whatever is wrong with it, it cannot be used
+    except Exception as error:  # whatever is wrong, it cannot be used
         raise InputError(f"{path}: not readable as weights: {first_line(error)}", key=KEY) from None
     for inside in INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(inside), Mapping):
@@ -92,23 +92,22 @@ def _read(name: str, source: str) -> dict[str, Tensor] | None:
 
 
 def _download(name: str, weights: str) -> dict[str, Tensor]:
-    """Fetch torchvision's weights of that name for a model, or read them where they are cached."""
+    """Download torchvision's weights of that name for a model, or read them from its cache."""
     from torchvision import models
 
     model = name.removeprefix("torchvision:")
     known = {**models.get_model_weights(model).__members__}
     if weights not in known:
-        near = difflib.get_close_matches(weights, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
         raise InputError(
-            f"{weights!r} is neither a file nor weights that torchvision has for {model}; {hint}",
+            f"{weights!r} is neither a file nor weights of torchvision's {model}"
+            f"{did_you_mean(weights, [*known])}",
             key=KEY,
         )
     try:
         return dict(known[weights].get_state_dict(progress=False, check_hash=True))
-    except Exception as error:  # whatever a download trips over
+    except Exception as error:  # a download can fail in many ways
         raise InputError(
             f"torchvision's {weights} for {model} cannot be downloaded ({first_line(error)}); "
-            "give a file with them",
+            "set model.weights to a file",
             key=KEY,
         ) from None

@@ -30,9 +30,9 @@ from clr_cli.schedules import make
 from clr_cli.training import sweep as ramps
 from clr_cli.training.build import build
 from clr_cli.training.device import resolve_precision
-from clr_cli.training.loop import advance, evaluate
+from clr_cli.training.loop import train_and_score
 from clr_cli.training.models import GlobalAverage, build_model
-from clr_cli.training.stream import alone
+from clr_cli.training.stream import alone, finish
 
 CPU = torch.device("cpu")
 SHARED = Path(os.environ.get("CLR_DATA", "../shared/data"))
@@ -117,9 +117,11 @@ class Cell:
             allow_code=True,
         )
         for epoch in range(1, epochs + 1):
-            if not all(map(math.isfinite, advance(state, epoch * self.steps))):
+            splits = (self.images.val, self.images.test) if epoch == epochs else ()
+            scored = finish(train_and_score(state, epoch * self.steps, splits))
+            if not all(map(math.isfinite, scored.losses)):
                 return {"val": None, "test": None}
-        accuracies = [evaluate(state, split)[1] for split in (self.images.val, self.images.test)]
+        accuracies = [accuracy for _, accuracy in scored.scores]
         return dict(zip(("val", "test"), accuracies, strict=True))
 
     def sweep(self, end: float, epochs: int, seed: int) -> dict[str, Any]:

@@ -137,13 +137,13 @@ def test_a_dry_run_says_what_is_wrong(clr, tmp_path):
     rest = (*ARMS, "--metric", "loss", "--dry-run")
     done = clr("compare", "--cmd", written(tmp_path), *rest, check=False)
     assert done.returncode == 2
-    assert "wrote no loss; its rows hold iteration, val_loss" in done.stderr
+    assert "wrote no loss; its rows contain iteration, val_loss" in done.stderr
     done = clr("compare", "--cmd", "none {lr} {seed} {out}", *rest, check=False)
     assert done.returncode == 2
     assert "none: No such file or directory" in done.stderr
-    assert done.stderr.splitlines()[-1] == "clr: the trial run failed; mend the command"
+    assert done.stderr.splitlines()[-1] == "clr: the trial run failed; correct the command"
     done = clr("compare", "--dry-run", check=False)
-    assert "--dry-run applies only with" in done.stderr
+    assert "--dry-run works only with" in done.stderr
 
 
 def test_neither_comparing_programs_nor_planning_them_imports_torch():
@@ -179,7 +179,7 @@ def test_a_time_limit_in_a_config(clr, tmp_path, monkeypatch):
     ]
     (tmp_path / "mine.yaml").write_text("\n".join(lines))
     done = clr("compare", "--config", "mine.yaml", "--allow-code")
-    assert done.stderr.count("ended by the time limit; its rows count") == 2
+    assert done.stderr.count("stopped by the time limit; its rows count") == 2
     assert summary(tmp_path, "mine")["num_seeds"] == 1
 
 
@@ -207,30 +207,33 @@ def given(**changes) -> program.ProgramArguments:
         ({"command": "train {lr.real} {seed} {out}"}, "{lr.real} is not a placeholder"),
         ({"command": "train {lr:.3g} {seed} {out}"}, "{lr} is not a placeholder"),
         ({"command": "train '{lr} {seed} {out}"}, "command: No closing quotation"),
-        ({"arms": ("base:lr=1", "new:rl=2")}, "arms.new: the command has {lr}; give lr a value"),
+        (
+            {"arms": ("base:lr=1", "new:rl=2")},
+            "arms.new: the command contains {lr}; give lr a value",
+        ),
         ({"arms": ("base:lr=1", "new:lr=2,wd=1")}, "arms.new.wd: not a placeholder of the command"),
         ({"arms": ("base:lr=1", "new:lr=2,seed=1")}, "arms.new.seed: not a placeholder"),
-        ({"arms": ("base:lr=1",)}, "arms: give two or more"),
+        ({"arms": ("base:lr=1",)}, "arms: a comparison needs two or more"),
         ({"arms": ()}, "give --arm name:key=value two times"),
         ({"arms": ("base:lr=1", "base:lr=2")}, "--arm base: given twice"),
         ({"arms": ("base:lr",)}, "--arm 'base:lr': write it as name:key=value"),
-        ({"arms": ("../x:lr=1", "new:lr=2")}, "arms.../x: '../x' may hold only letters"),
+        ({"arms": ("../x:lr=1", "new:lr=2")}, "arms.../x: '../x': expected 1 to 100 letters"),
         ({"metric": {}}, "give --metric NAME"),
         ({"metric": {"name": "glow"}}, "--mode: say which glow is better"),
         (
             {"metric": {"name": "bleu", "mode": "high"}},
             "metric.mode: 'high' must be 'min' or 'max'",
         ),
-        ({"reads": ("loss (.+)",)}, "read: 'loss (.+)' names no group"),
-        ({"reads": ("loss (?P<a",)}, "is not a pattern"),
-        ({"reads": ("(?P<val_los>.+)",)}, "no pattern of read finds val_loss; did you mean"),
+        ({"reads": ("loss (.+)",)}, "read: 'loss (.+)' has no named group"),
+        ({"reads": ("loss (?P<a",)}, "is not a regular expression"),
+        ({"reads": ("(?P<val_los>.+)",)}, "no pattern of read has a group val_loss; did you mean"),
         ({"compare": {"baseline": "bas"}}, "compare.baseline: 'bas' is not an arm; did you mean"),
         ({"compare": {"seeds": "auto:3"}}, "compare.seeds: auto:3: the cap must be at least 8"),
-        ({"sets": ("a=1",)}, "--set changes a key of a --config"),
-        ({"time_limit": "30x"}, "time_limit: '30x': not a time; write 90s, 30m or 1.5h"),
+        ({"sets": ("a=1",)}, "--set works only with --config"),
+        ({"time_limit": "30x"}, "time_limit: '30x': not a duration; write 90s, 30m or 1.5h"),
         ({"time_limit": "0"}, "time_limit: '0' must be greater than 0"),
-        ({"metric": {"name": "seed", "mode": "min"}}, "metric.name: 'seed': says which row"),
-        ({"name": "../x"}, "name: '../x' may hold only letters"),
+        ({"metric": {"name": "seed", "mode": "min"}}, "'seed': this column says which row"),
+        ({"name": "../x"}, "name: '../x': expected 1 to 100 letters"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_a_line(changes, message):

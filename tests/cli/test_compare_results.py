@@ -235,41 +235,41 @@ GOOD = csv(finals())
         (GOOD + "adam,0,3.1\n", (), "line 13: arm adam, seed 0 is on line 2 as well"),
         ("arm,seed,step,loss\na,0,5,1\na,0,5,2\n", (), "line 3: arm a, seed 0, iteration 5 is on"),
         ("run,seed,loss\na,0,1\n", (), "no column 'arm'; the columns are 'run', 'seed', "),
-        ("arm,loss\na,1\n", (), "a is the only arm; give a second one"),
+        ("arm,loss\na,1\n", (), "a is the only arm; add another"),
         (GOOD + "adam,8,abc\n", (), "line 13: val_loss 'abc' is not a number"),
         (GOOD + "adam,x,3.1\n", (), "line 13: seed 'x' is not a whole number"),
         (GOOD + "adam,1.5,3.1\n", (), "seed '1.5' is not a whole number"),
         (GOOD + ",8,3.1\n", (), "line 13: arm '' is not a name"),
         (GOOD + "adam,8\n", (), "line 13: 2 cells for 3 columns"),
-        ("arm,seed,step,loss\na,0,-5,1\n", (), "step '-5' is not a time since the start"),
+        ("arm,seed,step,loss\na,0,-5,1\n", (), "step '-5' is not a duration since the start"),
         ("arm,seed,step,loss\na,0,x,1\n", (), "line 2: step 'x' is not a number"),
-        (csv([("a", k, k) for k in range(6)]), (), "a is the only arm; give a second one, or a"),
+        (csv([("a", k, k) for k in range(6)]), (), "a is the only arm; add another, or give a"),
         ("arm,seed,a,b\nx,0,1,2\n", (), "several columns could be the metric: 'a', 'b'; name one"),
         ("arm,seed,a\nx,0,red\n", (), "none of the columns could be the metric"),
         (GOOD, ("--metric", "loss"), "--metric loss: not found; there are 'val_loss'"),
         (GOOD, ("--metric", "seed"), "--metric seed: not found"),
         ("arm,seed,status\na,0,1\n", ("--metric", "status"), "--metric status: not found"),
-        (GOOD, ("--baseline", "sgd"), "--baseline sgd: neither an arm nor a number; there are"),
+        (GOOD, ("--baseline", "sgd"), "--baseline sgd: neither an arm nor a number; the arms are"),
         (GOOD, ("--baseline", "nan"), "--baseline nan: neither an arm nor a number"),
-        (GOOD, ("--baseline", "3.28", "--paired"), "--paired: there are no pairs with a number"),
-        (GOOD, ("--schedules", "adam,sgd"), "--schedules: no arm 'sgd'; there are adam"),
+        (GOOD, ("--baseline", "3.28", "--paired"), "--paired: the baseline 3.28 is a number"),
+        (GOOD, ("--schedules", "adam,sgd"), "--schedules: 'sgd' is not an arm; the arms are adam"),
         (GOOD, ("--mode", "low"), "--mode: 'low': say which val_loss is better: max"),
         ("arm,seed,x\na,0,1\nb,0,2\n", (), "--mode: say which x is better"),
         (GOOD, ("--unit", "%"), "--unit: expected fractions from 0 to 1 for %"),
-        (GOOD, ("--target", "low"), "--target low: give a value of the metric, or auto"),
+        (GOOD, ("--target", "low"), "--target low: expected a value of the metric, or auto"),
         (GOOD, ("--margin", "-1"), "--margin: -1: give a difference above 0"),
-        (GOOD, ("--name", "../x"), "--name '../x': give a name of letters"),
-        (GOOD, ("--seeds", "6"), "--seeds trains runs; it does not apply with --from"),
-        (GOOD, ("--jobs", "2"), "--jobs trains runs; it does not apply with --from"),
-        (GOOD, ("--config", "a.yaml"), "--config trains runs; it does not apply with --from"),
-        ("", (), "has no rows"),
-        ("arm,seed,loss\n", (), "has no rows; a table has the columns arm, seed and the metric"),
+        (GOOD, ("--name", "../x"), "--name '../x': expected letters"),
+        (GOOD, ("--seeds", "6"), "--seeds is for runs that clr starts; leave it out"),
+        (GOOD, ("--jobs", "2"), "--jobs is for runs that clr starts; leave it out"),
+        (GOOD, ("--config", "a.yaml"), "--config is for runs that clr starts; leave it out"),
+        ("", (), "contains no rows"),
+        ("arm,seed,loss\n", (), "contains no rows; a table has the columns arm, seed"),
         ("arm,arm,seed\n", (), "the column 'arm' occurs twice"),
         ('{"arm": "a", "seed": 0, "loss": 1}\n{"arm"\n', (), "line 2: not JSON"),
         ('{"arm": "a", "seed": 0, "loss": 1}\n[1]\n', (), "line 2: not a JSON object"),
         ('{"arm": "a", "seed": 0, "loss": [1]}\n', (), "none of the columns could be the metric"),
         (csv([("a", 0, ""), ("b", 0, 1)]), (), "no run of the baseline a has a val_loss"),
-        (csv([(f"arm{k}", 0, k) for k in range(41)]), (), "41 arms; a comparison has at most 40"),
+        (csv([(f"arm{k}", 0, k) for k in range(41)]), (), "41 arms; a comparison takes at most 40"),
     ],
 )  # fmt: skip
 def test_what_is_refused_in_a_line(run, text, options, said):
@@ -287,7 +287,7 @@ def test_a_file_that_cannot_be_read(run, tmp_path, monkeypatch):
 def test_options_of_results_apply_only_to_results(clr):
     for given in (["--paired"], ["--metric", "loss"], ["--mode", "min"], ["--unit", "s"]):
         done = clr("compare", *given, check=False)
-        assert (done.returncode, f"{given[0]} applies only with --from" in done.stderr) == (2, True)
+        assert (done.returncode, f"{given[0]} works only with --from" in done.stderr) == (2, True)
 
 
 def test_notes_are_on_the_page_and_at_the_prompt(run):
@@ -339,7 +339,7 @@ def test_trained_runs_keep_their_page(run, tmp_path):
     (tmp_path / "outputs" / "results" / "train").mkdir(parents=True)
     done = run(GOOD)
     assert done.code == 2
-    assert "is that of runs that were trained here; give another --name" in done.err
+    assert "belongs to runs that clr trained; give another --name" in done.err
     assert run(GOOD, "--name", "other").code == 0
 
 

@@ -55,7 +55,7 @@ def test_the_plan_says_what_is_done_with_own_data_and_parameter_groups(clr, wide
     done = clr("train", "--config", wide(3), "--schedule", "constant", "--allow-code", *sets)
     rows = plan(done.stderr)
     assert rows["data"].endswith("240 train, 40 validation, 40 test images of 8x20x3, 3 classes")
-    assert rows["validation"] == "the 40 images that the data set has for it"
+    assert rows["validation"] == "the data set's own 40 images"
     assert rows["warning"].startswith("channel 2 never changes in the training images (always 9)")
     assert rows["augment"] == "crops of 4 pixels of padding, flips"
     assert rows["groups"] == "the schedule's rate times 1, 0.1"
@@ -69,7 +69,10 @@ def test_a_run_starts_from_another_with_a_new_head(clr, wide, tmp_path):
     done = clr("train", "--config", wide(4), *weights)
     rows = plan(done.stderr)
     assert f"weights {run}" in rows["model"]
-    assert rows["new head"] == "20.weight, 20.bias: not from model.weights, for other classes"
+    assert (
+        rows["new head"]
+        == "20.weight, 20.bias: new weights, for other classes than those of model.weights"
+    )
 
     again = clr("train", "--config", wide(3), "--name", "again", *weights, "--json")
     assert "new head" not in plan(again.stderr)

@@ -82,9 +82,9 @@ def test_probes_have_the_time_limit(tmp_path):
     ("command", "arms", "options", "message"),
     [
         ("train {seed} {out}", (), {}, "command: {lr} is missing, the learning rate"),
-        ("train {lr} {wd} {seed} {out}", (), {}, "arm: the command has {wd}; give wd a value"),
+        ("train {lr} {wd} {seed} {out}", (), {}, "arm: the command contains {wd}; give wd a value"),
         ("train {lr} {seed} {out}", ("a:wd=1",), {}, "arm.wd: not a placeholder of the command"),
-        ("train {lr} {seed} {out}", ("a",), {}, "--arm a: is not there"),
+        ("train {lr} {seed} {out}", ("a",), {}, "--arm a: not found"),
         ("train {lr} {seed} {out}", ("a:lr=1", "b:lr=2"), {}, "the rates of one arm"),
         ("train {lr} {seed} {out}", (), {"start": 0.0}, "start: 0.0 must be greater than 0"),
         ("train {lr} {seed} {out}", (), {"delta": -1.0}, "delta: -1.0 must be greater than 0"),

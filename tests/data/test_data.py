@@ -203,7 +203,7 @@ def test_val_size_that_does_not_fit_is_refused(tmp_path: Path, val_size: int) ->
 def test_a_class_with_one_training_image_is_refused(tmp_path: Path) -> None:
     arrays = small_arrays()
     arrays["train_labels"] = np.array([0, 1] * 29 + [0, 2])
-    assert "class 2 has one image" in one_line_error(npz_config(tmp_path, arrays))
+    assert "class 2 has only one image" in one_line_error(npz_config(tmp_path, arrays))
 
 
 # ---- statistics
@@ -276,7 +276,7 @@ BAD_ARRAYS: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "unsigned": (changed("train_labels", lambda a: a.astype("u8") + 2**63), "class 0 has no"),
     "test range": (changed("test_labels", lambda a: a + 1), "test_labels contains 3"),
     "test negative": (changed("test_labels", lambda a: a - 1), "test_labels contains -1"),
-    "one class": (changed("train_labels", np.zeros_like), "one class only"),
+    "one class": (changed("train_labels", np.zeros_like), "only one class"),
     "no training": (lambda a: {**a, **{k: a[k][:0] for k in list(a)[:2]}}, "train_images is empty"),
     "no test": (lambda a: {**a, **{k: a[k][:0] for k in list(a)[2:]}}, "test_images is empty"),
 }
@@ -320,7 +320,7 @@ def test_an_npz_with_flipped_bytes_is_refused_or_reads_the_same(tmp_path: Path) 
 def test_other_files_than_npz_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.npz"
     config = DatasetConfig(name="npz", path=path)
-    assert f"no file {path}" in one_line_error(config)
+    assert f"{path}: not found" in one_line_error(config)
     with path.open("wb") as stream:
         np.save(stream, np.zeros(3))
     assert "not a readable .npz" in one_line_error(config)
@@ -329,7 +329,7 @@ def test_other_files_than_npz_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_data_set_is_refused_with_the_nearest_name() -> None:
-    assert "did you mean svhn?" in one_line_error(DatasetConfig(name="shvn"))
+    assert "did you mean 'svhn'?" in one_line_error(DatasetConfig(name="shvn"))
     assert "imagefolder" in one_line_error(DatasetConfig(name="?"))
 
 
@@ -383,17 +383,17 @@ def test_imagefolder_with_a_damaged_image_is_refused(tmp_path: Path) -> None:
 
 def test_imagefolder_with_missing_folders_images_or_classes_is_refused(tmp_path: Path) -> None:
     config = DatasetConfig(name="imagefolder", path=tmp_path)
-    assert f"{tmp_path / 'train'} has no folders" in one_line_error(config)
+    assert f"{tmp_path / 'train'}: contains no folders" in one_line_error(config)
     image_folder(tmp_path)
     empty = tmp_path / "train" / "ape"
     empty.mkdir()
-    assert f"{empty}: no images" in one_line_error(config)
+    assert f"{empty}: contains no images" in one_line_error(config)
     empty.rmdir()
     (tmp_path / "train" / "dog").rename(tmp_path / "train" / "wolf")
     assert f"{tmp_path / 'test' / 'dog'}: " in one_line_error(config)
     shutil.rmtree(tmp_path / "train" / "wolf")
     shutil.rmtree(tmp_path / "test" / "dog")
-    assert "one class only" in one_line_error(config)
+    assert "only one class" in one_line_error(config)
 
 
 # ---- torchvision

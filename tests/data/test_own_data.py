@@ -115,7 +115,9 @@ def test_images_of_mixed_sizes_are_resized_and_cropped_in_the_middle(tmp_path: P
 
 def test_an_image_size_is_for_folders_alone(tmp_path: Path) -> None:
     config = npz_config(tmp_path, small_arrays(), image_size=8)
-    assert "dataset.image_size: only imagefolder resizes images, not npz" in one_line_error(config)
+    assert "dataset.image_size: resizes images of imagefolder only, not of npz" in one_line_error(
+        config
+    )
 
 
 # ---- validation images of its own
@@ -135,7 +137,7 @@ def test_validation_arrays_are_the_validation_split(tmp_path: Path) -> None:
     assert np.array_equal(loaded.val.images.numpy(), arrays["val_images"])
     assert np.array_equal(loaded.val.labels.numpy(), arrays["val_labels"])
     assert np.array_equal(loaded.train.images.numpy(), arrays["train_images"])
-    assert loaded.notes == ("validation: the 9 images that the data set has for it",)
+    assert loaded.notes == ("validation: the data set's own 9 images",)
     changed = with_validation()
     changed["val_images"][0, 0, 0, 0] ^= 1
     other = data.load(npz_config(tmp_path, changed))
@@ -145,14 +147,14 @@ def test_validation_arrays_are_the_validation_split(tmp_path: Path) -> None:
 def test_a_validation_folder_is_the_validation_split(tmp_path: Path) -> None:
     loaded = data.load(image_folder(tmp_path, ("train", "test", "val")))
     assert (len(loaded.train), len(loaded.val), len(loaded.test)) == (12, 12, 12)
-    assert "validation: the 12 images" in loaded.notes[0]
+    assert "validation: the data set's own 12 images" in loaded.notes[0]
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda a: a.pop("val_labels"), "has no array val_labels"),
-        (lambda a: a.pop("val_images"), "has no array val_images"),
+        (lambda a: a.pop("val_labels"), "no array val_labels"),
+        (lambda a: a.pop("val_images"), "no array val_images"),
         (lambda a: a.update(val_labels=np.arange(9)), "val_labels contains 8"),
         (lambda a: a.update(val_labels=np.arange(8) % 3), "9 images but val_labels has 8"),
         (lambda a: a.update(val_images=a["val_images"][:, :3]), "val images are 3x4x3"),
@@ -175,7 +177,7 @@ def test_nothing_is_carved_beside_validation_of_its_own(tmp_path: Path, keys) ->
 @pytest.mark.parametrize("name", ["valid", "validation"])
 def test_a_folder_of_another_name_is_not_ignored(tmp_path: Path, name: str) -> None:
     message = one_line_error(image_folder(tmp_path, ("train", "test", name)))
-    assert f"{tmp_path / name} would not be used" in message
+    assert f"{tmp_path / name} would be ignored" in message
 
 
 def test_a_class_that_train_has_not_is_refused_in_validation_too(tmp_path: Path) -> None:

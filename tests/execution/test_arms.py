@@ -83,7 +83,7 @@ def test_an_arm_with_an_optimizer_of_ones_own(clr, tiny, tmp_path):
     assert refused.returncode == 2
     assert "optimizer.name: 'mine:adam' runs your own code; pass --allow-code" in refused.stderr
     wrong = clr(*args, "--allow-code", "--set", f"{own.replace('eps', 'epsilon')}", check=False)
-    assert "optimizer.settings: mine:adam cannot be made: TypeError" in wrong.stderr
+    assert "optimizer.settings: mine:adam cannot be built: TypeError" in wrong.stderr
     assert not (tmp_path / "outputs/tiny/train").exists(), "nothing is trained before it is refused"
     clr(*args, "--allow-code")
     said = json.loads((tmp_path / "outputs/tiny/compare/summary.json").read_text())["contract"]

@@ -139,7 +139,7 @@ def test_train_more_counts_from_the_run_that_is_there(clr, easy):
     args = ("train", "--config", easy, "--schedule", "constant", "--set", "training.epochs=1")
     absent = clr(*args, "--more", "1", check=False)
     assert absent.returncode == 2
-    assert "--more: there is no run in outputs/easy/train/constant/seed-0" in absent.stderr
+    assert "--more: outputs/easy/train/constant/seed-0 contains no run" in absent.stderr
     clr(*args)
     assert "epoch 2/2" in clr(*args, "--more", "1").stderr
 
@@ -167,7 +167,7 @@ def test_a_branch_is_the_run_that_decays_there(clr, easy, tmp_path):
     shutil.rmtree(folder / "wsd-from-1" / "seed-0")
     gone = clr(*args, "--branch", "1", check=False)
     assert gone.returncode == 2
-    assert "the plateau is at epoch 2 already" in gone.stderr
+    assert "the plateau has reached epoch 2" in gone.stderr
     other = clr("train", "--config", easy, "--schedule", "clr", "--branch", "1", check=False)
     assert other.returncode == 2
     assert "only wsd has a plateau to branch from, not triangular" in other.stderr
@@ -183,8 +183,8 @@ def test_a_decay_begins_where_it_branches(easy, epoch, epochs):
     ("arm", "said"),
     [
         ("{kind: wsd, total_epochs: 5}", "leave total_epochs out"),
-        ("{kind: wsd, warmup_epochs: 4}", "the rate is not constant by then"),
-        ("{kind: wsd, decay_share: 1.0}", "the rate is not constant by then"),
+        ("{kind: wsd, warmup_epochs: 4}", "the rate is not constant there"),
+        ("{kind: wsd, decay_share: 1.0}", "the rate is not constant there"),
         ("{kind: linear}", "not linear"),
     ],
 )

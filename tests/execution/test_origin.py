@@ -52,7 +52,7 @@ def test_changed_code_is_refused_wherever_a_run_is_used_again(clr, own, tmp_path
     clr(*train, "--allow-code")
     clr(*sweep, "--allow-code", check=False)  # whether it has an answer or not
     (tmp_path / "beside.py").write_text("nobody imports this\n")
-    assert "finished before: nothing was trained" in clr(*train, "--allow-code").stderr
+    assert "the run is finished, so nothing was trained" in clr(*train, "--allow-code").stderr
     changed = LAYERS.replace("return nn.Linear", "return nn.modules.Linear")
     (tmp_path / "parts" / "layers.py").write_text(changed)
     grown = ("compare", "--config", own, "--seeds", "2", "--schedules", "clr,constant")
@@ -67,7 +67,7 @@ def test_changed_data_are_refused_in_a_finished_run_too(clr, easy, tmp_path):
     with np.load(tmp_path / "colours.npz") as archive:
         arrays = dict(archive)
     np.savez(tmp_path / "colours.npz", **arrays)  # the same content, written again
-    assert "finished before: nothing was trained; the model has" in clr(*args).stderr
+    assert "the run is finished, so nothing was trained; the model has" in clr(*args).stderr
     arrays["test_labels"][0] ^= 1
     np.savez(tmp_path / "colours.npz", **arrays)
     assert "colours.npz has changed since" in refused(clr, *args)

@@ -68,7 +68,7 @@ def test_other_patterns_read_a_finished_one_anew(tmp_path):
     command = written(tmp_path)
     with pytest.raises(InputError) as caught:
         list(execute(task(tmp_path, command, reads=(r"step (?P<step>\d+): val loss (?P<l>.+)",))))
-    assert "wrote no val_loss; its rows hold iteration, l" in str(caught.value)
+    assert "wrote no val_loss; its rows contain iteration, l" in str(caught.value)
     run = task(tmp_path, command, reads=READ)
     assert [event.kind for event in execute(run)] == ["start", "end"]
     assert run.record().result["final"]["val_loss"] == pytest.approx(0.45, abs=1e-4)
@@ -527,7 +527,7 @@ def test_the_time_limit_ends_it_and_its_rows_count(tmp_path, monkeypatch):
     monkeypatch.setenv("WAIT", "0.1")
     run = task(tmp_path, written(tmp_path), time_limit=1.0)
     events = list(execute(run))
-    assert "ended by the time limit; its rows count" in notes(events)
+    assert "stopped by the time limit; its rows count" in notes(events)
     assert events[-1].value == "finished"
     assert len(run.record().epochs) == sum(event.kind == "row" for event in events) > 0
     with pytest.raises(InputError, match=r"time_limit: 1\.0 there"):

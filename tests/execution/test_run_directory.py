@@ -86,7 +86,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(directory):
     state, notes = directory.load_checkpoint()
     assert state is None
     assert len(notes) == 3
-    assert notes[2].endswith("no checkpoint can be used; starting again")
+    assert notes[2].endswith("no checkpoint can be used; starting from the beginning")
 
 
 def test_a_checkpoint_cannot_run_code(directory):

@@ -20,7 +20,7 @@ from clr_cli.training import device
     ],
 )
 def test_more_runs_that_gain_nothing_are_not_worth_their_memory(rates, answer):
-    assert trial.enough(rates) == answer
+    assert trial.fewest_as_fast(rates) == answer
 
 
 @pytest.fixture

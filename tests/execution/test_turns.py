@@ -147,7 +147,7 @@ def failing(run, how):
 def test_a_failing_run_leaves_its_neighbours_what_they_have_done(tiny, tmp_path, alone):
     runs = plan(tiny, tmp_path / "together", "training.batch_size=10", seeds=(0, 1))
     broken = [failing(runs[0], "memory"), *runs[1:]]
-    said = "out of memory with batches of 10 and cnn of width 4; give fewer --jobs"
+    said = "out of memory with batches of 10 and cnn of width 4; use fewer --jobs"
     with pytest.raises(EnvironmentFailure, match=said):
         list(interleave(enumerate(broken), at_once=4))
     states = [run.directory.load_checkpoint()[0] for run in runs[1:]]

@@ -167,18 +167,21 @@ def test_a_damaged_config_is_refused_with_its_place(refused, tmp_path, content, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("train --config nowhere.yaml", "'nowhere.yaml' is not there"),
+        ("train --config nowhere.yaml", "'nowhere.yaml' not found"),
         ("train --config quickstrt", "did you mean 'quickstart.yaml'"),
-        ("train --config .", "'.' is not there"),
-        (f"train --config {'a' * 300}", "is not there"),
+        ("train --config .", "'.' not found"),
+        (f"train --config {'a' * 300}", "not found"),
         ("train --config tiny.yaml --schedule triangulr", "did you mean 'triangular'"),
         ("train --config tiny.yaml --seed -1", "--seed"),
-        ("train --config tiny.yaml --device gpu", "--device 'gpu': known: auto, cpu, cuda"),
+        ("train --config tiny.yaml --device gpu", "--device 'gpu' is unknown; known: auto"),
         ("train --config tiny.yaml --device cpu:x", "--device 'cpu:x'"),
         ("train --config tiny.yaml --set training.epochs", "section.key=value"),
         ("train --config tiny.yaml --set training.epochs=[1", "--set training.epochs=[1"),
         ("train --config tiny.yaml --name ../up", "name: '../up'"),
-        ("train --config tiny.yaml --bounds none.yaml", "none.yaml: no bounds there"),
+        (
+            "train --config tiny.yaml --bounds none.yaml",
+            "none.yaml: cannot be read; clr range-test",
+        ),
         ("compare --config tiny.yaml --jobs many", "--jobs 'many'"),
         ("compare --config tiny.yaml --seeds 0", "compare.seeds: 0"),
         ("compare --config tiny.yaml --schedules clr,cosin", "did you mean 'cosine'"),
@@ -208,7 +211,7 @@ def test_debug_adds_the_traceback(tmp_path, arguments):
     child = forked.start(tmp_path, *arguments, "--config", "nowhere.yaml")
     assert child.wait() == 2
     assert child.stderr.startswith("Traceback (most recent call last)")
-    assert child.stderr.splitlines()[-1].startswith("clr: config 'nowhere.yaml' is not there")
+    assert child.stderr.splitlines()[-1].startswith("clr: config 'nowhere.yaml' not found")
 
 
 # ---- the data and the model ----------------------------------------------------------------------
@@ -245,12 +248,12 @@ def _pickled(path: Path) -> None:
 
 
 BAD_ARRAYS = {
-    "missing": (lambda path: None, "there is no file"),
+    "missing": (lambda path: None, "own.npz: not found"),
     "truncated": (_truncated, "not a readable .npz"),
     "a flipped bit": (_flipped, "not a readable .npz"),
     "pickled code": (_pickled, "without pickled objects"),
-    "labels out of range": (lambda path: write_npz(path, test_labels=np.full(30, 7)), "holds 7"),
-    "one class": (lambda path: write_npz(path, train_labels=np.zeros(200, int)), "one class only"),
+    "labels out of range": (lambda path: write_npz(path, test_labels=np.full(30, 7)), "contains 7"),
+    "one class": (lambda path: write_npz(path, train_labels=np.zeros(200, int)), "only one class"),
     "other sizes": (
         lambda path: write_npz(path, test_images=np.zeros((30, 9, 8, 3), np.uint8)),
         "one size",

@@ -149,7 +149,7 @@ def test_damaged_files_of_a_run_are_named_or_made_good(run, tmp_path, damage):
             list(execute(run))
         message = str(caught.value)
         assert message.isprintable()
-        assert str(path if "holds another" not in message else run.path) in message
+        assert str(path if "contains a run of another" not in message else run.path) in message
         path.write_bytes(whole)
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):  # first one of them, then both
         (run.path / name).write_bytes(damage((run.path / name).read_bytes()))

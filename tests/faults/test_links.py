@@ -58,7 +58,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def refused(task: Run | Program, link: Path) -> None:
-    with pytest.raises(InputError, match="a symbolic link, and nothing is written") as caught:
+    with pytest.raises(InputError, match="a symbolic link, and clr writes through none") as caught:
         list(execute(task))
     assert str(caught.value).startswith(f"{link}: ")
     assert str(caught.value).isprintable()

@@ -29,5 +29,5 @@ def test_out_of_memory_names_what_takes_it(clr, tiny, tmp_path):
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "the device is out of memory with batches of" in done.stderr
-        assert "greedy:net; give fewer --jobs" in done.stderr
+        assert "greedy:net; use fewer --jobs" in done.stderr
         assert "resuming from its checkpoint" not in done.stderr

@@ -106,7 +106,7 @@ DATASETS = table(
 
 def test_a_column_that_tells_rows_of_a_run_apart_is_refused(read):
     said = refusal(read, DATASETS)
-    assert "the column 'dataset' tells apart" in said
+    assert "differ in the column 'dataset'" in said
     assert "--where dataset=small" in said
     assert "--across" in said
 
@@ -155,7 +155,7 @@ def test_runs_that_end_early_are_named(read):
 
 def test_the_best_over_a_run_is_said_to_be_one(read):
     found = read(table(("a", 0, 0.9), header="arm,seed,best_val_acc"))
-    assert any("best over a run" in note for note in found.notes)
+    assert any("best value of a run" in note for note in found.notes)
 
 
 def test_percents_are_fractions_shown_in_percent(read):
@@ -209,12 +209,12 @@ def test_files_without_a_seed_are_runs_of_their_own_with_one_they_are_refused(re
     ("sources", "options", "said"),
     [
         (("x/{arm}.csv",), {}, "x/{arm}.csv: no file matches; "),
-        (("none",), {}, "none: cannot be read"),
+        (("none",), {}, "none: not found"),
         ((".",), {"where": ("arm",)}, "--where arm: write it as column=value"),
         ((".",), {"where": ("arm=z",)}, "--where arm=z: its values are 'a'"),
         ((".",), {"across": "data"}, "--across data: not a column"),
-        ((".",), {"run_name": "{arm}-{seed}"}, "no column of names"),
-        ((".",), {"run_name": "x"}, "--run-name x: name a part of it"),
+        ((".",), {"run_name": "{arm}-{seed}"}, "no column with names"),
+        ((".",), {"run_name": "x"}, "--run-name x: name a part in braces"),
         ((".",), {"arm_columns": ("z",)}, "--arm-column z: not a column; the columns are"),
         ((".",), {"seed_column": "z"}, "--seed-column z: not a column"),
         ((".",), {"step_column": "z"}, "--step-column z: not a column"),

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from support import loops
 
 from clr_cli import interrupt, schedules
 from clr_cli.config.model import Config
 from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import batches, sources
 from clr_cli.errors import InputError
-from clr_cli.training import loop
 from clr_cli.training.build import build
 from clr_cli.training.state import train_step
 from clr_cli.training.switch import evaluating
@@ -168,7 +168,7 @@ def test_a_step_is_that_of_plain_pytorch_with_clipping_parts_and_averages(loaded
 def test_parts_give_the_whole_batchs_gradient_but_for_batch_norm(loaded, plain_model):
     data = batches.to_device(loaded, CPU, 4)
     whole, parts = make_state(data), make_state(data, accumulate=10)
-    assert loop.advance(whole, 10) == pytest.approx(loop.advance(parts, 10), rel=1e-5)
+    assert loops.advance(whole, 10) == pytest.approx(loops.advance(parts, 10), rel=1e-5)
     torch.testing.assert_close(whole.model[-1].weight, parts.model[-1].weight)
     with pytest.raises(InputError, match=r"training\.accumulate: 50 images .* 3 equal parts"):
         make_state(data, accumulate=3)
@@ -177,7 +177,7 @@ def test_parts_give_the_whole_batchs_gradient_but_for_batch_norm(loaded, plain_m
 def test_averaged_weights_are_what_is_evaluated_and_training_does_not_notice(loaded):
     data = batches.to_device(loaded, CPU, 4)
     with_ema, without = (make_state(data, model="cnn", ema=ema) for ema in (0.8, None))
-    rows = [list(loop.train(state, 2)) for state in (with_ema, without)]
+    rows = [list(loops.train(state, 2)) for state in (with_ema, without)]
     assert [row["train_loss"] for row in rows[0]] == [row["train_loss"] for row in rows[1]]
     assert [row["val_loss"] for row in rows[0]] != [row["val_loss"] for row in rows[1]]
     trained = {name: value.clone() for name, value in with_ema.model.state_dict().items()}
@@ -210,8 +210,8 @@ def test_a_run_that_is_stopped_goes_on_to_the_bit(loaded, tmp_path, at, training
         return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
 
     whole, state = fresh(), fresh()
-    rows = numbers(loop.train(whole, 3))
-    first = list(loop.train(state, 1))
+    rows = numbers(loops.train(whole, 3))
+    first = list(loops.train(state, 1))
 
     def check():
         if state.iteration == at and state.model.training is training:
@@ -220,12 +220,12 @@ def test_a_run_that_is_stopped_goes_on_to_the_bit(loaded, tmp_path, at, training
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interrupt, "check", check)
         with pytest.raises(interrupt.Stopped):
-            loop.train_epoch(state)
+            loops.train_epoch(state)
     torch.save(state.state_dict(), tmp_path / "checkpoint.pt")
     resumed = fresh()
     resumed.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
     assert resumed.iteration == at
-    assert numbers([*first, *loop.train(resumed, 3)]) == rows
+    assert numbers([*first, *loops.train(resumed, 3)]) == rows
     for left, right in ((whole.model, resumed.model), (whole.average, resumed.average)):
         here, there = left.state_dict(), right.state_dict()
         assert all(torch.equal(here[name], there[name]) for name in here)

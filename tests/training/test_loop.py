@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from support import loops
 from torch.utils._pytree import tree_map_only
 
 from clr_cli import interrupt, schedules
@@ -122,7 +123,7 @@ def test_training_equals_a_plain_loop(resident, loaded, optimizer, max_lr):
     cyclic = torch.optim.lr_scheduler.CyclicLR(plain, 0.001, max_lr, 4, cycle_momentum=False)
     mean = torch.tensor(loaded.mean).view(1, 3, 1, 1)
     std = torch.tensor(loaded.std).view(1, 3, 1, 1)
-    for epoch, metrics in enumerate(training.train(state, 2), start=1):
+    for epoch, metrics in enumerate(loops.train(state, 2), start=1):
         losses = []
         for images, labels in batches.training_batches(resident, 50, seed=0, epoch=epoch):
             x = (images.permute(0, 3, 1, 2).float().div(255) - mean) / std
@@ -164,15 +165,15 @@ def _kept(state):
 
 def test_a_resumed_run_equals_an_uninterrupted_one(resident, tmp_path):
     whole = make_state(resident)
-    rows = list(training.train(whole, 3))
+    rows = list(loops.train(whole, 3))
     first = make_state(resident)
-    assert numbers(next(training.train(first, 3))) == numbers(rows[0])
+    assert numbers(next(loops.train(first, 3))) == numbers(rows[0])
     torch.save(first.state_dict(), tmp_path / "x.pt")
     torch.manual_seed(123)  # somebody else's randomness must not matter
     second = make_state(resident)
     second.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
     assert _kept(second) == _kept(first), "stopped again at once, it leaves something else"
-    assert [numbers(row) for row in training.train(second, 3)] == [numbers(r) for r in rows[1:]]
+    assert [numbers(row) for row in loops.train(second, 3)] == [numbers(r) for r in rows[1:]]
     assert all(torch.equal(a, b) for a, b in zip(weights(second), weights(whole), strict=True))
 
 
@@ -186,7 +187,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_where_it_was(resident, tmp_path, 
         return state
 
     whole = make()
-    rows = [numbers(row) for row in training.train(whole, 2)]
+    rows = [numbers(row) for row in loops.train(whole, 2)]
     state, seen = make(), []
     for stop_at in (3, 14, 20):  # within an epoch, and before its evaluation
         count = state.iteration
@@ -199,7 +200,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_where_it_was(resident, tmp_path, 
 
         hook = state.optimizer.register_step_post_hook(signal_comes)
         with contextlib.suppress(interrupt.Stopped):
-            for row in training.train(state, 2):
+            for row in loops.train(state, 2):
                 seen.append(numbers(row))
         hook.remove()
         monkeypatch.setattr(interrupt, "_pending", None)
@@ -208,7 +209,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_where_it_was(resident, tmp_path, 
         torch.manual_seed(stop_at)
         state = make()
         state.load_state_dict(torch.load(tmp_path / "x.pt", weights_only=True))
-    seen += [numbers(row) for row in training.train(state, 2)]
+    seen += [numbers(row) for row in loops.train(state, 2)]
     assert seen == rows
     assert all(torch.equal(a, b) for a, b in zip(weights(state), weights(whole), strict=True))
 
@@ -229,14 +230,14 @@ def test_training_leaves_the_global_generator_alone(resident):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    next(training.train(make_state(resident), 1))
+    next(loops.train(make_state(resident), 1))
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_divergence_is_reported_with_its_place(resident):
     state = make_state(resident, schedule=make_schedule("constant", lr=1e30))
     with pytest.raises(training.Diverged) as caught:
-        list(training.train(state, 2))
+        list(loops.train(state, 2))
     assert caught.value.epoch == 1
     assert 0 < caught.value.iteration < 10
     assert caught.value.lr == 1e30
@@ -262,7 +263,7 @@ def test_a_batch_larger_than_the_data_is_refused(resident):
     ("given", "message"),
     [
         ({"batch_size": 25}, "training.batch_size: 25 cannot be split over 2 ranks"),
-        ({"sync_batch_norm": True, "batch_size": 50}, "sync_batch_norm: .* for CUDA only"),
+        ({"sync_batch_norm": True, "batch_size": 50}, "sync_batch_norm: .* on CUDA only"),
     ],
 )
 def test_what_two_ranks_cannot_do_is_refused(resident, given, message):
@@ -288,5 +289,5 @@ def test_a_cuda_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert resolve_device("cuda:0").index == 0
-    with pytest.raises(InputError, match="--device cuda:9: there are 1 CUDA devices"):
+    with pytest.raises(InputError, match="--device cuda:9: this machine has 1 CUDA devices"):
         resolve_device("cuda:9")

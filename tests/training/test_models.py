@@ -197,18 +197,22 @@ def test_torchvision_models_get_the_number_of_classes_and_the_image_size(name):
     [
         ("resnet81", {}, "model.name: 'resnet81' is unknown; did you mean 'resnet18'?"),
         ("transformer", {}, "model.name: 'transformer' is unknown; known: cnn, resnet18, wrn"),
-        ("torchvision:resnet19", {}, "torchvision has no 'resnet19'; did you mean 'resnet1"),
-        ("torchvision:fasterrcnn_resnet50_fpn", {}, "torchvision has no 'fasterrcnn_resnet50_fpn'"),
+        ("torchvision:resnet19", {}, "does not have 'resnet19'; did you mean 'resnet1"),
+        ("torchvision:fasterrcnn_resnet50_fpn", {}, "does not have 'fasterrcnn_resnet50_fpn'"),
         ("torchvision:resnet18", {"channels": 1}, "resnet18 needs 3 channels, not 1"),
         ("torchvision:alexnet", {}, "torchvision:alexnet fails on 3 x 32 x 32 images: RuntimeErr"),
-        ("torchvision:resnet18", {"width": 2}, "model.width: torchvision:resnet18 has no width"),
-        ("cnn", {"depth": 4}, "model.depth: cnn has no depth; leave it out"),
+        (
+            "torchvision:resnet18",
+            {"width": 2},
+            "model.width: torchvision:resnet18 does not take width",
+        ),
+        ("cnn", {"depth": 4}, "model.depth: cnn does not take depth; leave it out"),
         ("cnn", {"size": 2}, "model.name: cnn fails on 3 x 2 x 2 images"),
         ("cnn", {"size": 4, "pools": 3}, "model.name: cnn fails on 3 x 4 x 4 images"),
-        ("wrn", {"pools": 3}, "model.pools: wrn has no pools; leave it out"),
-        ("resnet18", {"width": 4}, "model.width: resnet18 has no width; leave it out"),
-        ("wrn", {"depth": 20}, "model.depth: wrn needs 6 n + 4 (10, 16, 22, 28, 40), not 20"),
-        ("wrn", {"depth": 4}, "model.depth: wrn needs 6 n + 4"),
+        ("wrn", {"pools": 3}, "model.pools: wrn does not take pools; leave it out"),
+        ("resnet18", {"width": 4}, "model.width: resnet18 does not take width; leave it out"),
+        ("wrn", {"depth": 20}, "model.depth: 20 must be 6 n + 4 for wrn"),
+        ("wrn", {"depth": 4}, "model.depth: 4 must be 6 n + 4"),
     ],
 )
 def test_models_that_cannot_be_used_are_refused_in_a_line(name, options, message):
@@ -235,16 +239,16 @@ def test_own_code_runs_only_when_allowed(own_code, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("clr_test_own:nett", {}, "clr_test_own has no function 'nett'; did you mean 'net'?"),
-        ("clr_test_own:number", {}, "clr_test_own has no function 'number'"),
+        ("clr_test_own:nett", {}, "does not contain a function 'nett'; did you mean 'net'?"),
+        ("clr_test_own:number", {}, "clr_test_own does not contain a function 'number'"),
         ("clr_test_absent:net", {}, "cannot import 'clr_test_absent': ModuleNotFoundError"),
         (":net", {}, "cannot import '': ValueError"),
-        ("clr_test_own:net", {"depth": 3}, "model.depth: clr_test_own:net has no depth"),
+        ("clr_test_own:net", {"depth": 3}, "model.depth: clr_test_own:net does not take depth"),
         ("clr_test_own:positional", {}, "must take the keyword argument num_classes"),
         ("torch:relu", {}, "torch:relu must take the keyword argument num_classes"),
         ("clr_test_own:broken", {}, "clr_test_own:broken cannot be built: RuntimeError"),
-        ("clr_test_own:no_module", {}, "no_module gave a str, not a torch module"),
-        ("clr_test_own:headless", {}, "answers (2, 10, 32, 32), not logits of shape (2, 10)"),
+        ("clr_test_own:no_module", {}, "no_module returned a str; expected a torch"),
+        ("clr_test_own:headless", {}, "returns (2, 10, 32, 32); expected logits of shape (2, 10)"),
         ("clr_test_own:wrong_input", {}, "fails on 3 x 32 x 32 images: RuntimeError"),
     ],
 )
@@ -279,13 +283,13 @@ def test_the_logits_are_picked_from_an_answer_of_several_parts(own_code, form, o
 @pytest.mark.parametrize(
     ("form", "output", "message"),
     [
-        ("dict", None, "answers a dict of features, logits, not logits of shape (2, 10); model.ou"),
-        ("named", None, "answers a Two of logits, features, not logits"),
-        ("tuple", None, "answers a tuple of 0, 1, not logits"),
-        ("dict", "logit", "model.output: 'logit' is not part of the answer, a dict of features"),
-        ("tuple", 2, "model.output: 2 is not part of the answer, a tuple of 0, 1"),
-        ("object", 0, "model.output: 0 is not part of the answer, a Output"),
-        ("dict", "features", "answers (2, 3, 32, 32), not logits of shape (2, 10)"),
+        ("dict", None, "returns a dict of features, logits; expected logits of shape (2, 10); set"),
+        ("named", None, "returns a Two of logits, features; expected logits"),
+        ("tuple", None, "returns a tuple of 0, 1; expected logits"),
+        ("dict", "logit", "'logit' is not part of the model's output, a dict of features"),
+        ("tuple", 2, "model.output: 2 is not part of the model's output, a tuple of 0, 1"),
+        ("object", 0, "model.output: 0 is not part of the model's output, a Output"),
+        ("dict", "features", "returns (2, 3, 32, 32); expected logits of shape (2, 10)"),
     ],
 )
 def test_an_output_that_is_not_there_is_refused_in_a_line(own_code, form, output, message):
@@ -315,8 +319,8 @@ def test_googlenet_trains_with_and_without_its_auxiliary_heads():
     ("name", "settings", "message"),
     [
         ("torchvision:resnet18", {"wide": 2}, "model.settings: torchvision:resnet18 cannot be bu"),
-        ("cnn", {"height": 2}, "model.settings.height: cnn has no height; leave it out"),
-        ("cnn", {"num_classes": 2}, "model.settings.num_classes: follows from the data"),
+        ("cnn", {"height": 2}, "model.settings.height: cnn does not take height; leave it out"),
+        ("cnn", {"num_classes": 2}, "model.settings.num_classes: the data determines it"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_in_a_line(name, settings, message):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from support import loops
 
 from clr_cli import interrupt, schedules
 from clr_cli.config.model import Config
@@ -15,7 +16,6 @@ from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import batches, sources
 from clr_cli.errors import InputError
 from clr_cli.execution.run_directory import RunDirectory
-from clr_cli.training import loop
 from clr_cli.training import state as state_module
 from clr_cli.training.build import build
 from clr_cli.training.optimizers import build_optimizer
@@ -134,7 +134,7 @@ def test_an_optimizer_by_name_is_torchs(resident, given, make):
 
 def test_groups_keep_their_ratio_to_the_schedules_rate(resident, own):
     state = make_state(resident, {"name": "clr_test_optimizers:groups", "settings": {"head": 0.25}})
-    loop.advance(state, 3)
+    loops.advance(state, 3)
     rates = [group["lr"] for group in state.optimizer.param_groups]
     assert rates == pytest.approx([SCHEDULE.lr(2), 0.25 * SCHEDULE.lr(2)])
 
@@ -144,9 +144,9 @@ AVERAGED = {"name": "clr_test_optimizers:Averaged"}
 
 def test_what_is_evaluated_is_the_average(resident, own):
     state = make_state(resident, AVERAGED, model={"name": "clr_test_plain:net"})
-    loop.advance(state, 7)
+    loops.advance(state, 7)
     trained = [p.clone() for p in state.model.parameters()]
-    loss, accuracy = loop.evaluate(state, resident.val)
+    loss, accuracy = loops.evaluate(state, resident.val)
     for before, after in zip(trained, state.model.parameters(), strict=True):
         assert torch.equal(before, after)
     with torch.no_grad():
@@ -173,9 +173,9 @@ def plain_net(tmp_path: Path, monkeypatch):
 def test_batch_norm_is_measured_for_the_weights_that_are_evaluated(resident, own):
     """After few steps the running statistics of batch norm are far from any weights' own."""
     state = make_state(resident, AVERAGED)
-    loop.advance(state, 20)
+    loops.advance(state, 20)
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
-    loss, _ = loop.evaluate(state, resident.val)
+    loss, _ = loops.evaluate(state, resident.val)
     assert all(torch.equal(before[name], v) for name, v in state.model.state_dict().items())
     # The oracle: all statistics over the whole training split in one pass.
     state.optimizer.eval()
@@ -195,10 +195,10 @@ def test_batch_norm_is_measured_for_the_weights_that_are_evaluated(resident, own
 @pytest.mark.parametrize(("at", "training"), [(13, True), (20, False)])  # a step; evaluation
 def test_a_run_with_a_switch_goes_on_to_the_bit(resident, own, tmp_path, at, training):
     whole = make_state(resident, AVERAGED)
-    rows = list(loop.train(whole, 2))
+    rows = list(loops.train(whole, 2))
 
     state = make_state(resident, AVERAGED)
-    first = loop.train_epoch(state)
+    first = loops.train_epoch(state)
 
     def check():
         mode = state.optimizer.param_groups[0]["train_mode"]
@@ -208,7 +208,7 @@ def test_a_run_with_a_switch_goes_on_to_the_bit(resident, own, tmp_path, at, tra
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interrupt, "check", check)
         with pytest.raises(interrupt.Stopped):
-            loop.train_epoch(state)
+            loops.train_epoch(state)
     assert state.iteration == at
     directory = RunDirectory(tmp_path / "run")
     directory.path.mkdir()
@@ -217,7 +217,7 @@ def test_a_run_with_a_switch_goes_on_to_the_bit(resident, own, tmp_path, at, tra
     assert not notes
     resumed = make_state(resident, AVERAGED)
     resumed.load_state_dict(kept)
-    last = loop.train_epoch(resumed)
+    last = loops.train_epoch(resumed)
     for key in ("train_loss", "val_loss", "test_loss", "test_accuracy"):
         assert (first[key], last[key]) == (rows[0][key], rows[1][key])
     for name, value in whole.model.state_dict().items():
@@ -227,12 +227,12 @@ def test_a_run_with_a_switch_goes_on_to_the_bit(resident, own, tmp_path, at, tra
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"name": "adamw", "settings": {"epss": 1}}, "settings: adamw cannot be made: TypeError"),
+        ({"name": "adamw", "settings": {"epss": 1}}, "settings: adamw cannot be built: TypeError"),
         ({"name": "sgd", "settings": {"lr": 1}}, "settings.lr: the schedule sets it"),
-        ({"name": "clr_test_optimizers:nothing"}, "gave a int, which has no param_groups"),
+        ({"name": "clr_test_optimizers:nothing"}, "returned a int without param_groups"),
         ({"name": "clr_test_optimizers:zero"}, "zero: lr: 0 in every parameter group"),
-        ({"name": "clr_test_optimizers:zer"}, "has no function 'zer'; did you mean 'zero'?"),
-        ({"name": "torch.optim:Muon"}, "optimizer.name: torch.optim:Muon cannot be made"),
+        ({"name": "clr_test_optimizers:zer"}, "a function 'zer'; did you mean 'zero'?"),
+        ({"name": "torch.optim:Muon"}, "optimizer.name: torch.optim:Muon cannot be built"),
         ({"name": "clr_test_absent:f"}, "optimizer.name: cannot import 'clr_test_absent'"),
     ],
 )

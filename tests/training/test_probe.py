@@ -10,7 +10,7 @@ import pytest
 
 from clr_cli import interrupt
 from clr_cli.config.load import load
-from clr_cli.execution.probe_task import ProbeTask
+from clr_cli.execution.range_test_tasks import ProbeTask
 from clr_cli.execution.task import execute
 from clr_cli.schedules import KINDS, make
 from clr_cli.training.probe import Compressed, length, shortened

@@ -135,4 +135,4 @@ def test_a_rank_says_who_speaks(clr, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     done = clr("train", "--config", "nowhere.yaml", check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("clr, rank 1: config 'nowhere.yaml' is not there")
+    assert done.stderr.startswith("clr, rank 1: config 'nowhere.yaml' not found")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import loops
 from test_loop import config, make_schedule, numbers, weights
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -74,7 +75,7 @@ def take(state, way):
 
 def left(state, count):
     """All numbers of so many epochs, and the weights after them."""
-    return [numbers(row) for row in loop.train(state, count)], [
+    return [numbers(row) for row in loops.train(state, count)], [
         tensor.tolist() for tensor in weights(state)
     ]
 
@@ -131,7 +132,7 @@ def test_either_goes_on_where_the_other_has_stopped(make, stop_at, problem, devi
     expected = left(make("eager", device=device, **problem), 3)
     for first, second in (("eager", "device"), ("device", "eager")):
         begun = make(first, device=device, **problem)
-        rows = [numbers(row) for row in loop.train(begun, stop_at // 10)]
+        rows = [numbers(row) for row in loops.train(begun, stop_at // 10)]
         for _ in loop.train_and_score(begun, stop_at):
             if begun.iteration == stop_at:
                 break
@@ -146,7 +147,7 @@ def test_either_goes_on_where_the_other_has_stopped(make, stop_at, problem, devi
 def test_a_segment_may_cross_epochs(make):
     plain, on_device = make("eager"), make("device")
     for end in (7, 14, 25):  # of epochs of 10
-        assert loop.advance(plain, end) == loop.advance(on_device, end)
+        assert loops.advance(plain, end) == loops.advance(on_device, end)
 
 
 class _Reads(TorchDispatchMode):
@@ -178,10 +179,10 @@ def test_no_step_waits_for_the_device(make, way, optimizer):
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_replayed_epoch_never_waits_for_the_device(make, optimizer):
     state = make("device", device=CUDA, precision="bf16", optimizer={"name": optimizer})
-    first = loop.train_epoch(state)  # recorded here, which synchronizes
+    first = loops.train_epoch(state)  # recorded here, which synchronizes
     torch.cuda.set_sync_debug_mode("error")
     try:
-        second = loop.train_epoch(state)
+        second = loops.train_epoch(state)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert second["train_loss"] < first["train_loss"]
@@ -196,8 +197,8 @@ def test_an_epoch_is_drawn_once_and_early(make, monkeypatch):
     for _ in range(10):
         state.steps.take(state, 1)
     assert drawn == [1, 2]
-    loop.train_epoch(state)
-    loop.train_epoch(state)
+    loops.train_epoch(state)
+    loops.train_epoch(state)
     assert drawn == [1, 2, 3]
 
 
@@ -224,7 +225,7 @@ def test_a_model_that_draws_numbers_is_noticed_and_seeded_in_every_step(make, la
 def test_the_memory_of_a_run_is_free_when_it_ends(make, way):
     """At once, not when Python next looks for what keeps itself: a GPU's memory is scarce."""
     state = make(way)
-    loop.train_epoch(state)
+    loops.train_epoch(state)
     gone = weakref.ref(state)
     gc.disable()
     try:

@@ -16,8 +16,9 @@ from clr_cli.config.sections import RangeTestConfig
 from clr_cli.data.batches import Resident
 from clr_cli.data.sources import Split
 from clr_cli.execution import preloaded
+from clr_cli.execution.range_test_tasks import SweepTask
 from clr_cli.execution.task import execute
-from clr_cli.execution.training_task import Run, SweepTask
+from clr_cli.execution.training_task import Run
 from clr_cli.training import sweep as range_test
 from clr_cli.training.stream import alone
 

@@ -109,10 +109,10 @@ def test_weights_that_do_not_fit_are_refused_in_a_line(tmp_path, trained, conten
 @pytest.mark.parametrize(
     ("source", "name", "said"),
     [
-        ("absent.pt", "cnn", "absent.pt: there is no such file"),
-        ("DEFAULT", "cnn", "DEFAULT: there is no such file"),
-        ("absent.pt", "torchvision:resnet18", "absent.pt: there is no such file"),
-        ("DEFAULTS", "torchvision:resnet18", "did you mean DEFAULT?"),
+        ("absent.pt", "cnn", "absent.pt: not found"),
+        ("DEFAULT", "cnn", "DEFAULT: not found"),
+        ("absent.pt", "torchvision:resnet18", "absent.pt: not found"),
+        ("DEFAULTS", "torchvision:resnet18", "did you mean 'DEFAULT'?"),
         ("mine", "torchvision:resnet18", "known: IMAGENET1K_V1"),
     ],
 )
@@ -144,6 +144,6 @@ def test_torchvisions_weights_are_read_from_its_cache(tmp_path, monkeypatch):
 def test_a_download_that_fails_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match="cannot be downloaded .*; give a file") as caught:
+    with pytest.raises(InputError, match="cannot be downloaded .*; set model.weights") as caught:
         weights._download("torchvision:resnet18", "DEFAULT")
     assert "\n" not in str(caught.value)
