@@ -62,9 +62,13 @@ class Locked(EnvironmentFailure):
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run's folder. Every method but ``read_*`` and ``check`` needs the lock."""
+    """One run's folder. Every method but ``read_*`` and ``check`` needs the lock.
+
+    ways_out: what can be done where the folder holds another run.
+    """
 
     path: Path
+    ways_out: str = WAYS_OUT
 
     @property
     def metrics_path(self) -> Path:
@@ -126,7 +130,7 @@ class RunDirectory:
         """Raise InputError unless config and origin are those that the folder is kept under."""
         if differing := config_differences(there, config):
             raise InputError(
-                f"{self.path} holds another config ({'; '.join(differing)}): {WAYS_OUT}"
+                f"{self.path} holds another config ({'; '.join(differing)}): {self.ways_out}"
             )
         self.check_origin(origin)
 
@@ -134,7 +138,7 @@ class RunDirectory:
         """Raise InputError unless the folder's run was made from these files."""
         if changed := changes(self.read_origin(), origin):
             raise InputError(
-                f"{self.path} was made from other files ({'; '.join(changed)}): {WAYS_OUT}"
+                f"{self.path} was made from other files ({'; '.join(changed)}): {self.ways_out}"
             )
 
     def read_config(self) -> dict[str, Any] | None:

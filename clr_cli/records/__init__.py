@@ -16,6 +16,7 @@ from clr_cli.records.rates import (
 from clr_cli.records.runs import (
     Divergence,
     Final,
+    FunctionResult,
     ProgramResult,
     ProgramSeconds,
     RunRecord,
@@ -69,6 +70,7 @@ __all__ = [
     "Divergence",
     "Failing",
     "Final",
+    "FunctionResult",
     "Interval",
     "Metric",
     "OverImages",
