@@ -64,7 +64,7 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
         elif isinstance(thing, types.MethodType):
             waiting += [(name, thing.__func__), (f"{name}.self", thing.__self__)]
         elif isinstance(thing, types.FunctionType):
-            if _is_own(thing):
+            if thing is function or _is_own(thing):
                 found.code[thing.__qualname__] = digest(_text(thing.__code__).encode())
                 waiting += _used(thing)
         elif isinstance(thing, type):

@@ -216,7 +216,7 @@ def rows_of(given: Any, metric: str, who: str) -> Iterator[Row]:
         given = [given]
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise ValueError(f"{who}: {given!r:.60} is neither a number nor rows of numbers")
-    missing = False
+    measured = missing = False
     for row in given:
         if not isinstance(row, Mapping):
             raise ValueError(f"{who}: a row must be a mapping of numbers by name, not {row!r:.60}")
@@ -225,7 +225,7 @@ def rows_of(given: Any, metric: str, who: str) -> Iterator[Row]:
             if row[metric] is not None:
                 raise ValueError(f"{who}: {metric}: {row[metric]!r:.60} is not a number")
             missing = True
+        measured = measured or metric in found
         yield clean_row(found) or {}
-        missing = missing and metric not in found
-    if missing:
+    if missing and not measured:
         yield {metric: math.nan}

@@ -41,7 +41,7 @@ class ArmResult:
     sentence: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What came out. ``summary`` is what summary.json holds, ``records`` are the runs."""
 
@@ -101,7 +101,7 @@ class Comparison:
             ]
         )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = aligned(*results_table(self.summary))
         return "\n".join([*lines, "", *self._sentences, self.summary.scope])
 
@@ -134,7 +134,7 @@ class Comparison:
         return next(path for path in written if path.suffix == ".html")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LearningRate:
     """What a search came to; see ``records.RateAnswer`` for the parts of ``answer``."""
 
@@ -153,7 +153,7 @@ class LearningRate:
             return None
         return answer.low, answer.high
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(f"{name:<12}  {text}" for name, text in describe(self.answer))
 
     def _repr_html_(self) -> str:

@@ -102,7 +102,7 @@ def folder_of(arm: str) -> str:
     """Return the name of an arm's folder: its own, or a digest of one that cannot be a folder's.
 
     >>> folder_of("adamw"), folder_of("AdamW (lr 1e-3)")
-    ('adamw', 'arm-1d6ad4b2')
+    ('adamw', 'arm-77c75370')
     """
     plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", arm)
     return arm if plain else f"arm-{digest(arm.encode())[:8]}"
