@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def test_any_number_is_a_value_and_text_is_left_out():
         "array": lambda seed: np.array(1.0 + seed),
         "rows": rows,
     }
-    result = clr.compare(arms, metric="val_loss", seeds=np.int64(4))
+    result = clr.compare(arms, metric="val_loss", seeds=np.int64(5))
     finals = {(run.arm, run.seed): run.result["final"] for run in result.records}
     assert finals["tensor", 1] == {"val_loss": 3.0}
     assert finals["array", 2] == {"val_loss": 3.0}
@@ -213,8 +214,9 @@ def test_runs_that_fail_to_train_are_counted_and_named(how, reason):
 
 def test_a_function_that_returns_nothing_is_said_at_its_first_call():
     arms = {"good": noisy(1.0), "bad": lambda seed: None}
-    with pytest.warns(UserWarning, match="bad, seed 0: returned None: it counts as failed"):
+    with pytest.warns(UserWarning, match="returned None: it counts as failed") as told:
         result = clr.compare(arms, metric="val_loss")
+    assert str(told[0].message).startswith("bad, seed 0: returned None")
     assert [arm.diverged for arm in result.summary.arms] == [0, 6]
 
 
@@ -573,6 +575,21 @@ def test_nothing_learned_is_no_answer():
 @pytest.mark.parametrize("module", [api, format, scoring, fingerprint, function_task, functions])
 def test_the_examples_in_the_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
+
+
+def test_the_recipe_of_a_notebook_runs_as_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[1] / "configs/README.md").read_text()
+    cells = re.findall(r"<!-- recipe notebook -->\n```python\n(.*?)```", text, flags=re.S)
+    assert len(cells) == 3
+    names = {"__name__": "__main__"}
+    for cell in cells:
+        exec(cell, names)
+    low, high = names["found"].interval
+    assert low < names["found"].lr < high
+    assert names["new"].verdict == names["result"].verdicts["momentum"]
+    assert {path.name for path in Path("runs").iterdir()} == {"plain", "momentum"}
+    assert Path("page/report.html").exists()
 
 
 def test_the_package_loads_neither_torch_nor_matplotlib():

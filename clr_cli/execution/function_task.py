@@ -226,6 +226,7 @@ def rows_of(given: Any, metric: str, who: str) -> Iterator[Row]:
                 raise ValueError(f"{who}: {metric}: {row[metric]!r:.60} is not a number")
             missing = True
         measured = measured or metric in found
-        yield clean_row(found) or {}
+        if numeric := clean_row(found):
+            yield numeric
     if missing and not measured:
         yield {metric: math.nan}
