@@ -301,7 +301,7 @@ def executed(tmp_path):
 
     def execute(old="", new="", last=None):
         assert old in SCRIPT
-        script = {"__name__": "__main__", "LAST": [last]}
+        script = {"__name__": "__main__", "LAST": {last}}
         exec(SCRIPT.replace(old, new) if old else SCRIPT, script)
         try:
             clr.compare(script["arms"], metric="val_loss", directory=tmp_path / "kept")

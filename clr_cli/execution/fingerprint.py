@@ -17,6 +17,7 @@ from typing import Any
 from clr_cli.files import digest
 from clr_cli.training.code import source_digests
 
+FILLS = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "clear", "remove"}
 SHOWN = 100  # characters of a value that is kept as text; a longer one is kept as a digest
 
 
@@ -27,8 +28,8 @@ class Fingerprint:
     Attributes:
         code: digests of the function, and of the user's own functions, classes and modules that it
             uses.
-        values: the numbers, texts, tuples and dictionaries of them that it refers to. Lists do not
-            count: programs fill them as they run. Nor do arrays and other objects.
+        values: the numbers, texts, and lists, tuples and dictionaries of them that it refers to,
+            without those that it fills itself. Arrays and objects of libraries do not count.
     """
 
     code: dict[str, str] = field(default_factory=dict)
@@ -44,6 +45,8 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
     {'rate': '0.5'}
     >>> fingerprint(train(0.5)).code == fingerprint(train(0.7)).code
     True
+
+    Raises nothing: what cannot be looked into does not count.
     """
     found, seen = Fingerprint(), set[int]()
     waiting: list[tuple[str, Any]] = [(getattr(function, "__name__", "function"), function)]
@@ -51,7 +54,11 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
         name, thing = waiting.pop()
         if id(thing) in seen:
             continue
-        if (text := _plain(thing)) is not None:
+        try:
+            text = _plain(thing)
+        except RecursionError:  # it contains itself
+            continue
+        if text is not None:
             found.values[name] = text if len(text) <= SHOWN else digest(text.encode())
             continue
         seen.add(id(thing))
@@ -89,12 +96,7 @@ def _is_own(thing: Any) -> bool:
 def _used(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield what a function refers to: its defaults, what it encloses, globals."""
     code = function.__code__
-    changed = {  # a counter, say: it is a result and not an ingredient
-        step.argval
-        for each in _codes(code)
-        for step in dis.get_instructions(each)
-        if step.opname in ("STORE_GLOBAL", "STORE_DEREF")
-    }
+    changed = {name for each in _codes(code) for name in _changed(each)}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.default is not parameter.empty:
             yield parameter.name, parameter.default
@@ -107,6 +109,33 @@ def _used(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     for name in sorted({name for each in _codes(code) for name in each.co_names} - changed):
         if name in function.__globals__:
             yield name, function.__globals__[name]
+
+
+def _changed(code: types.CodeType) -> Iterator[str]:
+    """Yield the names that a code object changes: a counter, or a list that it fills.
+
+    They are results and not ingredients. What is stored into begins where its name is loaded.
+    """
+    steps = [*dis.get_instructions(code)]
+    starts = set()
+    for step in steps:
+        if step.opname in ("STORE_GLOBAL", "STORE_DEREF"):
+            yield step.argval
+        if step.opname in ("STORE_SUBSCR", "DELETE_SUBSCR", "STORE_ATTR") or (
+            step.opname in ("LOAD_ATTR", "LOAD_METHOD") and step.argval in FILLS
+        ):
+            starts.add(_start(step))
+    yield from (
+        step.argval
+        for step in steps
+        if step.opname.startswith(("LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME"))
+        and _start(step) in starts
+    )
+
+
+def _start(step: dis.Instruction) -> tuple[int | None, int | None]:
+    at = step.positions
+    return (None, None) if at is None else (at.lineno, at.col_offset)
 
 
 def _members(cls: type) -> Iterator[tuple[str, Any]]:
@@ -149,10 +178,11 @@ def _plain(value: Any) -> str | None:
     """Write a plain value; None for anything else."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
         return repr(value)
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         texts = [*map(_plain, value)]
-        return None if None in texts else repr(texts)
-    if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
-        named = {key: _plain(each) for key, each in value.items()}
-        return None if None in named.values() else repr(named)
+        return None if None in texts else f"[{', '.join(map(str, texts))}]"
+    if isinstance(value, dict):
+        texts = [each for pair in value.items() for each in map(_plain, pair)]
+        pairs = zip(texts[::2], texts[1::2], strict=True)
+        return None if None in texts else f"{{{', '.join(f'{k}: {v}' for k, v in pairs)}}}"
     return None
