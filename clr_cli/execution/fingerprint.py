@@ -156,17 +156,33 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _text(code: types.CodeType) -> str:
-    """Write what a code object does, without where it lies in its file."""
-    parts = []
+    """Write what a code object does, without where it lies in its file.
+
+    A call of ``torch.rand`` is compiled in another way if the same text imports torch; a notebook
+    compiles every statement alone. That makes no difference here.
+    """
+    lines = []
     for each in _codes(code):
-        names = (each.co_names, each.co_varnames, each.co_freevars, each.co_cellvars)
-        inner = [_constant(v) for v in each.co_consts if not isinstance(v, types.CodeType)]
-        parts.append(repr((each.co_code.hex(), names, each.co_flags, inner)))
-    return "\n".join(parts)
+        names = (each.co_argcount, each.co_posonlyargcount, each.co_kwonlyargcount)
+        lines.append(repr((*names, each.co_varnames, each.co_flags & 0xFFF)))
+        at, steps = dict[int, int](), list[dis.Instruction]()
+        for step in dis.get_instructions(each):
+            at[step.offset] = len(steps)
+            if step.opname != "PUSH_NULL":
+                steps.append(step)
+        for step in steps:
+            jumps = step.opcode in dis.hasjrel or step.opcode in dis.hasjabs
+            value = at[step.argval] if jumps else _constant(step.argval)
+            lines.append(f"{step.opname.replace('LOAD_METHOD', 'LOAD_ATTR')} {value}")
+        for entry in getattr(dis.Bytecode(each), "exception_entries", ()):
+            lines.append(f"{at[entry.start]} {at.get(entry.end)} {at[entry.target]}")
+    return "\n".join(lines)
 
 
 def _constant(value: Any) -> str:
-    """Write a constant; the order of a set differs from process to process."""
+    """Write an argument; the order of a set differs from process to process."""
+    if isinstance(value, types.CodeType):
+        return value.co_name
     if isinstance(value, frozenset):
         return f"set {sorted(map(_constant, value))}"
     if isinstance(value, tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 
 import pytest
@@ -83,6 +84,7 @@ def test_code_and_values_are_named():
         ("x + 1", "x + 2", {"helper"}, set()),
         ("x - 1", "x - 2", {"Base.step"}, set()),
         ("math.sqrt(seed)", "math.exp(seed)", {"train"}, set()),
+        ("history.append(seed)", "history.append(seed) if seed else None", {"train"}, set()),
         ("for x in LAYERS]", "for x in LAYERS if x in {1, 2}]", {"train"}, set()),
     ],
 )
@@ -102,6 +104,39 @@ def test_a_change_is_noticed_and_named(old, new, code, values):
 )
 def test_what_changes_nothing_is_the_same(old, new):
     assert made(old, new) == made()
+
+
+TRYING = """
+import math
+def train(seed):
+    {before}
+    try:
+        {within}
+    except ValueError:
+        return 0.0
+    return math.exp(seed)
+"""
+
+
+def test_what_is_tried_counts():
+    one, two = (
+        TRYING.format(before=before, within=within)
+        for before, within in (("math.sqrt(1)", "pass"), ("pass", "math.sqrt(1)"))
+    )
+    texts = []
+    for text in (one, two):
+        script: dict = {"__name__": "__main__"}
+        exec(text, script)
+        texts.append(fingerprint(script["train"]).code["train"])
+    assert texts[0] != texts[1]
+
+
+def test_statements_may_be_compiled_one_by_one():
+    """As a notebook does it: what is imported is then not known when a function is compiled."""
+    script: dict = {"__name__": "__main__"}
+    for node in ast.parse(SCRIPT).body:
+        exec(compile(ast.Module([node], []), "cell", "exec"), script)
+    assert fingerprint(script["train"]) == made()
 
 
 def test_what_a_function_fills_is_the_same_after_it_was_called():
