@@ -11,6 +11,7 @@ import contextlib
 import math
 import operator
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ __all__ = ["ArmResult", "Comparison", "LearningRate", "compare", "find_lr"]
 Mode = Literal["min", "max"]
 Jobs = int | Literal["auto"]
 LONGEST_NAME = 200
+REDRAW = 0.5  # seconds between two values that a bar shows
 MOST_AT_ONCE = 10  # probes that a search can ask for at a time
 
 
@@ -359,9 +361,15 @@ def _executor(engine: Local, metric: str, total: int | None, *, shown: bool) -> 
 
         bar = tqdm(total=total, unit="run")
 
+    drawn = 0.0
+
     def follow(name: str, event: Event) -> None:
+        nonlocal drawn
         if event.kind == "row" and metric in event.value:
-            bar.set_postfix_str(f"{name}: {metric} {event.value[metric]:.5g}")
+            bar.set_postfix_str(f"{name}: {metric} {event.value[metric]:.5g}", refresh=False)
+            if time.monotonic() - drawn > REDRAW:
+                bar.refresh()
+                drawn = time.monotonic()
         elif event.kind == "end":
             bar.update()
 

@@ -439,8 +439,15 @@ def test_progress_is_shown_where_it_is_asked_for(capsys):
     assert capsys.readouterr().err == ""
     clr.compare({"a": noisy(1.0), "b": noisy(2.0)}, metric="val_loss", progress=True)
     assert "12/12" in capsys.readouterr().err
-    clr.find_lr(bowl, metric="val_loss", progress=True)
-    assert "run" in capsys.readouterr().err
+
+    def rows(lr, seed):
+        for step in range(200):
+            yield {"step": step, "val_loss": bowl(lr, seed)}
+
+    clr.find_lr(rows, metric="val_loss", progress=True)
+    told = capsys.readouterr().err
+    assert "seed 0: val_loss 1." in told
+    assert told.count("\r") < 400, "not a line for every row"
 
 
 def test_the_package_lists_what_it_has():
