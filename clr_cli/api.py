@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import operator
 import tempfile
 import time
 import warnings
@@ -17,19 +16,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
 from clr_cli.analysis.lattice import Probe
 from clr_cli.analysis.rates import Scoring
-from clr_cli.analysis.study import Study
 from clr_cli.analysis.summary import analyse
-from clr_cli.config.program import DEFAULT_START, TAKEN, ProgramCompare
-from clr_cli.errors import EnvironmentFailure, InputError, reason
+from clr_cli.config.program import DEFAULT_START
+from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.engines import Local
 from clr_cli.execution.task import Event
 from clr_cli.paths import SUMMARY, Experiment
-from clr_cli.records import Metric, Summary, read
+from clr_cli.records import Summary, read
 from clr_cli.report.answers import ArmResult, Comparison, LearningRate
+from clr_cli.study.arguments import Mode, counted, metric_of, study_of, text_of
 from clr_cli.study.collect import Execute, collect
 from clr_cli.study.functions import (
     Function,
@@ -46,9 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArmResult", "Comparison", "LearningRate", "compare", "find_lr"]
 
-Mode = Literal["min", "max"]
 Jobs = int | Literal["auto"]
-LONGEST_NAME = 200
 REDRAW = 0.5  # seconds between two values that a bar shows
 MOST_AT_ONCE = 10  # probes that a search can ask for at a time
 
@@ -120,12 +115,12 @@ def compare(
     (2, 12)
     """
     with _value_errors():
-        study = _study(
+        study = study_of(
             arms,
-            metric=_metric(metric, mode, unit),
+            metric=metric_of(metric, mode, unit),
             baseline=baseline,
-            name=_text(name, "name"),
-            **_counted(seeds, paired=paired, target=target, margin=margin),
+            name=text_of(name, "name"),
+            **counted(seeds, paired=paired, target=target, margin=margin),
         )
         functions = {arm: Function.of(function) for arm, function in arms.items()}
         with _experiment(directory) as experiment:
@@ -201,8 +196,8 @@ def find_lr(
     if not callable(train):
         raise ValueError(f"train: {train!r:.60}: give a function of a learning rate and a seed")
     with _value_errors(), _experiment(directory) as experiment:
-        scoring = Scoring(_metric(metric, mode, unit), delta)
-        _text(name, "name")
+        scoring = Scoring(metric_of(metric, mode, unit), delta)
+        text_of(name, "name")
         function = Function.of(train)
         engine = _engine(jobs, [function])
         _, threads = engine.workers(MOST_AT_ONCE, None)
@@ -241,66 +236,6 @@ def _value_errors() -> Iterator[None]:
         raise ValueError(str(error)) from None
     except EnvironmentFailure as error:
         raise OSError(str(error)) from None
-
-
-def _study(arms: Mapping[str, Any], *, baseline: str | None, **asked: Any) -> Study:
-    """Return what is asked. Raises InputError for arms that do not fit."""
-    if not isinstance(arms, Mapping) or len(arms) < 2:
-        raise InputError("give two or more, a dictionary of functions by name", key="arms")
-    for arm, function in arms.items():
-        _text(arm, "arms")
-        if not callable(function):
-            raise InputError(f"{arm}: {function!r:.60}: give a function of a seed", key="arms")
-    base = next(iter(arms)) if baseline is None else baseline
-    if base not in arms:
-        raise InputError(f"{base!r} is not an arm: {', '.join(arms)}", key="baseline")
-    return Study(arms=tuple({base: None, **arms}), baseline=base, **asked)
-
-
-def _text(value: Any, key: str) -> str:
-    """Return a name. Raises InputError for one that cannot be shown."""
-    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= LONGEST_NAME:
-        raise InputError(
-            f"{value!r:.60}: a name is 1 to {LONGEST_NAME} printable characters", key=key
-        )
-    return value
-
-
-def _metric(name: str, mode: Mode | None, unit: str | None) -> Metric:
-    if _text(name, "metric") in TAKEN:
-        text = f"{name}: says which row it is; it cannot be the metric"
-        raise InputError(text, key="metric")
-    return Metric.resolve(name, mode, unit)
-
-
-def _counted(seeds: int | Sequence[int] | str, **asked: Any) -> dict[str, Any]:
-    """Return the study's seeds, cap, design, target and margin. Raises InputError."""
-    try:
-        if isinstance(seeds, str):
-            wanted: Any = seeds
-        elif hasattr(seeds, "__index__"):
-            wanted = operator.index(seeds)
-        else:
-            wanted = [operator.index(seed) for seed in seeds]
-        counted = ProgramCompare.model_validate({"seeds": wanted, **asked})
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:
-            raise InputError(reason(first)) from None
-        if first["loc"][0] != "seeds":
-            raise InputError(reason(first), key=str(first["loc"][0])) from None
-        raise _not_seeds(seeds) from None
-    except TypeError:
-        raise _not_seeds(seeds) from None
-    return {"seeds": tuple(counted.seed_list), "cap": counted.cap, **asked}
-
-
-def _not_seeds(seeds: Any) -> InputError:
-    return InputError(
-        f"{seeds!r:.60}: give their number, a list of whole numbers from 0 to 2**32 - 1, "
-        "'auto' or 'auto:CAP'",
-        key="seeds",
-    )
 
 
 @contextlib.contextmanager
