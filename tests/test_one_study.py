@@ -106,7 +106,7 @@ def write_run(task, value: float) -> None:
         for kind in ("loss", "accuracy")
     }
     with task.directory.lock():
-        task.directory.prepare(task.tree())
+        task.prepare()
     where = {"epoch": 1, "iteration": 2, "lr": 0.1, "train_seconds": 1.0, "eval_seconds": 1.0}
     task.directory.metrics_path.write_text(json.dumps({**where, **scores}) + "\n")
     result = {
