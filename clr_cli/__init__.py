@@ -10,11 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clr_cli import schedules
-    from clr_cli.api import Comparison, LearningRate, compare, find_lr
+    from clr_cli.api import ArmResult, Comparison, LearningRate, compare, find_lr
     from clr_cli.training.trained import load
 
 __version__ = "0.3.0"
-__all__ = ["Comparison", "LearningRate", "__version__", "compare", "find_lr", "load", "schedules"]
+__all__ = [
+    "ArmResult",
+    "Comparison",
+    "LearningRate",
+    "__version__",
+    "compare",
+    "find_lr",
+    "load",
+    "schedules",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -1,115 +1,51 @@
 """Three lines of Python: compare training functions, and find the learning rate of one.
 
-``import clr_cli as clr`` offers what stands here as ``clr.compare`` and ``clr.find_lr``. The
-functions run in this process, one after the other; nothing is written until ``save``.
+``import clr_cli as clr`` offers what is here as ``clr.compare`` and ``clr.find_lr``. The functions
+are called in this process, one after the other, or in several with ``jobs``. What they give is kept
+in ``directory``, so that a call that was interrupted resumes; without it nothing is left behind.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from clr_cli.analysis.lattice import Probe
-from clr_cli.analysis.lattice import rate as lattice_rate
-from clr_cli.analysis.rates import Scoring, describe
-from clr_cli.analysis.study import Study
+from clr_cli.analysis.rates import Scoring
 from clr_cli.analysis.summary import analyse
-from clr_cli.config.program import DEFAULT_START, ProgramCompare
-from clr_cli.errors import InputError
-from clr_cli.format import aligned
-from clr_cli.records import Metric, RateAnswer, RunRecord, Summary
-from clr_cli.report import rates, write
-from clr_cli.report.comparison import figures
-from clr_cli.report.page import inline_svg
-from clr_cli.report.tables import results_table
-from clr_cli.study.collect import collect
-from clr_cli.study.functions import FunctionSource, Result, final_value, rows_of, versions
+from clr_cli.config.program import DEFAULT_START
+from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.execution.engines import Local
+from clr_cli.execution.task import Event
+from clr_cli.paths import SUMMARY, Experiment
+from clr_cli.records import Summary, read
+from clr_cli.report.answers import ArmResult, Comparison, LearningRate
+from clr_cli.study.arguments import Mode, counted, metric_of, study_of, text_of
+from clr_cli.study.collect import Execute, collect
+from clr_cli.study.functions import (
+    Function,
+    FunctionProbes,
+    FunctionRuns,
+    FunctionSource,
+    Result,
+    versions,
+)
 from clr_cli.study.rates import RateSearch, search_rates
 
-Mode = Literal["min", "max"]
+if TYPE_CHECKING:
+    from clr_cli.execution.task import Task
 
+__all__ = ["ArmResult", "Comparison", "LearningRate", "compare", "find_lr"]
 
-@dataclass(frozen=True)
-class Comparison:
-    """What came out. ``summary`` is what summary.json holds, ``records`` are the runs."""
-
-    summary: Summary
-    records: Sequence[RunRecord]
-
-    @property
-    def verdicts(self) -> dict[str, str]:
-        """By arm: better, worse, equivalent, no_difference, too_few_seeds or identical."""
-        return {each.arm: each.verdict for each in self.summary.comparisons}
-
-    def __str__(self) -> str:
-        lines = aligned(*results_table(self.summary))
-        return "\n".join([*lines, "", *self._sentences, self.summary.scope])
-
-    def _repr_html_(self) -> str:
-        header, rows = results_table(self.summary)
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-        )
-        said = "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self._sentences)
-        drawn = {
-            name: figure
-            for name, figure in figures(self.summary, self.records).items()
-            if name in ("difference", "paired_difference")
-        }
-        svg = "".join(inline_svg(figure, name, name) for name, figure in drawn.items())
-        return (
-            f"{said}<table><tr>{head}</tr>{body}</table>"
-            f'<div style="max-width:36em">{svg}</div><p>{escape(self.summary.scope)}</p>'
-        )
-
-    @property
-    def _sentences(self) -> list[str]:
-        found = [each.sentence for each in self.summary.comparisons]
-        return found or [self.summary.verdict]
-
-    def save(self, folder: str | Path) -> Path:
-        """Write page, tables and figures to a folder, as ``clr compare`` does; the page's path."""
-        written = write.write_comparison(Path(folder), self.summary, self.records)
-        return next(path for path in written if path.suffix == ".html")
-
-
-@dataclass(frozen=True)
-class LearningRate:
-    """What a search came to; see ``records.RateAnswer`` for the parts of ``answer``."""
-
-    answer: RateAnswer
-
-    @property
-    def lr(self) -> float | None:
-        """The rate to use; None where there is no answer."""
-        return None if self.answer.inconclusive else self.answer.max_lr
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """From where to where rates are good; None where there is no answer."""
-        answer = self.answer
-        if answer.inconclusive or answer.low is None or answer.high is None:
-            return None
-        return answer.low, answer.high
-
-    def __str__(self) -> str:
-        return "\n".join(f"{name:<12}  {text}" for name, text in describe(self.answer))
-
-    def _repr_html_(self) -> str:
-        return rates.fragment(self.answer, rates.figures(self.answer))
-
-    def save(self, folder: str | Path) -> Path:
-        """Write page, figure and values to a folder; the page's path."""
-        written = rates.write(Path(folder), self.answer)
-        return next(path for path in written if path.suffix == ".html")
+Jobs = int | Literal["auto"]
+REDRAW = 0.5  # seconds between two values that a bar shows
+MOST_AT_ONCE = 10  # probes that a search can ask for at a time
 
 
 def compare(
@@ -124,6 +60,9 @@ def compare(
     target: float | Literal["auto"] = "auto",
     margin: float | None = None,
     name: str = "comparison",
+    directory: str | Path | None = None,
+    jobs: Jobs = 1,
+    progress: bool = False,
 ) -> Comparison:
     """Is one training function better than another? By how much, how surely, how much sooner?
 
@@ -131,7 +70,9 @@ def compare(
         arms: by name, functions of a seed. Each gives the metric's final value, or rows of numbers
             by name (an iterable of mappings, or one), whose last holds the final value. Rows with
             ``iteration`` or ``seconds`` (since the start) give curves and times to a target. A
-            value that is not finite is a run that failed to train.
+            number may be in a tensor or an array; None is a missing value, and text is left out.
+            A run fails to train if its final value is missing, not finite or beyond 1e15, or if
+            it raises an ArithmeticError, such as FloatingPointError or ZeroDivisionError.
         metric: its name; of rows also the key.
         mode: whether "min" or "max" is better; known for such names as val_loss and test_accuracy.
         unit: "%" for fractions, which are shown in percent; None: the name and the values decide.
@@ -141,13 +82,25 @@ def compare(
         target: a value of the metric whose time is compared; "auto": the baseline's median.
         margin: the difference that does not matter; None: no arms are called equivalent.
         name: of the comparison, on the page.
+        directory: keeps finished calls in ``train/<arm>/seed-<k>`` and the result in ``compare``.
+            The same call resumes after an exception, Ctrl-C or a kill. A function that has changed
+            since (its code, own functions that it uses, plain values that it refers to) is refused.
+            Data are not looked at.
+        jobs: calls at a time; more than one need cloudpickle and run in processes of their own;
+            "auto": as many as there are cores, 8 at most.
+        progress: whether to show a bar of the runs, in a notebook or on a terminal.
 
     Returns:
-        It prints as a table and sentences, shows in a notebook, and ``save`` writes the page.
+        It prints as a table and sentences, shows in a notebook, ``save`` writes the page, and
+        ``result["new"]``, ``result.table()`` and ``result.runs()`` have the numbers.
 
     Raises:
-        ValueError: an argument does not fit, or rows do not hold the metric. What a function
-            raises goes through.
+        ValueError: an argument does not fit, or rows do not hold the metric, or the directory keeps
+            calls of other functions.
+        OSError: the directory cannot be written.
+
+    What a function raises goes through. That exception, KeyboardInterrupt too, has the finished
+    runs in its attribute ``finished``, a list of ``records.RunRecord``.
 
     >>> import random
     >>> def train(mean):
@@ -155,44 +108,46 @@ def compare(
     >>> result = compare({"old": train(2.0), "new": train(1.0)}, metric="val_loss", paired=True)
     >>> result.verdicts
     {'new': 'better'}
+    >>> new = result["new"]
+    >>> new.verdict, round(new.difference, 6), new.low <= new.difference <= new.high, new.p < 0.05
+    ('better', -1.0, True, True)
+    >>> len(result.table()), len(result.runs())
+    (2, 12)
     """
-    if len(arms) < 2:
-        raise ValueError("arms: give two or more")
-    base = next(iter(arms)) if baseline is None else baseline
-    if base not in arms:
-        raise ValueError(f"baseline: {base!r} is not an arm: {', '.join(arms)}")
-    counted = ProgramCompare.model_validate(
-        {"seeds": seeds if isinstance(seeds, str | int) else [*seeds]}
-    )
     with _value_errors():
-        study = Study(
-            name=name,
-            arms=tuple({base: None, **arms}),
-            baseline=base,
-            seeds=tuple(counted.seed_list),
-            metric=Metric.resolve(metric, mode, unit),
-            cap=counted.cap,
-            paired=paired,
-            target=target,
-            margin=margin,
+        study = study_of(
+            arms,
+            metric=metric_of(metric, mode, unit),
+            baseline=baseline,
+            name=text_of(name, "name"),
+            **counted(seeds, paired=paired, target=target, margin=margin),
         )
-    if len(study.seeds) < study.fewest:
-        warnings.warn(
-            f"{len(study.seeds)} seeds are too few to show any difference; it takes at least "
-            f"{study.fewest}",
-            stacklevel=2,
-        )
-    runs = collect(study, FunctionSource(arms, study.metric))
-    return Comparison(analyse(study, runs), runs.records)
-
-
-@contextlib.contextmanager
-def _value_errors() -> Iterator[None]:
-    """Turn an input error into the ValueError that a caller of a function expects."""
-    try:
-        yield
-    except InputError as error:
-        raise ValueError(str(error)) from None
+        functions = {arm: Function.of(function) for arm, function in arms.items()}
+        with _experiment(directory) as experiment:
+            engine = _engine(jobs, functions.values())
+            _, threads = engine.workers(len(study.runs()), None)
+            source = FunctionSource(
+                experiment=experiment, metric=metric, threads=threads, arms=functions
+            )
+            folder = experiment.comparison()
+            before = _earlier(folder)
+            if len(study.seeds) < study.fewest:
+                warnings.warn(
+                    f"{len(study.seeds)} seeds are too few to show any difference; it takes at "
+                    f"least {study.fewest}",
+                    stacklevel=2,
+                )
+            with (
+                _finished_in_exceptions(source, directory),
+                _value_errors(),
+                engine.connected(),
+                _executor(engine, metric, len(study.runs()), shown=progress) as execute,
+            ):
+                runs = collect(study, source, execute)
+            result = Comparison(analyse(study.after(before, runs.records), runs), runs.records)
+            if directory is not None:
+                result.save(folder)
+            return result
 
 
 def find_lr(
@@ -204,6 +159,9 @@ def find_lr(
     start: float = DEFAULT_START,
     delta: float | None = None,
     name: str = "learning rate",
+    directory: str | Path | None = None,
+    jobs: Jobs = 1,
+    progress: bool = False,
 ) -> LearningRate:
     """Which learning rates are good for a training function?
 
@@ -218,31 +176,152 @@ def find_lr(
         delta: how far from the best value is still good, in the metric's unit; None: 3 points of
             a metric in percent, 3 % of the value of any other.
         name: of the search, on the page.
+        directory, jobs, progress: as in ``compare``; ``probes/lr-<rate>/seed-<k>`` keeps the calls
+            and ``rates`` the answer.
 
     Returns:
         It prints as sentences, shows in a notebook, and ``save`` writes the page.
 
     Raises:
-        ValueError: an argument does not fit, or rows do not hold the metric. What ``train`` raises
-            goes through.
+        ValueError, OSError: as in ``compare``. What ``train`` raises goes through, with the
+            finished calls in its attribute ``finished``.
 
     >>> found = find_lr(lambda lr, seed: 1 + abs(math.log10(lr / 0.01)) ** 2, metric="val_loss")
     >>> [f"{each:.2g}" for each in (found.lr, *found.interval)]
     ['0.0097', '0.0059', '0.016']
     """
-    if not (math.isfinite(start) and start > 0) or (delta is not None and not delta > 0):
-        raise ValueError("start and delta must be above zero")
-    with _value_errors():
-        scoring = Scoring(Metric.resolve(metric, mode, unit), delta)
-    begun = time.perf_counter()
+    for key, value in (("start", start), ("delta", delta)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{key}: {value:g}: give a number above zero")
+    if not callable(train):
+        raise ValueError(f"train: {train!r:.60}: give a function of a learning rate and a seed")
+    with _value_errors(), _experiment(directory) as experiment:
+        scoring = Scoring(metric_of(metric, mode, unit), delta)
+        text_of(name, "name")
+        function = Function.of(train)
+        engine = _engine(jobs, [function])
+        _, threads = engine.workers(MOST_AT_ONCE, None)
+        probes = FunctionProbes(
+            experiment=experiment, metric=metric, threads=threads, function=function
+        )
 
-    def score(probe: Probe) -> float | None:
-        rows = rows_of(train(lattice_rate(probe[0]), probe[1]), scoring.metric)
-        return scoring.score(final_value(rows, scoring.metric, "train"))
+        def score(probe: Probe) -> float | None:
+            record = probes.task(probe).record()
+            final = record.result["final"][metric] if record.status == "finished" else None
+            return scoring.score(final)
 
-    request = RateSearch(start=start, scale=scoring.scale, task=lambda probe: None, score=score)
-    found, _ = search_rates({name: request})[name]
-    seconds = time.perf_counter() - begun
-    return LearningRate(
-        scoring.answer(found, start, experiment=name, seconds=seconds, versions=versions())
-    )
+        search = RateSearch(start=start, scale=scoring.scale, task=probes.task, score=score)
+        with (
+            _finished_in_exceptions(probes, directory),
+            _value_errors(),
+            engine.connected(),
+            _executor(engine, metric, None, shown=progress) as execute,
+        ):
+            found, scores = search_rates({name: search}, execute)[name]
+        records = [probes.task(probe).record() for probe in scores]
+        seconds = sum(record.result.get("train_seconds", 0.0) for record in records)
+        answer = scoring.answer(found, start, experiment=name, seconds=seconds, versions=versions())
+        result = LearningRate(answer)
+        if directory is not None:
+            result.save(experiment.rates)
+        return result
+
+
+@contextlib.contextmanager
+def _value_errors() -> Iterator[None]:
+    """Turn clr's own errors into those that a caller of a function expects."""
+    try:
+        yield
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    except EnvironmentFailure as error:
+        raise OSError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _experiment(directory: str | Path | None) -> Iterator[Experiment]:
+    """Give the folder of the calls; without a directory one that is deleted in the end."""
+    if directory is not None:
+        folder = Path(directory).expanduser().absolute()
+        yield Experiment(folder.parent, folder.name)
+        return
+    with tempfile.TemporaryDirectory(prefix="clr-", ignore_cleanup_errors=True) as temporary:
+        yield Experiment(Path(temporary), "calls")
+
+
+def _earlier(folder: Path) -> Summary | None:
+    """Return the result that is kept, whose looks count. Raises InputError if it is damaged."""
+    file = folder / SUMMARY
+    return read(Summary, file, remedy=f"delete {folder}") if file.exists() else None
+
+
+def _engine(jobs: Any, functions: Any) -> Local:
+    """Return what executes the calls. Raises InputError if functions cannot be sent to workers."""
+    if jobs != "auto" and not (isinstance(jobs, int) and jobs >= 1):
+        raise InputError(f"{jobs!r:.60}: give a number from 1 up, or 'auto'", key="jobs")
+    engine = Local("cpu", None if jobs == "auto" else jobs)
+    if engine.workers(MOST_AT_ONCE, None)[0] > 1:
+        for function in functions:
+            function.call.pack()
+    return engine
+
+
+@contextlib.contextmanager
+def _finished_in_exceptions(source: FunctionRuns, directory: str | Path | None) -> Iterator[None]:
+    """Give whatever is raised within the finished runs, and a note on them."""
+    try:
+        yield
+    except BaseException as error:
+        finished = []
+        for task in {task.path: task for task in source.made}.values():
+            with contextlib.suppress(InputError):
+                if task.directory.finished:
+                    finished.append(task.record())
+        error.finished = finished  # type: ignore[attr-defined]
+        if finished:
+            kept = f"are kept in {directory}: a call with the same functions resumes"
+            lost = "are in this exception's attribute finished; directory= would have kept them"
+            error.add_note(
+                f"clr: {len(finished)} finished runs {lost if directory is None else kept}"
+            )
+        raise
+
+
+@contextlib.contextmanager
+def _executor(engine: Local, metric: str, total: int | None, *, shown: bool) -> Iterator[Execute]:
+    """Give what executes calls, raises what they raise, and shows how many have ended."""
+    bar: Any = None
+    if shown:
+        from tqdm.auto import tqdm
+
+        bar = tqdm(total=total, unit="run")
+
+    drawn = 0.0
+
+    def follow(name: str, event: Event) -> None:
+        nonlocal drawn
+        if event.kind == "row" and metric in event.value:
+            bar.set_postfix_str(f"{name}: {metric} {event.value[metric]:.5g}", refresh=False)
+            if time.monotonic() - drawn > REDRAW:
+                bar.refresh()
+                drawn = time.monotonic()
+        elif event.kind == "end":
+            bar.update()
+
+    def execute(tasks: Sequence[Task]) -> None:
+        with contextlib.closing(engine.execute(tasks)) as events:  # type: ignore[type-var]
+            for event in events:
+                if event.kind == "raised":
+                    raise event.value.error
+                if event.kind == "note":
+                    warnings.warn(str(event.value), stacklevel=2)
+                if event.kind == "locked":
+                    warnings.warn(f"{event.value}: another process is on it; waiting", stacklevel=2)
+                if bar is not None:
+                    follow(tasks[event.index].name, event)
+
+    try:
+        yield execute
+    finally:
+        if bar is not None:
+            bar.close()

@@ -38,7 +38,9 @@ FALL = 4 / 3  # deltas below the best at which the search stops walking on
 LONGER = "longer probes may tell"
 FLAT = "the rate does not matter here, or the score does not see it"
 UNSTABLE = "training is not stable; batch norm, another initialisation or a warm-up may help"
+STEEP = "that is due to delta, for noise is small and no run failed nearby; a larger one widens it"
 CLEAR = 6  # standard deviations of a probe by which the best must lie above chance
+CALM = 3  # standard deviations of a probe below delta: what is bad then is so by its rate
 SEEDS = 3  # most probes of one rate
 NARROW = 1.0  # octaves: an interval below a factor of 2 is finer than the lattice can tell
 
@@ -218,8 +220,13 @@ class _Replay:
             cliff=None if cliff is None else rate(cliff),
             sd=sd,
             bound=self.bound(beside, at, sd, freedom),
-            inconclusive=_narrow(low, high),
+            inconclusive=_narrow(low, high, self.is_smooth(low, high, sd)),
         )
+
+    def is_smooth(self, low: float, high: float, sd: float) -> bool:
+        """Return whether neither failing probes nor noise can be what ends the interval."""
+        near = (k for k in self.places if low - 1 <= k <= high + 1)
+        return CALM * sd < self.scale.delta and all(math.isfinite(self.mean(k)) for k in near)
 
     def cliff(self) -> int | None:
         """The lowest place, above the lowest good one, at which a probe failed or was at chance.
@@ -311,12 +318,11 @@ def _stretches(best: int, apart: Sequence[int]) -> str:
     return f"{stretches}: {LONGER}"
 
 
-def _narrow(low: float, high: float) -> str | None:
+def _narrow(low: float, high: float, smooth: bool) -> str | None:
     if high - low >= NARROW:
         return None
-    return (
-        f"the good rates, {rate(low):.2g} to {rate(high):.2g}, lie within a factor of 2: {UNSTABLE}"
-    )
+    good = f"the good rates, {rate(low):.2g} to {rate(high):.2g}, lie within a factor of 2"
+    return f"{good}: {STEEP if smooth else UNSTABLE}"
 
 
 def _crossing(means: Mapping[int, float], best: int, least: float, step: int) -> float:

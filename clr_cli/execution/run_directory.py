@@ -50,9 +50,13 @@ class Locked(EnvironmentFailure):
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The folder of one run. All methods except ``read_*`` and ``check`` need the lock."""
+    """The folder of one run. All methods except ``read_*`` and ``check`` need the lock.
+
+    ways_out: what can be done where the folder holds another run.
+    """
 
     path: Path
+    ways_out: str = WAYS_OUT
 
     @property
     def metrics_path(self) -> Path:
@@ -116,7 +120,8 @@ class RunDirectory:
         """Raise InputError unless the folder belongs to this config and origin."""
         if differing := config_differences(there, config):
             raise InputError(
-                f"{self.path} contains a run of another config ({'; '.join(differing)}): {WAYS_OUT}"
+                f"{self.path} contains a run of another config ({'; '.join(differing)}): "
+                f"{self.ways_out}"
             )
         self.check_origin(origin)
 
@@ -124,7 +129,7 @@ class RunDirectory:
         """Raise InputError unless the folder's run was made from these files."""
         if changed := changes(self.read_origin(), origin):
             raise InputError(
-                f"{self.path} was made from other files ({'; '.join(changed)}): {WAYS_OUT}"
+                f"{self.path} was made from other files ({'; '.join(changed)}): {self.ways_out}"
             )
 
     def read_config(self) -> dict[str, Any] | None:

@@ -6,7 +6,9 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
@@ -119,9 +121,12 @@ class Pool:
         process = context.Process(target=_worker, args=(theirs, place.at_once), daemon=True)
         # A worker that is still importing torch must not answer a Ctrl-C with a traceback.
         ours_again = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Nor does it import the main script: one that calls clr.compare would start all over there.
+        main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         try:
             process.start()
         finally:
+            sys.modules["__main__"] = main
             signal.signal(signal.SIGINT, ours_again)
         theirs.close()
         self._workers.append(_Worker(process, ours, place))

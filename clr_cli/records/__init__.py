@@ -16,6 +16,7 @@ from clr_cli.records.rates import (
 from clr_cli.records.runs import (
     Divergence,
     Final,
+    FunctionResult,
     ProgramResult,
     ProgramSeconds,
     Row,
@@ -76,6 +77,7 @@ __all__ = [
     "Divergence",
     "Failing",
     "Final",
+    "FunctionResult",
     "Interval",
     "Look",
     "Metric",

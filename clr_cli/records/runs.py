@@ -100,6 +100,18 @@ class ProgramResult(Record):
     train_seconds: Seconds
 
 
+class FunctionResult(Record):
+    """result.json of a call of a function. error: why it failed to train, if it raised."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    status: Literal["finished", "diverged"]
+    arm: Arm
+    seed: Count
+    points: Count
+    error: Text | None = None
+    train_seconds: Seconds
+
+
 class ProgramSeconds(Record):
     """The seconds.json of a program: how long it has run, over all its starts."""
 

@@ -110,7 +110,10 @@ def _tied(text: str) -> Markup:
 
 
 def inline_svg(figure: Figure, prefix: str, label: str) -> str:
-    """Return a figure as an <svg> for the page, with ids of its own and colors as variables."""
+    """Return a figure as an <svg> with ids of its own.
+
+    Its colors are variables of the page; where no page defines them, they are the figure's own.
+    """
     svg = plots.to_svg(figure)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.S)
@@ -126,7 +129,7 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> str:
 def _themed(style: str) -> str:
     style = re.sub(r"font-family: [^;]*sans-serif", "font-family: inherit", style)
     return re.sub(
-        r"#[0-9a-f]{6}", lambda m: f"var(--c{m[0][1:]})" if m[0] in THEME else m[0], style
+        r"#([0-9a-f]{6})", lambda m: f"var(--c{m[1]}, {m[0]})" if m[0] in THEME else m[0], style
     )
 
 

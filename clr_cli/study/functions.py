@@ -1,43 +1,81 @@
-"""Runs of Python functions: called in this process, one after the other."""
+"""Runs of Python functions: each call is a task."""
 
 from __future__ import annotations
 
-import math
+import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 from clr_cli import __version__
+from clr_cli.analysis.lattice import Probe
+from clr_cli.analysis.lattice import rate as lattice_rate
 from clr_cli.analysis.study import Facts
-from clr_cli.records import ControlledVariables, Metric, RunRecord
+from clr_cli.execution.fingerprint import Fingerprint, fingerprint
+from clr_cli.execution.function_task import Call, FunctionTask
+from clr_cli.files import digest
+from clr_cli.paths import Experiment
+from clr_cli.records import ControlledVariables, RunRecord
 
-Row = Mapping[str, float]
-Result = float | Row | Iterable[Row]
+Row = Mapping[str, Any]
+Result = Any | Row | Iterable[Row]  # a number, which may be in a tensor, or rows of numbers
 
 
 @dataclass(frozen=True)
-class FunctionSource:
+class Function:
+    """A function as its calls need it. Make it once: its fingerprint is that of the first look."""
+
+    call: Call
+    made_from: Fingerprint
+
+    @staticmethod
+    def of(function: Callable[..., Result]) -> Function:
+        return Function(Call(function), fingerprint(function))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionRuns:
+    """How functions are called.
+
+    Attributes:
+        experiment: the folder that keeps the calls.
+        metric: the name of what every call gives.
+        threads: CPU threads of a call in a process of its own.
+        made: the tasks so far.
+    """
+
+    experiment: Experiment
+    metric: str
+    threads: int | None = None
+    made: list[FunctionTask] = field(default_factory=list)
+
+    def called(self, function: Function, **about: Any) -> FunctionTask:
+        """Return a call; ``about``: its folder, arm, seed and arguments."""
+        task = FunctionTask(
+            call=function.call,
+            made_from=function.made_from,
+            metric=self.metric,
+            threads=self.threads,
+            device="cpu",  # clr's share of it: a function sees to its devices by itself
+            **about,
+        )
+        self.made.append(task)
+        return task
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSource(FunctionRuns):
     """The runs of training functions, by arm; each is called with a seed."""
 
-    arms: Mapping[str, Callable[[int], Result]]
-    metric: Metric
+    arms: Mapping[str, Function]
 
-    def task(self, arm: str, seed: int) -> None:
-        return None
+    def task(self, arm: str, seed: int) -> FunctionTask:
+        path = self.experiment.run(folder_of(arm), seed)
+        return self.called(self.arms[arm], path=path, arm=arm, seed=seed, given=(seed,))
 
     def record(self, arm: str, seed: int) -> RunRecord:
-        """Call the arm's function. Raises ValueError if its rows do not contain the metric."""
-        begun = time.perf_counter()
-        rows = rows_of(self.arms[arm](seed), self.metric)
-        value = final_value(rows, self.metric, f"{arm}, seed {seed}")
-        result = {
-            "final": {key: number for row in rows for key, number in row.items()},
-            "train_seconds": time.perf_counter() - begun,
-        }
-        status: Literal["finished", "diverged"] = "finished" if math.isfinite(value) else "diverged"
-        return RunRecord(arm, seed, status, rows, result)
+        return self.task(arm, seed).record()
 
     def facts(self, records: Sequence[RunRecord]) -> Facts:
         shared = {"source": "functions in Python", "varied": "the function"}
@@ -47,31 +85,27 @@ class FunctionSource:
         return ValueError(f"no run of the baseline {baseline} gave a value")
 
 
-def rows_of(result: Result, metric: Metric) -> list[dict[str, float]]:
-    """Return what a function gave as rows of plain numbers.
+@dataclass(frozen=True, kw_only=True)
+class FunctionProbes(FunctionRuns):
+    """The runs of a training function at single rates; it is called with a rate and a seed."""
 
-    Raises:
-        ValueError: a row is not a mapping.
+    function: Function
+
+    def task(self, probe: Probe) -> FunctionTask:
+        rate, seed = lattice_rate(probe[0]), probe[1]
+        path = self.experiment.program_probe(f"lr-{rate:.6g}", seed)
+        name = f"lr {rate:.6g}"
+        return self.called(self.function, path=path, arm=name, seed=seed, given=(rate, seed))
+
+
+def folder_of(arm: str) -> str:
+    """Return the name of an arm's folder: its own, or a digest of one that cannot be a folder's.
+
+    >>> folder_of("adamw"), folder_of("AdamW (lr 1e-3)")
+    ('adamw', 'arm-77c75370')
     """
-    if isinstance(result, Mapping):
-        result = [result]
-    if not isinstance(result, Iterable):
-        return [{metric.name: float(result)}]
-    rows = []
-    for row in result:
-        if not isinstance(row, Mapping):
-            raise ValueError(f"a row must be a mapping of numbers by name, not {row!r}")
-        rows.append({key: float(value) for key, value in row.items()})
-    return rows
-
-
-def final_value(rows: Sequence[Row], metric: Metric, who: str) -> float:
-    """Return the last value of the metric. Raises ValueError if there is none."""
-    values = [row[metric.name] for row in rows if metric.name in row]
-    if not values:
-        known = ", ".join(dict.fromkeys(key for row in rows for key in row)) or "nothing"
-        raise ValueError(f"{who}: no row contains {metric.name}; there is {known}")
-    return values[-1]
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", arm)
+    return arm if plain else f"arm-{digest(arm.encode())[:8]}"
 
 
 def versions() -> dict[str, str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clr_cli.records import RateAnswer, Sweep
 
 SEVERAL = 3.0  # times the best mean, beyond which a metric to be minimised is not drawn
+DELTAS = 10  # above the best value, where delta is a difference
 ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
 
 
@@ -66,7 +67,7 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.
     worst = min if answer.metric.mode == "max" else max
     floor = worst(values, default=0.0) if answer.chance is None else answer.chance
     if answer.metric.mode == "min" and means:
-        floor = min(floor, _highest([mean for _, mean in means]))
+        floor = min(floor, _highest([mean for _, mean in means], answer))
     for each in answer.tried:
         there = [score for score in each.scores if score is not None]
         ax.plot([each.rate] * len(there), there, "o", color=color, ms=5, alpha=0.75, zorder=4)
@@ -81,7 +82,7 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else _plain_tick))
     if answer.metric.mode == "min" and means:
-        ax.set_ylim(top=min(ax.get_ylim()[1], _highest([mean for _, mean in means])))
+        ax.set_ylim(top=min(ax.get_ylim()[1], _highest([mean for _, mean in means], answer)))
     length = "" if answer.epochs is None else f" of {answer.epochs:.3g} epochs"
     parts = [f"{answer.probes} probes{length}, line: means"]
     note_above(ax, [*parts, "grey: the sweep" if sweeps else ""])
@@ -92,10 +93,11 @@ def _plain_tick(value: float, _: object = None) -> str:
     return f"{value:.6g}"
 
 
-def _highest(means: Sequence[float]) -> float:
+def _highest(means: Sequence[float], answer: RateAnswer) -> float:
     """What of a metric to be minimised is drawn: a bad rate must not hide the others."""
     best = min(means)
-    return best * SEVERAL if best > 0 else math.inf
+    several = best * SEVERAL if best > 0 else math.inf
+    return several if answer.relative else max(several, best + DELTAS * answer.delta)
 
 
 def _narrow(rates: Sequence[float]) -> bool:
