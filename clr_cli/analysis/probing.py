@@ -3,7 +3,7 @@
 A probe is a short training with the schedule's rate scaled to r, judged by its score at the end.
 Rates lie on an absolute lattice, r = 0.1 * 2^k, so that searches from different starts ask for the
 same probes and give the same answer. ``search`` is a replay: it is given the scores so far and
-says which probes are missing, or what they come to. It trains nothing and keeps no state, so a
+returns which probes are missing, or what they come to. It trains nothing and keeps no state, so a
 search that is interrupted goes on, and another start costs only what is missing.
 
 The answer of a sweep depends on the range it is asked for, because rate and time rise together
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from scipy import stats as distributions
 
@@ -29,15 +29,19 @@ from clr_cli.analysis.lattice import (
     Scale,
     Scores,
     Tried,
+    center,
+    crossing,
     place,
     rate,
 )
 
 LEARNED = 0.1  # of the way from chance to 1: below it, nothing was learned
+SIGN = 0.01  # the same: below it, there is no sign that longer probes would learn
+REACH = 10  # places, three decades: without a sign of learning over so many, the search ends
 FALL = 4 / 3  # deltas below the best at which the search stops walking on
 LONGER = "longer probes may tell"
 FLAT = "the rate does not matter here, or the score does not see it"
-UNSTABLE = "training is not stable; batch norm, another initialisation or a warm-up may help"
+UNSTABLE = "training is not stable; batch norm, another initialization or a warm-up may help"
 CLEAR = 6  # standard deviations of a probe by which the best must lie above chance
 SEEDS = 3  # most probes of one rate
 NARROW = 1.0  # octaves: an interval below a factor of 2 is finer than the lattice can tell
@@ -49,33 +53,37 @@ class _Missing(Exception):
 
 
 class _Inconclusive(Exception):
-    def __init__(self, reason: str, *, learned: bool = True) -> None:
-        self.reason, self.learned = reason, learned
+    def __init__(self, reason: str, *, learned: bool = True, too_short: bool = False) -> None:
+        self.reason, self.learned, self.too_short = reason, learned, too_short
 
 
 def search(
     scores: Scores, start: float, scale: Scale, seeds: int = SEEDS
 ) -> ProbeRequest | RatesFound:
-    """What is missing, or the answer.
+    """Return what is missing, or the answer.
 
     1. *Bracket*: one probe at every second place of the lattice, from the one nearest to ``start``
-       outwards, until both sides lie ``FALL`` deltas below the best.
+       outwards, until both sides lie ``FALL`` deltas below the best. A rate that learns, but lies
+       so far below, gets a second seed first: one bad seed ends no search. The search ends where
+       the probes over ``REACH`` places, six of them, show no sign of learning.
     2. *Refine*: what counts from here on, whatever the start was, is the connected run within
-       ``FALL`` deltas of the best, its failing neighbours, and the places between where the run
+       ``FALL`` deltas of the best, its failing neighbors, and the places between where the run
        ends (all of them, if it is short).
-    3. *Repeat*: a second seed within two deltas of the top; a third where two differ by more than
-       two deltas, and where a rate between good ones seems bad.
+    3. *Repeat*: a second seed within two deltas of the top; a third where two of them differ by
+       more than two deltas, and where a rate between good ones seems bad.
     4. *Read*: the top is the mean of the best three rates; the interval ends where the mean score,
-       going outwards from the best rate, crosses top - delta, interpolated in log LR.
+       going outwards from the best rate, crosses top - delta, interpolated in log LR; max_lr is
+       the center of the good rates, each weighted by how good it is.
     5. *Verify*: the places beside max_lr get all their seeds, so that what is recommended has been
        tried as often as anything; then it is read again.
 
     Args:
         scores: (k, seed) -> score, higher is better; None where the probe failed. Seeds count
             from 0.
-        start: a learning rate.
+        start: a learning rate. Where a model learns nothing over three decades, another start can
+            find rates that this one did not reach.
         scale: what the scores are.
-        seeds: most probes of one rate.
+        seeds: the most probes of one rate, at least 2.
 
     Returns:
         ProbeRequest: run these, add their scores, call again.
@@ -88,6 +96,7 @@ def search(
     ...     asked = search(scores, 0.05, Scale(0.03, chance=0.1))
     >>> [round(lr, 2) for lr in (asked.low, asked.max_lr, asked.high)]
     [0.05, 0.2, 0.74]
+
     """
     replay = _Replay(scores, scale, seeds)
     try:
@@ -96,7 +105,12 @@ def search(
     except _Missing as missing:
         return missing.request
     except _Inconclusive as error:
-        return RatesFound(replay.tried(), inconclusive=error.reason, learned=error.learned)
+        return RatesFound(
+            replay.tried(),
+            inconclusive=error.reason,
+            learned=error.learned,
+            too_short=error.too_short,
+        )
 
 
 class _Replay:
@@ -123,9 +137,9 @@ class _Replay:
             self.count[k] = max(self.count.get(k, 0), number)
 
     def values(self, k: int) -> list[float]:
-        """The scores at a rate; a failed probe is infinitely bad."""
-        found = (self.scores[k, seed] for seed in range(self.count[k]))
-        return [-math.inf if score is None else score for score in found]
+        """Return the scores at a rate; a failed probe is infinitely bad."""
+        scores = (self.scores[k, seed] for seed in range(self.count[k]))
+        return [-math.inf if score is None else score for score in scores]
 
     def mean(self, k: int) -> float:
         return statistics.fmean(self.values(k))
@@ -138,10 +152,14 @@ class _Replay:
         return sorted(self.count)
 
     def learned(self, score: float) -> bool:
+        return self.above_chance(score, LEARNED, CLEAR)
+
+    def above_chance(self, score: float, share: float, deviations: float) -> bool:
+        """Return whether a score is above chance by a share of the way to 1 and its noise."""
         chance = self.scale.chance
         if chance is None:
             return math.isfinite(score)
-        return score - chance > max(LEARNED * (1 - chance), 6 * self.binomial(chance))
+        return score - chance > max(share * (1 - chance), deviations * self.binomial(chance))
 
     def binomial(self, accuracy: float) -> float:
         images = self.scale.images
@@ -150,61 +168,82 @@ class _Replay:
     # --- which rates count ---------------------------------------------------------------------
 
     def bracket(self, start: float) -> None:
+        """Find the run of rates that are about as good as the best, and refine its ends."""
         middle = min(max(2 * round(place(start) / 2), LOWEST + 2), HIGHEST - 2)
-        walked = [middle - 2, middle, middle + 2]
-        while True:
-            self.need(dict.fromkeys(walked, 1), "bracket")
-            best = max(map(self.first, walked))
-            learned = self.learned(best)
-            down = not learned or self.first(walked[0]) >= best - self.fall
-            up = not learned or self.first(walked[-1]) >= best - self.fall
-            if not (down or up):
-                break
-            down_ended, up_ended = walked[0] <= LOWEST, walked[-1] >= HIGHEST
-            if not learned and down_ended and up_ended:
-                raise _Inconclusive(f"nothing was learned at any rate: {LONGER}", learned=False)
-            if learned and ((down and down_ended) or (up and up_ended)):
-                end = walked[0] if down and down_ended else walked[-1]
-                raise _Inconclusive(
-                    f"the score is still good at {rate(end):.2g}, where the search ends: {FLAT}"
-                )
-            walked = [*[walked[0] - 2] * (down and not down_ended), *walked]
-            walked += [walked[-1] + 2] * (up and not up_ended)
-        self._connected(walked, best - self.fall)
-
-    def _connected(self, walked: Sequence[int], least: float) -> None:
-        """Keep the run of rates around the best that are as good as ``least``, and refine it."""
-        best = max(walked, key=lambda k: (self.first(k), -k))
-        low = high = best
-        while self.first(low) >= least:
-            low -= 2
-        while self.first(high) >= least:
-            high += 2
-        apart = [k for k in walked if self.first(k) >= least and not low < k < high]
-        if apart:
-            raise _Inconclusive(_stretches(best, apart))
+        wanted = dict.fromkeys((middle - 2, middle, middle + 2), 1)
+        while wanted:
+            self.need(wanted, "bracket")
+            best = max(self.places, key=lambda k: (self.first(k), -k))
+            if self.learned(self.first(best)):
+                low, high = (self.end(best, step) for step in (-2, 2))
+                wanted = {k: self.count.get(k, 0) + 1 for k in (low, high) if not self.fell(k)}
+            else:
+                wanted = self.elsewhere(best)
+        least = self.first(best) - self.fall
         run = range(low, high + 1, 2)
+        apart = [k for k in self.places if k not in run and self.first(k) >= least]
+        if apart:
+            raise _Inconclusive(_segments(best, apart))
         between = {k + 1 for k in run[:-1]} if len(run) <= 4 else {low + 1, high - 1}
         self.count = {k: self.count[k] for k in run}
         self.need(dict.fromkeys(between, 1), "refine")
 
+    def end(self, best: int, step: int) -> int:
+        """Return the first place, going outwards from the best, that is not known to be as good."""
+        k, least = best, self.first(best) - self.fall
+        while k in self.count and max(self.values(k)) >= least:
+            k += step
+        if not LOWEST <= k <= HIGHEST:
+            raise _Inconclusive(
+                f"the score is still good at {rate(k - step):.2g}, where the search ends: {FLAT}"
+            )
+        return k
+
+    def fell(self, k: int) -> bool:
+        """Return whether an end has been tried often enough to be one."""
+        return k in self.count and (self.count[k] > 1 or not self.learned(self.first(k)))
+
+    def elsewhere(self, best: int) -> dict[int, int]:
+        """Return where to look next while nothing was learned: towards a sign, or on both sides."""
+        low, high = self.places[0], self.places[-1]
+        if self.scale.chance is not None and self.above_chance(self.first(best), SIGN, 4):
+            toward = {low: low - 2, high: high + 2}.get(best)
+            if toward is None or not LOWEST <= toward <= HIGHEST:
+                raise _Inconclusive(
+                    f"little was learned at any rate: {LONGER}", learned=False, too_short=True
+                )
+            return {toward: 1}
+        failed = not math.isfinite(self.first(high))  # a higher rate would fail too
+        if high - low >= REACH:
+            where = f"from {rate(low):.2g} to {rate(high):.2g}"
+            if all(not math.isfinite(self.first(k)) for k in self.places):
+                raise _Inconclusive(f"every run {where} failed: {UNSTABLE}", learned=False)
+            raise _Inconclusive(
+                f"nothing was learned at any rate {where}: check the data and their labels, or "
+                "train longer",
+                learned=False,
+            )
+        lowest = min(max(low - (6 if failed else 4), LOWEST), HIGHEST - REACH)
+        return dict.fromkeys(range(lowest, lowest + REACH + 1, 2), 1)
+
     # --- the answer ----------------------------------------------------------------------------
 
     def read(self) -> RatesFound:
+        """Return the answer, once every rate that it depends on has been tried often enough."""
         top = max(map(self.first, self.places))
         close = 2 * self.scale.delta
         self.need({k: 2 for k in self.places if self.first(k) >= top - close}, "repeat")
-        apart = [k for k in self.places if max(v := self.values(k)) - min(v) > close]
-        again = (k for k in apart if math.isfinite(self.mean(k)))
-        self.need(dict.fromkeys(again, self.seeds), "repeat")
+        values = {k: self.values(k) for k in self.places}
+        again = (k for k, v in values.items() if max(v) >= top - close and max(v) - min(v) > close)
+        self.need({k: self.seeds for k in again if math.isfinite(self.mean(k))}, "repeat")
         while True:
             sd, freedom = self.noise()
             cliff = self.cliff()
-            low, high, top = self.interval(cliff)
-            max_lr = math.sqrt(rate(low) * rate(high))
+            low, high, top = self.interval(cliff, sd)
+            means = {k: self.mean(k) for k in self.places if cliff is None or k < cliff}
+            at = center(means, top - self.scale.delta)
             if cliff is not None:
-                max_lr = min(max_lr, rate(cliff) / DISTANCE)
-            at = place(max_lr)
+                at = min(at, place(rate(cliff) / DISTANCE))
             beside = {math.floor(at + 1e-9), math.ceil(at - 1e-9)}
             if all(self.count.get(k) == self.seeds for k in beside):
                 break
@@ -213,7 +252,7 @@ class _Replay:
             self.tried(),
             low=rate(low),
             high=rate(high),
-            max_lr=max_lr,
+            max_lr=rate(at),
             top=top,
             cliff=None if cliff is None else rate(cliff),
             sd=sd,
@@ -222,9 +261,10 @@ class _Replay:
         )
 
     def cliff(self) -> int | None:
-        """The lowest place, above the lowest good one, at which a probe failed or was at chance.
+        """Return the lowest place, above the lowest good one, with a probe that failed.
 
-        What lies above it is not good, however well other seeds did there.
+        A probe at chance counts as failed. What lies above is not good, however well other seeds
+        did there.
         """
         places = self.places
         while True:
@@ -242,16 +282,19 @@ class _Replay:
             raise _Inconclusive(f"at every rate some probe failed: {UNSTABLE}")
         return best
 
-    def interval(self, cliff: int | None) -> tuple[float, float, float]:
-        """Where the interval ends (places), and the top; dips between good rates get more seeds."""
+    def interval(self, cliff: int | None, sd: float) -> tuple[float, float, float]:
+        """Return where the interval ends (places), and the top.
+
+        Dips between good rates get more seeds first. One that is no deeper than two standard
+        errors of its mean (from sd, a probe's) does not end the interval.
+        """
         while True:
             means = {k: self.mean(k) for k in self.places if cliff is None or k <= cliff}
             best = max(means, key=lambda k: means[k])
             good = sorted(mean for mean in means.values() if mean >= means[best] - self.fall)
             top = statistics.fmean(good[-3:])
             least = top - self.scale.delta
-            low, high = (_crossing(means, best, least, step) for step in (-1, 1))
-            apart = [k for k, mean in means.items() if mean >= least and not low <= k <= high]
+            _, _, apart = _extent(means, best, least)
             dips = [
                 k
                 for k in means
@@ -261,14 +304,18 @@ class _Replay:
             if not again:
                 break
             self.need(dict.fromkeys(again, self.seeds), "repeat")
+        for k in dips:
+            if least - means[k] <= 2 * sd / math.sqrt(self.count[k]):
+                means[k] = least
+        low, high, apart = _extent(means, best, least)
         if apart:
-            raise _Inconclusive(_stretches(best, apart))
+            raise _Inconclusive(_segments(best, apart))
         return low, high, top
 
     def noise(self) -> tuple[float, int]:
-        """Standard deviation of a probe's score at one rate, pooled over rates; its freedom.
+        """Return the standard deviation of a probe's score, pooled over rates, and its freedom.
 
-        Raises _Inconclusive where the score does not stand out of the noise.
+        Raises _Inconclusive where the best score does not stand out of the noise.
         """
         best = self.best(self.places)
         values = {k: self.values(k) for k in self.places if self.mean(k) >= best - 2 * self.fall}
@@ -279,11 +326,14 @@ class _Replay:
         chance = self.scale.chance
         if chance is not None and best - chance < CLEAR * sd:
             said = f"the best score ({best:.3g}) is little beside the noise of a probe ({sd:.2g})"
-            raise _Inconclusive(f"{said}: {LONGER}", learned=False)
+            raise _Inconclusive(f"{said}: {LONGER}", learned=False, too_short=True)
         return sd, freedom
 
     def bound(self, beside: Iterable[int], at: float, sd: float, freedom: int) -> float:
-        """By how much a rate that was tried may beat max_lr: t intervals, Bonferroni over rates."""
+        """Return by how much a rate that was tried may beat max_lr.
+
+        One-sided t intervals of differences, Bonferroni over the rates.
+        """
         here = sorted(beside)
         score = self.mean(here[0])
         if len(here) > 1:
@@ -297,18 +347,24 @@ class _Replay:
         return max(0.0, *gains)
 
     def tried(self) -> tuple[Tried, ...]:
-        found = []
+        tried = []
         for k in self.places:
             scores = tuple(self.scores[k, seed] for seed in range(self.count[k]))
             mean = self.mean(k)
-            found.append(Tried(rate(k), scores, mean if math.isfinite(mean) else None))
-        return tuple(found)
+            tried.append(Tried(rate(k), scores, mean if math.isfinite(mean) else None))
+        return tuple(tried)
 
 
-def _stretches(best: int, apart: Sequence[int]) -> str:
+def _extent(means: Mapping[int, float], best: int, least: float) -> tuple[float, float, list[int]]:
+    """Return where the good rates around the best end, and the good rates beyond."""
+    low, high = (crossing(means, best, least, step) for step in (-1, 1))
+    return low, high, [k for k, mean in means.items() if mean >= least and not low <= k <= high]
+
+
+def _segments(best: int, apart: Iterable[int]) -> str:
     others = ", ".join(f"{rate(k):.2g}" for k in sorted(apart))
-    stretches = f"two separate stretches of good rates, around {rate(best):.2g} and at {others}"
-    return f"{stretches}: {LONGER}"
+    segments = f"two separate segments of good rates, around {rate(best):.2g} and at {others}"
+    return f"{segments}: {LONGER}"
 
 
 def _narrow(low: float, high: float) -> str | None:
@@ -317,16 +373,3 @@ def _narrow(low: float, high: float) -> str | None:
     return (
         f"the good rates, {rate(low):.2g} to {rate(high):.2g}, lie within a factor of 2: {UNSTABLE}"
     )
-
-
-def _crossing(means: Mapping[int, float], best: int, least: float, step: int) -> float:
-    """Where the mean score falls below ``least``, going from the best place outwards."""
-    inside = best
-    for k in sorted(means, key=lambda k: step * k):
-        if step * k <= step * best:
-            continue
-        if means[k] < least:
-            part = (means[inside] - least) / (means[inside] - means[k])
-            return inside + part * (k - inside)
-        inside = k
-    return inside

@@ -138,10 +138,11 @@ def describe(answer: RateAnswer) -> list[tuple[str, str]]:
         within = f"within {answer.within} of the best three rates' mean {metric.label}, {top}"
         rows.append(("good rates", f"{answer.low:.2g} to {answer.high:.2g}: {within}"))
         if answer.max_lr is not None:
-            center = math.sqrt(answer.low * answer.high)
-            near = math.isclose(answer.max_lr, center, rel_tol=0.1)
+            limit = math.inf if answer.cliff is None else answer.cliff / DISTANCE
             why = (
-                "their center in log LR" if near else f"a factor of {DISTANCE:g} below failing runs"
+                f"a factor of {DISTANCE:g} below failing runs"
+                if math.isclose(answer.max_lr, limit, rel_tol=0.05)
+                else "their center in log LR, each weighted by how good it is"
             )
             rows.append((name, f"{answer.max_lr:g}: {why}"))
     elif answer.max_lr is not None and answer.sweep is not None:  # without probes

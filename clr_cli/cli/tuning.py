@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import typer
+
 from clr_cli.analysis import tuning
 from clr_cli.analysis.lattice import DELTA, Probe, Scale
 from clr_cli.cli import progress, terminal
 from clr_cli.config.hints import did_you_mean
-from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.errors import InputError
 from clr_cli.execution.engines import Engine
 from clr_cli.execution.task import check_finished
 from clr_cli.records import Tuning
@@ -34,7 +36,11 @@ def check_arms(names: Sequence[str] | None, arms: Sequence[str]) -> list[str]:
 
 
 def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: Engine) -> Tuning:
-    """Search for every arm's rate with whole runs; return how the rates were chosen."""
+    """Search for every arm's rate with whole runs; return how the rates were chosen.
+
+    The command ends with exit code 3 where a search has no answer. A rate that is clear, but whose
+    good neighbors lie closer than the lattice can tell, is used, and this is said.
+    """
     config, setup = source.config, source.setups[source.config.baseline]
     like = replace(source, threads=config.training.threads).task(config.baseline, 0)
     jobs, threads = engine.workers(PLACES * len(arms), config.training.threads, like)
@@ -70,11 +76,15 @@ def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: E
         for arm, (_, scores) in answers.items()
     }
     found = {arm: answer for arm, (answer, _) in answers.items()}
+    without = [f"{arm}: {each.inconclusive}" for arm, each in found.items() if each.max_lr is None]
+    if without:
+        terminal.error(
+            f"--tune: no rate is clearly the best of {'; '.join(without)}; train longer "
+            "(training.epochs), or give its rate in the config and tune the others (--tune-arms)"
+        )
+        raise typer.Exit(3)
     keys = {arm: source.arms[arm].rate_key for arm in arms}
-    try:
-        chosen = tuning.record(found, keys, seconds, seeds)
-    except ValueError as error:
-        raise EnvironmentFailure(f"--tune: {error}; train longer") from None
+    chosen = tuning.record(found, keys, seconds, seeds)
     for arm, best in chosen.arms.items():
         interval = "" if best.low is None else f", good from {best.low:.2g} to {best.high:.2g}"
         warning = f" ({best.inconclusive})" if best.inconclusive else ""

@@ -37,9 +37,11 @@ def test_all_rates_of_an_arm_are_scaled_together():
     assert CONFIG.schedule("clr").at_rate(0.5).params == {"base_lr": 0.005, "max_lr": 0.5}
 
 
-def test_without_an_interval_the_best_rate_tried_is_used_and_the_reason_kept():
+def test_what_a_search_found_is_kept_and_a_search_without_an_answer_is_refused():
     tried = (Tried(0.1, (0.8,), 0.8), Tried(0.2, (0.9,), 0.9), Tried(0.4, (None,), None))
-    found = {"clr": RatesFound(tried, inconclusive="two separate stretches")}
-    kept = tuning.record(found, {"clr": "max_lr"}, {"clr": 5.0}, 3).arms["clr"]
-    assert (kept.value, kept.low, kept.inconclusive) == (0.2, None, "two separate stretches")
-    assert tuning.chosen_rate(RatesFound(tried, inconclusive="nothing", learned=False)) is None
+    found = RatesFound(tried, low=0.15, high=0.25, max_lr=0.2041, inconclusive="within 2")
+    kept = tuning.record({"clr": found}, {"clr": "max_lr"}, {"clr": 5.0}, 3).arms["clr"]
+    assert (kept.value, kept.low, kept.inconclusive) == (0.2, 0.15, "within 2")
+    without = {"clr": RatesFound(tried, inconclusive="two separate segments")}
+    with pytest.raises(ValueError, match="clr: two separate segments"):
+        tuning.record(without, {"clr": "max_lr"}, {"clr": 5.0}, 3)
