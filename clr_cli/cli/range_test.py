@@ -297,6 +297,7 @@ def _range_test(request: _Request, named: str | None) -> int:
                 **about,
                 max_lr=rounded_lr(highest.lr) if highest else None,
                 base_lr=ramp.min_lr if highest else None,
+                key=request.arm.rate_key,
                 schedule=request.name,
                 kind=request.arm.kind,
                 inconclusive=None if highest else NOTHING_LEARNED,
@@ -404,6 +405,7 @@ def _probe(
         found,
         seconds,
         {
+            "key": request.arm.rate_key,
             "schedule": request.name,
             "kind": request.arm.kind,
             "iterations": length,

@@ -8,14 +8,14 @@ from functools import partial
 
 import typer
 
-from clr_cli.analysis import tuning
-from clr_cli.analysis.lattice import DELTA, Probe, Scale
+from clr_cli.analysis.lattice import Probe
+from clr_cli.analysis.rates import Scoring
 from clr_cli.cli import progress, terminal
 from clr_cli.config.hints import did_you_mean
 from clr_cli.errors import InputError
 from clr_cli.execution.engines import Engine
 from clr_cli.execution.task import check_finished
-from clr_cli.records import Tuning
+from clr_cli.records import VAL_ACCURACY, Tuning
 from clr_cli.study.rates import RateSearch, search_rates
 from clr_cli.study.training import TrainingSource
 
@@ -56,37 +56,43 @@ def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: E
         final = task.directory.read_result()["final"]
         return None if final is None else float(final["val_accuracy"])
 
+    scoring = Scoring(VAL_ACCURACY)
     searches = {
         arm: RateSearch(
             start=source.arms[arm].rate or config.range_test.max_lr,
-            scale=Scale(DELTA, chance=setup.chance, images=setup.val_size),
+            scale=replace(scoring.scale, chance=setup.chance, images=setup.val_size),
             task=partial(source.trial, arm),
             score=partial(score, arm),
-            show="{:.1%}".format,
+            show=scoring.show,
             seeds=seeds,
         )
         for arm in arms
     }
     execute = progress.with_progress(engine, jobs, config.training.epochs)
-    answers = search_rates(searches, execute, terminal.note)
-    seconds = {
-        arm: sum(
-            source.trial(arm, probe).directory.read_result()["train_seconds"] for probe in scores
+    answers = {}
+    for arm, (found, scores) in search_rates(searches, execute, terminal.note).items():
+        trials = (source.trial(arm, probe).directory.read_result() for probe in scores)
+        answers[arm] = scoring.answer(
+            found,
+            searches[arm].start,
+            experiment=config.name,
+            key=source.arms[arm].rate_key,
+            schedule=arm,
+            kind=source.arms[arm].kind,
+            chance=setup.chance,
+            seconds=sum(trial["train_seconds"] for trial in trials),
         )
-        for arm, (_, scores) in answers.items()
-    }
-    found = {arm: answer for arm, (answer, _) in answers.items()}
-    without = [f"{arm}: {each.inconclusive}" for arm, each in found.items() if each.max_lr is None]
+    tuned = Tuning(seeds=seeds, arms=answers)
+    without = [f"{arm}: {answers[arm].inconclusive}" for arm in arms if arm not in tuned.rates]
     if without:
         terminal.error(
             f"--tune: no rate is clearly the best of {'; '.join(without)}; train longer "
             "(training.epochs), or give its rate in the config and tune the others (--tune-arms)"
         )
         raise typer.Exit(3)
-    keys = {arm: source.arms[arm].rate_key for arm in arms}
-    chosen = tuning.record(found, keys, seconds, seeds)
-    for arm, best in chosen.arms.items():
+    for arm, rate in tuned.rates.items():
+        best = answers[arm]
         interval = "" if best.low is None else f", good from {best.low:.2g} to {best.high:.2g}"
         warning = f" ({best.inconclusive})" if best.inconclusive else ""
-        terminal.note(f"  {arm}: {best.key} {best.value:g}{interval}{warning}")
-    return chosen
+        terminal.note(f"  {arm}: {best.key} {rate:g}{interval}{warning}")
+    return tuned

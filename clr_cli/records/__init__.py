@@ -46,8 +46,6 @@ from clr_cli.records.summary import (
     Target,
     TimeRatio,
     Times,
-    Trial,
-    TunedArm,
     Tuning,
     Verdict,
 )
@@ -95,8 +93,6 @@ __all__ = [
     "Target",
     "TimeRatio",
     "Times",
-    "Trial",
-    "TunedArm",
     "Tuning",
     "Verdict",
     "finite",
