@@ -18,43 +18,31 @@ from collections.abc import Iterable, Mapping
 
 from scipy import stats as distributions
 
+from clr_cli.analysis.bracket import bracket
 from clr_cli.analysis.lattice import (
     DISTANCE,
-    HIGHEST,
     LEVEL,
-    LOWEST,
-    Probe,
     ProbeRequest,
     RatesFound,
     Scale,
     Scores,
-    Tried,
     center,
     crossing,
     place,
     rate,
 )
+from clr_cli.analysis.replay import (
+    CLEAR,
+    LONGER,
+    UNSTABLE,
+    Inconclusive,
+    Missing,
+    Replay,
+    segments,
+)
 
-LEARNED = 0.1  # of the way from chance to 1: below it, nothing was learned
-SIGN = 0.01  # the same: below it, there is no sign that longer probes would learn
-REACH = 10  # places, three decades: without a sign of learning over so many, the search ends
-FALL = 4 / 3  # deltas below the best at which the search stops walking on
-LONGER = "longer probes may tell"
-FLAT = "the rate does not matter here, or the score does not see it"
-UNSTABLE = "training is not stable; batch norm, another initialization or a warm-up may help"
-CLEAR = 6  # standard deviations of a probe by which the best must lie above chance
 SEEDS = 3  # most probes of one rate
 NARROW = 1.0  # octaves: an interval below a factor of 2 is finer than the lattice can tell
-
-
-class _Missing(Exception):
-    def __init__(self, probes: Iterable[Probe], stage: str) -> None:
-        self.request = ProbeRequest(tuple(probes), stage)
-
-
-class _Inconclusive(Exception):
-    def __init__(self, reason: str, *, learned: bool = True, too_short: bool = False) -> None:
-        self.reason, self.learned, self.too_short = reason, learned, too_short
 
 
 def search(
@@ -98,13 +86,13 @@ def search(
     [0.05, 0.2, 0.74]
 
     """
-    replay = _Replay(scores, scale, seeds)
+    replay = _Reading(scores, scale, seeds)
     try:
-        replay.bracket(start)
+        bracket(replay, start)
         return replay.read()
-    except _Missing as missing:
+    except Missing as missing:
         return missing.request
-    except _Inconclusive as error:
+    except Inconclusive as error:
         return RatesFound(
             replay.tried(),
             inconclusive=error.reason,
@@ -113,120 +101,8 @@ def search(
         )
 
 
-class _Replay:
-    """One run through the search, as far as the scores reach."""
-
-    def __init__(self, scores: Scores, scale: Scale, seeds: int) -> None:
-        self.scores, self.scale, self.seeds = scores, scale, seeds
-        self.fall = FALL * scale.delta
-        self.count: dict[int, int] = {}  # probes of each rate that count
-
-    # --- scores ------------------------------------------------------------------------------
-
-    def need(self, wanted: Mapping[int, int], stage: str) -> None:
-        """Go on only if these rates have so many probes."""
-        missing = [
-            (k, seed)
-            for seed in range(self.seeds)
-            for k, number in sorted(wanted.items())
-            if seed < number and (k, seed) not in self.scores
-        ]
-        if missing:
-            raise _Missing(missing, stage)
-        for k, number in wanted.items():
-            self.count[k] = max(self.count.get(k, 0), number)
-
-    def values(self, k: int) -> list[float]:
-        """Return the scores at a rate; a failed probe is infinitely bad."""
-        scores = (self.scores[k, seed] for seed in range(self.count[k]))
-        return [-math.inf if score is None else score for score in scores]
-
-    def mean(self, k: int) -> float:
-        return statistics.fmean(self.values(k))
-
-    def first(self, k: int) -> float:
-        return self.values(k)[0]
-
-    @property
-    def places(self) -> list[int]:
-        return sorted(self.count)
-
-    def learned(self, score: float) -> bool:
-        return self.above_chance(score, LEARNED, CLEAR)
-
-    def above_chance(self, score: float, share: float, deviations: float) -> bool:
-        """Return whether a score is above chance by a share of the way to 1 and its noise."""
-        chance = self.scale.chance
-        if chance is None:
-            return math.isfinite(score)
-        return score - chance > max(share * (1 - chance), deviations * self.binomial(chance))
-
-    def binomial(self, accuracy: float) -> float:
-        images = self.scale.images
-        return math.sqrt(max(accuracy * (1 - accuracy), 0) / images) if images else 0.0
-
-    # --- which rates count ---------------------------------------------------------------------
-
-    def bracket(self, start: float) -> None:
-        """Find the run of rates that are about as good as the best, and refine its ends."""
-        middle = min(max(2 * round(place(start) / 2), LOWEST + 2), HIGHEST - 2)
-        wanted = dict.fromkeys((middle - 2, middle, middle + 2), 1)
-        while wanted:
-            self.need(wanted, "bracket")
-            best = max(self.places, key=lambda k: (self.first(k), -k))
-            if self.learned(self.first(best)):
-                low, high = (self.end(best, step) for step in (-2, 2))
-                wanted = {k: self.count.get(k, 0) + 1 for k in (low, high) if not self.fell(k)}
-            else:
-                wanted = self.elsewhere(best)
-        least = self.first(best) - self.fall
-        run = range(low, high + 1, 2)
-        apart = [k for k in self.places if k not in run and self.first(k) >= least]
-        if apart:
-            raise _Inconclusive(_segments(best, apart))
-        between = {k + 1 for k in run[:-1]} if len(run) <= 4 else {low + 1, high - 1}
-        self.count = {k: self.count[k] for k in run}
-        self.need(dict.fromkeys(between, 1), "refine")
-
-    def end(self, best: int, step: int) -> int:
-        """Return the first place, going outwards from the best, that is not known to be as good."""
-        k, least = best, self.first(best) - self.fall
-        while k in self.count and max(self.values(k)) >= least:
-            k += step
-        if not LOWEST <= k <= HIGHEST:
-            raise _Inconclusive(
-                f"the score is still good at {rate(k - step):.2g}, where the search ends: {FLAT}"
-            )
-        return k
-
-    def fell(self, k: int) -> bool:
-        """Return whether an end has been tried often enough to be one."""
-        return k in self.count and (self.count[k] > 1 or not self.learned(self.first(k)))
-
-    def elsewhere(self, best: int) -> dict[int, int]:
-        """Return where to look next while nothing was learned: towards a sign, or on both sides."""
-        low, high = self.places[0], self.places[-1]
-        if self.scale.chance is not None and self.above_chance(self.first(best), SIGN, 4):
-            toward = {low: low - 2, high: high + 2}.get(best)
-            if toward is None or not LOWEST <= toward <= HIGHEST:
-                raise _Inconclusive(
-                    f"little was learned at any rate: {LONGER}", learned=False, too_short=True
-                )
-            return {toward: 1}
-        failed = not math.isfinite(self.first(high))  # a higher rate would fail too
-        if high - low >= REACH:
-            where = f"from {rate(low):.2g} to {rate(high):.2g}"
-            if all(not math.isfinite(self.first(k)) for k in self.places):
-                raise _Inconclusive(f"every run {where} failed: {UNSTABLE}", learned=False)
-            raise _Inconclusive(
-                f"nothing was learned at any rate {where}: check the data and their labels, or "
-                "train longer",
-                learned=False,
-            )
-        lowest = min(max(low - (6 if failed else 4), LOWEST), HIGHEST - REACH)
-        return dict.fromkeys(range(lowest, lowest + REACH + 1, 2), 1)
-
-    # --- the answer ----------------------------------------------------------------------------
+class _Reading(Replay):
+    """The second part of a search: the answer, from the rates that the bracket has left."""
 
     def read(self) -> RatesFound:
         """Return the answer, once every rate that it depends on has been tried often enough."""
@@ -279,7 +155,7 @@ class _Replay:
     def best(self, places: Iterable[int]) -> float:
         best = max(map(self.mean, places))
         if not math.isfinite(best):
-            raise _Inconclusive(f"at every rate some probe failed: {UNSTABLE}")
+            raise Inconclusive(f"at every rate some probe failed: {UNSTABLE}")
         return best
 
     def interval(self, cliff: int | None, sd: float) -> tuple[float, float, float]:
@@ -309,13 +185,13 @@ class _Replay:
                 means[k] = least
         low, high, apart = _extent(means, best, least)
         if apart:
-            raise _Inconclusive(_segments(best, apart))
+            raise Inconclusive(segments(best, apart))
         return low, high, top
 
     def noise(self) -> tuple[float, int]:
         """Return the standard deviation of a probe's score, pooled over rates, and its freedom.
 
-        Raises _Inconclusive where the best score does not stand out of the noise.
+        Raises Inconclusive where the best score does not stand out of the noise.
         """
         best = self.best(self.places)
         values = {k: self.values(k) for k in self.places if self.mean(k) >= best - 2 * self.fall}
@@ -326,7 +202,7 @@ class _Replay:
         chance = self.scale.chance
         if chance is not None and best - chance < CLEAR * sd:
             said = f"the best score ({best:.3g}) is little beside the noise of a probe ({sd:.2g})"
-            raise _Inconclusive(f"{said}: {LONGER}", learned=False, too_short=True)
+            raise Inconclusive(f"{said}: {LONGER}", learned=False, too_short=True)
         return sd, freedom
 
     def bound(self, beside: Iterable[int], at: float, sd: float, freedom: int) -> float:
@@ -346,25 +222,11 @@ class _Replay:
         )
         return max(0.0, *gains)
 
-    def tried(self) -> tuple[Tried, ...]:
-        tried = []
-        for k in self.places:
-            scores = tuple(self.scores[k, seed] for seed in range(self.count[k]))
-            mean = self.mean(k)
-            tried.append(Tried(rate(k), scores, mean if math.isfinite(mean) else None))
-        return tuple(tried)
-
 
 def _extent(means: Mapping[int, float], best: int, least: float) -> tuple[float, float, list[int]]:
     """Return where the good rates around the best end, and the good rates beyond."""
     low, high = (crossing(means, best, least, step) for step in (-1, 1))
     return low, high, [k for k, mean in means.items() if mean >= least and not low <= k <= high]
-
-
-def _segments(best: int, apart: Iterable[int]) -> str:
-    others = ", ".join(f"{rate(k):.2g}" for k in sorted(apart))
-    segments = f"two separate segments of good rates, around {rate(best):.2g} and at {others}"
-    return f"{segments}: {LONGER}"
 
 
 def _narrow(low: float, high: float) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 # Trials use seeds of their own, so that no winner is chosen on the seeds that compare the arms.
 FIRST_SEED = 1_000_000
-SEEDS = 3  # runs of a rate at most
 
 
 def trial_name(arm: str, rate: float) -> str:
