@@ -162,7 +162,7 @@ class _Reading(Replay):
         """Return where the interval ends (places), and the top.
 
         Dips between good rates get more seeds first. One that is no deeper than two standard
-        errors of its mean (from sd, a probe's) does not end the interval.
+        errors of its mean, from sd or its own scores, does not end the interval.
         """
         while True:
             means = {k: self.mean(k) for k in self.places if cliff is None or k <= cliff}
@@ -180,8 +180,9 @@ class _Reading(Replay):
             if not again:
                 break
             self.need(dict.fromkeys(again, self.seeds), "repeat")
-        for k in dips:
-            if least - means[k] <= 2 * sd / math.sqrt(self.count[k]):
+        for k in (k for k in dips if math.isfinite(means[k])):
+            noise = max(sd, statistics.stdev(self.values(k)))
+            if least - means[k] <= 2 * noise / math.sqrt(self.count[k]):
                 means[k] = least
         low, high, apart = _extent(means, best, least)
         if apart:

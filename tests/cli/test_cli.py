@@ -124,7 +124,7 @@ def test_only_the_arms_named_are_tuned(clr, easy):
     assert arms["clr"]["schedule"]["max_lr"] == 0.1
     refused = clr("compare", *given[:-1], "constnat", "--tune", check=False)
     assert refused.returncode == 2
-    assert "--tune-arms: there is no arm 'constnat'; did you mean 'constant'?" in refused.stderr
+    assert "--tune-arms: 'constnat' is not an arm; did you mean 'constant'?" in refused.stderr
 
 
 def test_the_same_schedule_twice_gives_no_difference_at_all(clr, tiny):
