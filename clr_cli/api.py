@@ -228,7 +228,7 @@ def find_lr(
 
     >>> found = find_lr(lambda lr, seed: 1 + abs(math.log10(lr / 0.01)) ** 2, metric="val_loss")
     >>> [f"{each:.2g}" for each in (found.lr, *found.interval)]
-    ['0.011', '0.0059', '0.016']
+    ['0.0096', '0.0059', '0.016']
     """
     if not (math.isfinite(start) and start > 0) or (delta is not None and not delta > 0):
         raise ValueError("start and delta must be above zero")

@@ -106,29 +106,31 @@ def place(lr: float) -> float:
     return math.log2(lr / LATTICE)
 
 
-def center(means: Mapping[int, float], least: float) -> float:
+def center(means: Mapping[int, float], delta: float) -> float:
     """Return the center of the good places, each weighted by how good it is.
 
-    The weight of a place is its mean score above ``least``, times the octaves that it represents.
+    The weight of a place is its mean score above the mean of the best three less ``delta``, times
+    the octaves that it represents.
     Noise moves this center less than it moves the best place or the ends of the interval, and it
     leans to the better end (tests/benchmarks/README.md). Where it would fall between two separate
     runs of good places, the best place is returned.
 
     Args:
         means: the mean score by place.
-        least: the least score of a good place.
+        delta: how far below the top a rate still counts as good.
 
     Returns:
         a place, not necessarily a whole number.
 
-    >>> round(center({-2: 0.80, -1: 0.88, 0: 0.90, 1: 0.91, 2: 0.80}, 0.87), 2)
-    0.38
+    >>> round(center({-2: 0.80, -1: 0.88, 0: 0.90, 1: 0.91, 2: 0.80}, 0.03), 2)
+    0.33
 
     """
     places = sorted(means)
     best = max(places, key=lambda k: means[k])
     if len(places) == 1:
         return best
+    least = statistics.fmean(sorted(means.values())[-3:]) - delta
     octaves = np.gradient(places)
     weights = [max(means[k] - least, 0.0) * width for k, width in zip(places, octaves, strict=True)]
     middle = float(np.average(places, weights=weights))

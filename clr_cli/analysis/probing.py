@@ -117,7 +117,7 @@ class _Reading(Replay):
             cliff = self.cliff()
             low, high, top = self.interval(cliff, sd)
             means = {k: self.mean(k) for k in self.places if cliff is None or k < cliff}
-            at = center(means, top - self.scale.delta)
+            at = center(means, self.scale.delta)
             if cliff is not None:
                 at = min(at, place(rate(cliff) / DISTANCE))
             beside = {math.floor(at + 1e-9), math.ceil(at - 1e-9)}
