@@ -188,7 +188,7 @@ def find_lr(
 
     >>> found = find_lr(lambda lr, seed: 1 + abs(math.log10(lr / 0.01)) ** 2, metric="val_loss")
     >>> [f"{each:.2g}" for each in (found.lr, *found.interval)]
-    ['0.0097', '0.0059', '0.016']
+    ['0.0096', '0.0059', '0.016']
     """
     for key, value in (("start", start), ("delta", delta)):
         if value is not None and not (math.isfinite(value) and value > 0):

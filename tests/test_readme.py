@@ -41,7 +41,7 @@ def test_the_quickstart_table_is_as_the_tool_prints_it(capsys):
 def test_the_quickstart_with_a_tuned_baseline_is_quoted_as_the_tool_says_it():
     summary, _ = report.load(REFERENCE / "quickstart-tuned")
     assert f"> {headline(summary)}\n" in readme("")
-    rate = summary.tuning.arms["constant"].value
+    rate = summary.tuning.rates["constant"]
     assert f"finds {rate:g} ".replace("0.", ".") in readme("")
 
 

@@ -3,7 +3,7 @@
 A probe is a short training with the schedule's rate scaled to r, judged by its score at the end.
 Rates lie on an absolute lattice, r = 0.1 * 2^k, so that searches from different starts ask for the
 same probes and give the same answer. ``search`` is a replay: it is given the scores so far and
-says which probes are missing, or what they come to. It trains nothing and keeps no state, so a
+returns which probes are missing, or what they come to. It trains nothing and keeps no state, so a
 search that is interrupted goes on, and another start costs only what is missing.
 
 The answer of a sweep depends on the range it is asked for, because rate and time rise together
@@ -14,70 +14,66 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from scipy import stats as distributions
 
+from clr_cli.analysis.bracket import bracket
 from clr_cli.analysis.lattice import (
     DISTANCE,
-    HIGHEST,
     LEVEL,
-    LOWEST,
-    Probe,
     ProbeRequest,
     RatesFound,
     Scale,
     Scores,
-    Tried,
+    center,
+    crossing,
     place,
     rate,
 )
+from clr_cli.analysis.replay import (
+    CLEAR,
+    LONGER,
+    UNSTABLE,
+    Inconclusive,
+    Missing,
+    Replay,
+    segments,
+)
 
-LEARNED = 0.1  # of the way from chance to 1: below it, nothing was learned
-FALL = 4 / 3  # deltas below the best at which the search stops walking on
-LONGER = "longer probes may tell"
-FLAT = "the rate does not matter here, or the score does not see it"
-UNSTABLE = "training is not stable; batch norm, another initialisation or a warm-up may help"
 STEEP = "that is due to delta, for noise is small and no run failed nearby; a larger one widens it"
-CLEAR = 6  # standard deviations of a probe by which the best must lie above chance
 CALM = 3  # standard deviations of a probe below delta: what is bad then is so by its rate
 SEEDS = 3  # most probes of one rate
 NARROW = 1.0  # octaves: an interval below a factor of 2 is finer than the lattice can tell
 
 
-class _Missing(Exception):
-    def __init__(self, probes: Iterable[Probe], stage: str) -> None:
-        self.request = ProbeRequest(tuple(probes), stage)
-
-
-class _Inconclusive(Exception):
-    def __init__(self, reason: str, *, learned: bool = True) -> None:
-        self.reason, self.learned = reason, learned
-
-
 def search(
     scores: Scores, start: float, scale: Scale, seeds: int = SEEDS
 ) -> ProbeRequest | RatesFound:
-    """What is missing, or the answer.
+    """Return what is missing, or the answer.
 
     1. *Bracket*: one probe at every second place of the lattice, from the one nearest to ``start``
-       outwards, until both sides lie ``FALL`` deltas below the best.
+       outwards, until both sides lie ``FALL`` deltas below the best. A rate that learns, but lies
+       so far below, gets a second seed first: one bad seed ends no search. The search ends where
+       the probes over ``REACH`` places, six of them, show no sign of learning.
     2. *Refine*: what counts from here on, whatever the start was, is the connected run within
-       ``FALL`` deltas of the best, its failing neighbours, and the places between where the run
+       ``FALL`` deltas of the best, its failing neighbors, and the places between where the run
        ends (all of them, if it is short).
-    3. *Repeat*: a second seed within two deltas of the top; a third where two differ by more than
-       two deltas, and where a rate between good ones seems bad.
+    3. *Repeat*: a second seed within two deltas of the top; a third where two of them differ by
+       more than two deltas, and where a rate between good ones seems bad.
     4. *Read*: the top is the mean of the best three rates; the interval ends where the mean score,
-       going outwards from the best rate, crosses top - delta, interpolated in log LR.
+       going outwards from the best rate, crosses top - delta, interpolated in log LR; max_lr is
+       the center of the good rates, each weighted by how good it is.
     5. *Verify*: the places beside max_lr get all their seeds, so that what is recommended has been
        tried as often as anything; then it is read again.
 
     Args:
         scores: (k, seed) -> score, higher is better; None where the probe failed. Seeds count
             from 0.
-        start: a learning rate.
+        start: a learning rate. Where a model learns nothing over three decades, another start can
+            find rates that this one did not reach.
         scale: what the scores are.
-        seeds: most probes of one rate.
+        seeds: the most probes of one rate, at least 2.
 
     Returns:
         ProbeRequest: run these, add their scores, call again.
@@ -90,123 +86,42 @@ def search(
     ...     asked = search(scores, 0.05, Scale(0.03, chance=0.1))
     >>> [round(lr, 2) for lr in (asked.low, asked.max_lr, asked.high)]
     [0.05, 0.2, 0.74]
+
     """
-    replay = _Replay(scores, scale, seeds)
+    replay = _Reading(scores, scale, seeds)
     try:
-        replay.bracket(start)
+        bracket(replay, start)
         return replay.read()
-    except _Missing as missing:
+    except Missing as missing:
         return missing.request
-    except _Inconclusive as error:
-        return RatesFound(replay.tried(), inconclusive=error.reason, learned=error.learned)
+    except Inconclusive as error:
+        return RatesFound(
+            replay.tried(),
+            inconclusive=error.reason,
+            learned=error.learned,
+            too_short=error.too_short,
+        )
 
 
-class _Replay:
-    """One run through the search, as far as the scores reach."""
-
-    def __init__(self, scores: Scores, scale: Scale, seeds: int) -> None:
-        self.scores, self.scale, self.seeds = scores, scale, seeds
-        self.fall = FALL * scale.delta
-        self.count: dict[int, int] = {}  # probes of each rate that count
-
-    # --- scores ------------------------------------------------------------------------------
-
-    def need(self, wanted: Mapping[int, int], stage: str) -> None:
-        """Go on only if these rates have so many probes."""
-        missing = [
-            (k, seed)
-            for seed in range(self.seeds)
-            for k, number in sorted(wanted.items())
-            if seed < number and (k, seed) not in self.scores
-        ]
-        if missing:
-            raise _Missing(missing, stage)
-        for k, number in wanted.items():
-            self.count[k] = max(self.count.get(k, 0), number)
-
-    def values(self, k: int) -> list[float]:
-        """The scores at a rate; a failed probe is infinitely bad."""
-        found = (self.scores[k, seed] for seed in range(self.count[k]))
-        return [-math.inf if score is None else score for score in found]
-
-    def mean(self, k: int) -> float:
-        return statistics.fmean(self.values(k))
-
-    def first(self, k: int) -> float:
-        return self.values(k)[0]
-
-    @property
-    def places(self) -> list[int]:
-        return sorted(self.count)
-
-    def learned(self, score: float) -> bool:
-        chance = self.scale.chance
-        if chance is None:
-            return math.isfinite(score)
-        return score - chance > max(LEARNED * (1 - chance), 6 * self.binomial(chance))
-
-    def binomial(self, accuracy: float) -> float:
-        images = self.scale.images
-        return math.sqrt(max(accuracy * (1 - accuracy), 0) / images) if images else 0.0
-
-    # --- which rates count ---------------------------------------------------------------------
-
-    def bracket(self, start: float) -> None:
-        middle = min(max(2 * round(place(start) / 2), LOWEST + 2), HIGHEST - 2)
-        walked = [middle - 2, middle, middle + 2]
-        while True:
-            self.need(dict.fromkeys(walked, 1), "bracket")
-            best = max(map(self.first, walked))
-            learned = self.learned(best)
-            down = not learned or self.first(walked[0]) >= best - self.fall
-            up = not learned or self.first(walked[-1]) >= best - self.fall
-            if not (down or up):
-                break
-            down_ended, up_ended = walked[0] <= LOWEST, walked[-1] >= HIGHEST
-            if not learned and down_ended and up_ended:
-                raise _Inconclusive(f"nothing was learned at any rate: {LONGER}", learned=False)
-            if learned and ((down and down_ended) or (up and up_ended)):
-                end = walked[0] if down and down_ended else walked[-1]
-                raise _Inconclusive(
-                    f"the score is still good at {rate(end):.2g}, where the search ends: {FLAT}"
-                )
-            walked = [*[walked[0] - 2] * (down and not down_ended), *walked]
-            walked += [walked[-1] + 2] * (up and not up_ended)
-        self._connected(walked, best - self.fall)
-
-    def _connected(self, walked: Sequence[int], least: float) -> None:
-        """Keep the run of rates around the best that are as good as ``least``, and refine it."""
-        best = max(walked, key=lambda k: (self.first(k), -k))
-        low = high = best
-        while self.first(low) >= least:
-            low -= 2
-        while self.first(high) >= least:
-            high += 2
-        apart = [k for k in walked if self.first(k) >= least and not low < k < high]
-        if apart:
-            raise _Inconclusive(_stretches(best, apart))
-        run = range(low, high + 1, 2)
-        between = {k + 1 for k in run[:-1]} if len(run) <= 4 else {low + 1, high - 1}
-        self.count = {k: self.count[k] for k in run}
-        self.need(dict.fromkeys(between, 1), "refine")
-
-    # --- the answer ----------------------------------------------------------------------------
+class _Reading(Replay):
+    """The second part of a search: the answer, from the rates that the bracket has left."""
 
     def read(self) -> RatesFound:
+        """Return the answer, once every rate that it depends on has been tried often enough."""
         top = max(map(self.first, self.places))
         close = 2 * self.scale.delta
         self.need({k: 2 for k in self.places if self.first(k) >= top - close}, "repeat")
-        apart = [k for k in self.places if max(v := self.values(k)) - min(v) > close]
-        again = (k for k in apart if math.isfinite(self.mean(k)))
-        self.need(dict.fromkeys(again, self.seeds), "repeat")
+        values = {k: self.values(k) for k in self.places}
+        again = (k for k, v in values.items() if max(v) >= top - close and max(v) - min(v) > close)
+        self.need({k: self.seeds for k in again if math.isfinite(self.mean(k))}, "repeat")
         while True:
             sd, freedom = self.noise()
             cliff = self.cliff()
-            low, high, top = self.interval(cliff)
-            max_lr = math.sqrt(rate(low) * rate(high))
+            low, high, top = self.interval(cliff, sd)
+            means = {k: self.mean(k) for k in self.places if cliff is None or k < cliff}
+            at = center(means, self.scale.delta)
             if cliff is not None:
-                max_lr = min(max_lr, rate(cliff) / DISTANCE)
-            at = place(max_lr)
+                at = min(at, place(rate(cliff) / DISTANCE))
             beside = {math.floor(at + 1e-9), math.ceil(at - 1e-9)}
             if all(self.count.get(k) == self.seeds for k in beside):
                 break
@@ -215,7 +130,7 @@ class _Replay:
             self.tried(),
             low=rate(low),
             high=rate(high),
-            max_lr=max_lr,
+            max_lr=rate(at),
             top=top,
             cliff=None if cliff is None else rate(cliff),
             sd=sd,
@@ -229,9 +144,10 @@ class _Replay:
         return CALM * sd < self.scale.delta and all(math.isfinite(self.mean(k)) for k in near)
 
     def cliff(self) -> int | None:
-        """The lowest place, above the lowest good one, at which a probe failed or was at chance.
+        """Return the lowest place, above the lowest good one, with a probe that failed.
 
-        What lies above it is not good, however well other seeds did there.
+        A probe at chance counts as failed. What lies above is not good, however well other seeds
+        did there.
         """
         places = self.places
         while True:
@@ -246,19 +162,22 @@ class _Replay:
     def best(self, places: Iterable[int]) -> float:
         best = max(map(self.mean, places))
         if not math.isfinite(best):
-            raise _Inconclusive(f"at every rate some probe failed: {UNSTABLE}")
+            raise Inconclusive(f"at every rate some probe failed: {UNSTABLE}")
         return best
 
-    def interval(self, cliff: int | None) -> tuple[float, float, float]:
-        """Where the interval ends (places), and the top; dips between good rates get more seeds."""
+    def interval(self, cliff: int | None, sd: float) -> tuple[float, float, float]:
+        """Return where the interval ends (places), and the top.
+
+        Dips between good rates get more seeds first. One that is no deeper than two standard
+        errors of its mean, from sd or its own scores, does not end the interval.
+        """
         while True:
             means = {k: self.mean(k) for k in self.places if cliff is None or k <= cliff}
             best = max(means, key=lambda k: means[k])
             good = sorted(mean for mean in means.values() if mean >= means[best] - self.fall)
             top = statistics.fmean(good[-3:])
             least = top - self.scale.delta
-            low, high = (_crossing(means, best, least, step) for step in (-1, 1))
-            apart = [k for k, mean in means.items() if mean >= least and not low <= k <= high]
+            _, _, apart = _extent(means, best, least)
             dips = [
                 k
                 for k in means
@@ -268,14 +187,19 @@ class _Replay:
             if not again:
                 break
             self.need(dict.fromkeys(again, self.seeds), "repeat")
+        for k in (k for k in dips if math.isfinite(means[k])):
+            noise = max(sd, statistics.stdev(self.values(k)))
+            if least - means[k] <= 2 * noise / math.sqrt(self.count[k]):
+                means[k] = least
+        low, high, apart = _extent(means, best, least)
         if apart:
-            raise _Inconclusive(_stretches(best, apart))
+            raise Inconclusive(segments(best, apart))
         return low, high, top
 
     def noise(self) -> tuple[float, int]:
-        """Standard deviation of a probe's score at one rate, pooled over rates; its freedom.
+        """Return the standard deviation of a probe's score, pooled over rates, and its freedom.
 
-        Raises _Inconclusive where the score does not stand out of the noise.
+        Raises Inconclusive where the best score does not stand out of the noise.
         """
         best = self.best(self.places)
         values = {k: self.values(k) for k in self.places if self.mean(k) >= best - 2 * self.fall}
@@ -286,11 +210,14 @@ class _Replay:
         chance = self.scale.chance
         if chance is not None and best - chance < CLEAR * sd:
             said = f"the best score ({best:.3g}) is little beside the noise of a probe ({sd:.2g})"
-            raise _Inconclusive(f"{said}: {LONGER}", learned=False)
+            raise Inconclusive(f"{said}: {LONGER}", learned=False, too_short=True)
         return sd, freedom
 
     def bound(self, beside: Iterable[int], at: float, sd: float, freedom: int) -> float:
-        """By how much a rate that was tried may beat max_lr: t intervals, Bonferroni over rates."""
+        """Return by how much a rate that was tried may beat max_lr.
+
+        One-sided t intervals of differences, Bonferroni over the rates.
+        """
         here = sorted(beside)
         score = self.mean(here[0])
         if len(here) > 1:
@@ -303,19 +230,11 @@ class _Replay:
         )
         return max(0.0, *gains)
 
-    def tried(self) -> tuple[Tried, ...]:
-        found = []
-        for k in self.places:
-            scores = tuple(self.scores[k, seed] for seed in range(self.count[k]))
-            mean = self.mean(k)
-            found.append(Tried(rate(k), scores, mean if math.isfinite(mean) else None))
-        return tuple(found)
 
-
-def _stretches(best: int, apart: Sequence[int]) -> str:
-    others = ", ".join(f"{rate(k):.2g}" for k in sorted(apart))
-    stretches = f"two separate stretches of good rates, around {rate(best):.2g} and at {others}"
-    return f"{stretches}: {LONGER}"
+def _extent(means: Mapping[int, float], best: int, least: float) -> tuple[float, float, list[int]]:
+    """Return where the good rates around the best end, and the good rates beyond."""
+    low, high = (crossing(means, best, least, step) for step in (-1, 1))
+    return low, high, [k for k, mean in means.items() if mean >= least and not low <= k <= high]
 
 
 def _narrow(low: float, high: float, smooth: bool) -> str | None:
@@ -323,16 +242,3 @@ def _narrow(low: float, high: float, smooth: bool) -> str | None:
         return None
     good = f"the good rates, {rate(low):.2g} to {rate(high):.2g}, lie within a factor of 2"
     return f"{good}: {STEEP if smooth else UNSTABLE}"
-
-
-def _crossing(means: Mapping[int, float], best: int, least: float, step: int) -> float:
-    """Where the mean score falls below ``least``, going from the best place outwards."""
-    inside = best
-    for k in sorted(means, key=lambda k: step * k):
-        if step * k <= step * best:
-            continue
-        if means[k] < least:
-            part = (means[inside] - least) / (means[inside] - means[k])
-            return inside + part * (k - inside)
-        inside = k
-    return inside

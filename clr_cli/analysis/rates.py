@@ -16,8 +16,12 @@ from clr_cli.records import Metric, Probed, RateAnswer
 class Scoring:
     """How values of a metric become scores, and back.
 
-    delta: how far from the best a value still counts as good, in the metric's unit. None: 3 points
-    of a metric in percent; of any other metric 3 % of the value, whose logarithm is the score then.
+    Attributes:
+        metric: what is measured.
+        delta: how far from the best a value still counts as good, in the metric's unit. None: 3
+            points of a metric in percent; of any other metric 3 % of the value, whose logarithm is
+            then the score.
+
     """
 
     metric: Metric
@@ -25,6 +29,7 @@ class Scoring:
 
     @property
     def relative(self) -> bool:
+        """Whether delta is a share of the value."""
         return self.delta is None and self.metric.unit != "%"
 
     @property
@@ -37,10 +42,10 @@ class Scoring:
         return Scale(math.log1p(DELTA) if self.relative else self.delta or DELTA)
 
     def score(self, value: float | None) -> float | None:
-        """The score of a value; None for a run that failed.
+        """Return the score of a value; None for a run that failed.
 
         Raises:
-            ValueError: 3 % of it say nothing, because it is not above zero.
+            ValueError: the value is not above zero, so that 3 % of it mean nothing.
 
         >>> loss = Scoring(Metric(name="val_loss", mode="min"))
         >>> loss.score(2.0) > loss.score(2.1), loss.score(math.nan)
@@ -55,7 +60,7 @@ class Scoring:
         return self.metric.sign * (math.log(value) if self.relative else value)
 
     def value(self, score: float) -> float:
-        """The value of a score.
+        """Return the value of a score.
 
         >>> loss = Scoring(Metric(name="val_loss", mode="min"))
         >>> round(loss.value(loss.score(2.0)), 6)
@@ -132,20 +137,22 @@ def describe(answer: RateAnswer) -> list[tuple[str, str]]:
         if answer.iterations is None
         else (f" of {answer.iterations:,} iterations ({answer.epochs:.3g} epochs)")
     )
-    name = "lr" if answer.kind is None else "max_lr"
     if answer.low is not None and answer.high is not None and answer.top is not None:
         top = shown(metric, answer.top)
         within = f"within {answer.within} of the best three rates' mean {metric.label}, {top}"
         rows.append(("good rates", f"{answer.low:.2g} to {answer.high:.2g}: {within}"))
         if answer.max_lr is not None:
-            center = math.sqrt(answer.low * answer.high)
-            near = math.isclose(answer.max_lr, center, rel_tol=0.1)
+            limit = math.inf if answer.cliff is None else answer.cliff / DISTANCE
             why = (
-                "their center in log LR" if near else f"a factor of {DISTANCE:g} below failing runs"
+                f"a factor of {DISTANCE:g} below failing runs"
+                if math.isclose(answer.max_lr, limit, rel_tol=0.05)
+                else "their center in log LR, each weighted by how good it is"
             )
-            rows.append((name, f"{answer.max_lr:g}: {why}"))
+            rows.append((answer.key, f"{answer.max_lr:g}: {why}"))
     elif answer.max_lr is not None and answer.sweep is not None:  # without probes
-        rows.append((name, f"{answer.max_lr:g}: the rate of the sweep's highest smoothed accuracy"))
+        rows.append(
+            (answer.key, f"{answer.max_lr:g}: the rate of the sweep's highest smoothed accuracy")
+        )
     if answer.base_lr is not None:
         rows.append(("base_lr", f"{answer.base_lr:g}"))
     if answer.tried:
@@ -173,15 +180,14 @@ def config_lines(answer: RateAnswer) -> str | None:
     """Return the lines of a config that use the answer; None if there is none."""
     if answer.kind is None or answer.max_lr is None or answer.inconclusive:
         return None
-    fields = schedules.KINDS[answer.kind].model_fields
-    rates = f"max_lr: {answer.max_lr:g}" if "max_lr" in fields else f"lr: {answer.max_lr:g}"
-    if "base_lr" in fields:
+    rates = f"{answer.key}: {answer.max_lr:g}"
+    if "base_lr" in schedules.KINDS[answer.kind].model_fields:
         rates = f"base_lr: {answer.base_lr:g}, {rates}"
     return f"schedules:\n  {answer.schedule}: {{kind: {answer.kind}, {rates}}}"
 
 
 def shown(metric: Metric, value: float, *, difference: bool = False) -> str:
-    """A value of the metric, or a difference of two, in words.
+    """Write a value of the metric, or a difference of two.
 
     >>> shown(Metric(name="accuracy", mode="max", unit="%"), 0.9123)
     '91.2 %'

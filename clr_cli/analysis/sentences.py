@@ -287,7 +287,9 @@ def scope(controlled: ControlledVariables, tuning: Tuning | None = None) -> str:
     )
     if not tuning:
         return said
-    rates = ", ".join(f"{arm} {best.key} {number(best.value)}" for arm, best in tuning.arms.items())
+    rates = ", ".join(
+        f"{arm} {tuning.arms[arm].key} {number(rate)}" for arm, rate in tuning.rates.items()
+    )
     return (
         f"{said} It holds at these rates: {rates}; they were searched for on validation, and"
         " another search could choose others."

@@ -1,6 +1,6 @@
-"""What is read off the sweeps of a range test: smoothed curves, and the rate of the highest.
+"""Smoothed curves of the sweeps of a range test, and the rate of the highest accuracy.
 
-Pure functions over plain numbers.
+Pure functions of plain numbers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from clr_cli.records import Peak, Sweep
 Array = NDArray[np.float64]
 
 BETA = 0.98  # of the loss average, as in fastai and Lightning: a memory of 50 iterations
-MEDIAN_WIDTH = 0.09  # of the ramp: a point must be outvoted by its neighbours
+MEDIAN_WIDTH = 0.09  # of the ramp: a point must be outvoted by its neighbors
 LOCAL_WIDTH = 0.12  # of the ramp, to each side: the local line's reach
 
 
 def smooth_loss(losses: Sequence[float]) -> list[float]:
-    """Bias-corrected exponential average per iteration, up to the first non-finite loss.
+    """Return the bias-corrected exponential average, up to the first loss that is not finite.
 
     >>> [round(x, 2) for x in smooth_loss([2.0, 1.0, float('inf'), 1.0])]
     [2.0, 1.49]
@@ -36,7 +36,7 @@ def smooth_loss(losses: Sequence[float]) -> list[float]:
 
 
 def smooth_accuracy(values: Sequence[float]) -> list[float]:
-    """``smooth`` as a list.
+    """Return ``smooth`` of a list, as a list.
 
     >>> [round(x, 2) for x in smooth_accuracy([0.1, 0.1, 0.9, 0.1, 0.1])]
     [0.1, 0.1, 0.1, 0.1, 0.1]
@@ -46,10 +46,10 @@ def smooth_accuracy(values: Sequence[float]) -> list[float]:
 
 
 def smooth(values: Array) -> Array:
-    """Accuracies (points,): running median, then a local line, along the ramp.
+    """Return accuracies (points,) smoothed along the ramp: a running median, then a local line.
 
-    The median removes single lucky or unlucky points whatever their size; the line (LOESS of
-    degree 1, Cleveland 1979) removes its steps without flattening the rise at the ends.
+    The median removes single lucky or unlucky points of any size; the line (LOESS of degree 1,
+    Cleveland 1979) removes its steps without flattening the rise at the ends.
 
     >>> smooth(np.array([0.1, 0.1, 0.9, 0.1, 0.1])).round(2).tolist()
     [0.1, 0.1, 0.1, 0.1, 0.1]
@@ -66,14 +66,14 @@ def smooth(values: Array) -> Array:
 
 @lru_cache(maxsize=8)
 def _local_lines(n: int) -> Array:
-    """Row i holds the weights that fit a line around point i and read it off at i (tricube)."""
+    """Return (n, n) tricube weights: row i fits a line around point i and reads it off at i."""
     at = np.arange(n, dtype=np.float64)
     offset = at[None, :] - at[:, None]
     weight = np.clip(1 - np.abs(offset / max(2.0, LOCAL_WIDTH * n)) ** 3, 0, None) ** 3
     weight /= weight.sum(axis=1, keepdims=True)
-    centre = (weight * offset).sum(axis=1, keepdims=True)
-    variance = (weight * (offset - centre) ** 2).sum(axis=1, keepdims=True)
-    lines: Array = weight * (1 - centre * (offset - centre) / variance)
+    center = (weight * offset).sum(axis=1, keepdims=True)
+    variance = (weight * (offset - center) ** 2).sum(axis=1, keepdims=True)
+    lines: Array = weight * (1 - center * (offset - center) / variance)
     return lines
 
 

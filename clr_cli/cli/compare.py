@@ -307,8 +307,8 @@ def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, f
 
     config, tuned = source.config, source.tuned
     costs: dict[str, dict[str, float]] = {arm: {} for arm in source.arms}
-    for arm, seconds in (tuned.seconds if tuned else {}).items():
-        costs[arm]["tuning_seconds"] = seconds
+    for arm, answer in (tuned.arms if tuned else {}).items():
+        costs[arm]["tuning_seconds"] = answer.seconds
     folder = bounds.parent if bounds else source.options.experiment.range_test
     if (folder / RESULT).exists():
         seconds = read(RateAnswer, folder / RESULT, remedy="run clr range-test again").seconds

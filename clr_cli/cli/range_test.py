@@ -31,7 +31,7 @@ DEFAULT_ARM = "clr"
 MOST_AT_ONCE = 8  # tasks that a search has for several workers
 USUAL_PROBES = (12, 24)
 NOTHING_LEARNED = "nothing was learned in the sweep: another range, or a longer sweep, may tell"
-DOUBLINGS = 2  # of the probes' length, if little was learned
+DOUBLINGS = 2  # of the probes' length, where they learn too little
 
 # Options of a program of the user's, and of clr's own training alone.
 PROGRAM = {"cmd", "arm", "read", "metric", "mode", "unit", "start", "delta", "time_limit"}
@@ -280,7 +280,9 @@ def _range_test(request: _Request, named: str | None) -> int:
         }
         start = highest.lr if highest else math.sqrt(ramp.min_lr * ramp.max_lr)
         if ramp.probes:
-            found, seconds, probed = _probe(request, engine, jobs, threads, sizes, scoring, start)
+            found, seconds, probed = _probe(
+                request, engine, jobs, threads, sizes, scoring, start, swept=highest is not None
+            )
             about["seconds"] += seconds
             answer = scoring.answer(found, start, **about, **probed)
             if answer.max_lr is not None:
@@ -295,6 +297,7 @@ def _range_test(request: _Request, named: str | None) -> int:
                 **about,
                 max_lr=rounded_lr(highest.lr) if highest else None,
                 base_lr=ramp.min_lr if highest else None,
+                key=request.arm.rate_key,
                 schedule=request.name,
                 kind=request.arm.kind,
                 inconclusive=None if highest else NOTHING_LEARNED,
@@ -357,8 +360,13 @@ def _probe(
     sizes: Setup,
     scoring: Scoring,
     start: float,
+    *,
+    swept: bool,
 ) -> tuple[RatesFound, float, dict[str, Any]]:
-    """Search with probes; if little was learned, again with probes of twice the length.
+    """Search with probes; if they learned too little, again with probes of twice the length.
+
+    Longer probes are made only where there is a sign that they learn: one in the probes, or a
+    sweep that has learned (``swept``).
 
     Returns:
         What the search came to, the seconds of all probes, and what the answer says of them.
@@ -388,7 +396,8 @@ def _probe(
         execute = progress.with_progress(engine, jobs, math.ceil(length / steps))
         found, scores = search_rates({"": search}, execute, terminal.note)[""]
         seconds += sum(result(probe)["total_seconds"] for probe in scores)
-        if found.learned or longer == length:
+        hopeful = found.too_short or (swept and not found.learned)
+        if not hopeful or longer == length:
             break
         if doubled < DOUBLINGS:
             terminal.note(f"{found.inconclusive}: again with probes of {longer:,} iterations")
@@ -396,6 +405,7 @@ def _probe(
         found,
         seconds,
         {
+            "key": request.arm.rate_key,
             "schedule": request.name,
             "kind": request.arm.kind,
             "iterations": length,

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from clr_cli.analysis import tuning
-from clr_cli.analysis.lattice import DELTA, Probe, Scale
+import typer
+
+from clr_cli.analysis.lattice import Probe
+from clr_cli.analysis.rates import Scoring
 from clr_cli.cli import progress, terminal
 from clr_cli.config.hints import did_you_mean
-from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.errors import InputError
 from clr_cli.execution.engines import Engine
 from clr_cli.execution.task import check_finished
-from clr_cli.records import Tuning
+from clr_cli.records import VAL_ACCURACY, Tuning
 from clr_cli.study.rates import RateSearch, search_rates
 from clr_cli.study.training import TrainingSource
 
@@ -34,7 +36,11 @@ def check_arms(names: Sequence[str] | None, arms: Sequence[str]) -> list[str]:
 
 
 def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: Engine) -> Tuning:
-    """Search for every arm's rate with whole runs; return how the rates were chosen."""
+    """Search for every arm's rate with whole runs; return how the rates were chosen.
+
+    The command ends with exit code 3 where a search has no answer. A rate that is clear, but whose
+    good neighbors lie closer than the lattice can tell, is used, and this is said.
+    """
     config, setup = source.config, source.setups[source.config.baseline]
     like = replace(source, threads=config.training.threads).task(config.baseline, 0)
     jobs, threads = engine.workers(PLACES * len(arms), config.training.threads, like)
@@ -50,33 +56,43 @@ def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: E
         final = task.directory.read_result()["final"]
         return None if final is None else float(final["val_accuracy"])
 
+    scoring = Scoring(VAL_ACCURACY)
     searches = {
         arm: RateSearch(
             start=source.arms[arm].rate or config.range_test.max_lr,
-            scale=Scale(DELTA, chance=setup.chance, images=setup.val_size),
+            scale=replace(scoring.scale, chance=setup.chance, images=setup.val_size),
             task=partial(source.trial, arm),
             score=partial(score, arm),
-            show="{:.1%}".format,
+            show=scoring.show,
             seeds=seeds,
         )
         for arm in arms
     }
     execute = progress.with_progress(engine, jobs, config.training.epochs)
-    answers = search_rates(searches, execute, terminal.note)
-    seconds = {
-        arm: sum(
-            source.trial(arm, probe).directory.read_result()["train_seconds"] for probe in scores
+    answers = {}
+    for arm, (found, scores) in search_rates(searches, execute, terminal.note).items():
+        trials = (source.trial(arm, probe).directory.read_result() for probe in scores)
+        answers[arm] = scoring.answer(
+            found,
+            searches[arm].start,
+            experiment=config.name,
+            key=source.arms[arm].rate_key,
+            schedule=arm,
+            kind=source.arms[arm].kind,
+            chance=setup.chance,
+            seconds=sum(trial["train_seconds"] for trial in trials),
         )
-        for arm, (_, scores) in answers.items()
-    }
-    found = {arm: answer for arm, (answer, _) in answers.items()}
-    keys = {arm: source.arms[arm].rate_key for arm in arms}
-    try:
-        chosen = tuning.record(found, keys, seconds, seeds)
-    except ValueError as error:
-        raise EnvironmentFailure(f"--tune: {error}; train longer") from None
-    for arm, best in chosen.arms.items():
+    tuned = Tuning(seeds=seeds, arms=answers)
+    without = [f"{arm}: {answers[arm].inconclusive}" for arm in arms if arm not in tuned.rates]
+    if without:
+        terminal.error(
+            f"--tune: no rate is clearly the best of {'; '.join(without)}; train longer "
+            "(training.epochs), or give its rate in the config and tune the others (--tune-arms)"
+        )
+        raise typer.Exit(3)
+    for arm, rate in tuned.rates.items():
+        best = answers[arm]
         interval = "" if best.low is None else f", good from {best.low:.2g} to {best.high:.2g}"
         warning = f" ({best.inconclusive})" if best.inconclusive else ""
-        terminal.note(f"  {arm}: {best.key} {best.value:g}{interval}{warning}")
-    return chosen
+        terminal.note(f"  {arm}: {best.key} {rate:g}{interval}{warning}")
+    return tuned

@@ -52,8 +52,6 @@ from clr_cli.records.summary import (
     Target,
     TimeRatio,
     Times,
-    Trial,
-    TunedArm,
     Tuning,
     Verdict,
 )
@@ -107,8 +105,6 @@ __all__ = [
     "Target",
     "TimeRatio",
     "Times",
-    "Trial",
-    "TunedArm",
     "Tuning",
     "Verdict",
     "finite",

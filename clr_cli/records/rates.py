@@ -96,6 +96,7 @@ class RateAnswer(Record):
         relative: whether delta and bound are shares of the value.
         start: where the search began.
         low, high: the interval of good rates; None without an answer, or without probes.
+        key: the name of the rate in the schedule's config.
         max_lr: the rate to use; without probes the sweeps' peak.
         base_lr: the lower bound that belongs to it; None for a program or a function.
         top: the mean value of the best three rates.
@@ -120,6 +121,7 @@ class RateAnswer(Record):
     relative: bool
     delta: Number
     start: Rate
+    key: Text = "lr"
     low: Rate | None = None
     high: Rate | None = None
     max_lr: Rate | None = None

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from clr_cli.format import Scale
 from clr_cli.records.base import Arm, Count, Fraction, Number, Record, Seconds, Text
 from clr_cli.records.metric import Metric
+from clr_cli.records.rates import RateAnswer
 
 Verdict = Literal[
     "better",
@@ -256,37 +257,19 @@ class Target(Record):
     source: Text
 
 
-class Trial(Record):
-    """A rate with the scores of its runs; None for a failed run."""
-
-    value: Number
-    scores: list[Number | None] = Field(default_factory=list)
-    val_accuracy: Number | None
-
-
-class TunedArm(Record):
-    """The trials of one arm.
-
-    low, high: the interval of good rates; inconclusive: why there is no interval, or None.
-    """
-
-    key: Text
-    value: Number
-    low: Number | None = None
-    high: Number | None = None
-    inconclusive: Text | None = None
-    trials: list[Trial]
-
-
 class Tuning(Record):
     """How the rates of the tuned arms were chosen, on seeds that the comparison does not use.
 
-    seeds: the most runs of a rate. seconds: the cost of each arm's trials.
+    seeds: the most runs of a rate. arms: the answer of every arm's search.
     """
 
     seeds: Count = 1
-    arms: dict[str, TunedArm]
-    seconds: dict[str, Seconds]
+    arms: dict[str, RateAnswer]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Return the rate that was chosen for every arm."""
+        return {arm: each.max_lr for arm, each in self.arms.items() if each.max_lr is not None}
 
 
 class Look(Record):

@@ -180,15 +180,15 @@ def seeds_table(summary: Summary) -> Table:
 
 def tuning_table(tuning: Tuning) -> Table:
     """Return every arm's chosen rate, its good rates, and the mean score of every rate tried."""
-    rates = sorted({trial.value for best in tuning.arms.values() for trial in best.trials})
+    rates = sorted({each.rate for best in tuning.arms.values() for each in best.tried})
     rows = []
     for arm, best in tuning.arms.items():
         interval = words.NONE
         if best.low is not None and best.high is not None:
             interval = f"{number(best.low)} to {number(best.high)}"
-        means = {trial.value: trial.val_accuracy for trial in best.trials}
+        means = {each.rate: each.mean for each in best.tried}
         scores = {k: "failed" if m is None else words.percent(m) for k, m in means.items()}
-        row = [f"{arm} ({best.key})", number(best.value), best.inconclusive or interval]
+        row = [f"{arm} ({best.key})", number(tuning.rates[arm]), best.inconclusive or interval]
         rows.append(row + [scores.get(rate, words.NONE) for rate in rates])
     return ["Schedule", "Chosen", "Good rates", *(number(rate) for rate in rates)], rows
 

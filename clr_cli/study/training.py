@@ -102,9 +102,8 @@ class TrainingSource:
 
     def at(self, tuned: Tuning) -> TrainingSource:
         """Return the source with the tuned arms at the rates that were chosen for them."""
-        chosen = {arm: best.value for arm, best in tuned.arms.items()}
-        arms = {arm: self.arms[arm].at_rate(rate) for arm, rate in chosen.items()}
-        return replace(self, arms={**self.arms, **arms}, chosen=chosen, tuned=tuned)
+        arms = {arm: self.arms[arm].at_rate(rate) for arm, rate in tuned.rates.items()}
+        return replace(self, arms={**self.arms, **arms}, chosen=tuned.rates, tuned=tuned)
 
     def record(self, arm: str, seed: int) -> RunRecord:
         """Return a run; ``failed`` if it did not finish. Raises InputError.

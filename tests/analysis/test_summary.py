@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from support.summaries import summarize
 
+from clr_cli.analysis.rates import Scoring
 from clr_cli.records import (
+    VAL_ACCURACY,
     ControlledVariables,
     Cost,
     Metric,
+    Probed,
+    RateAnswer,
     Reached,
     RunRecord,
     Summary,
@@ -20,9 +24,16 @@ from clr_cli.records import (
 )
 
 CONTEXT = ControlledVariables(dataset="svhn", model="cnn", epochs=4, device="cpu")
-TRIALS = [{"value": 0.1, "scores": [0.9, 0.9], "val_accuracy": 0.9}]
-TUNED = {"key": "lr", "value": 0.1, "low": 0.05, "high": 0.2, "trials": TRIALS}
-TUNING = Tuning(seeds=3, arms={"constant": TUNED}, seconds={"constant": 12.0})
+TUNED = RateAnswer(
+    **Scoring(VAL_ACCURACY).question(0.1),
+    experiment="svhn",
+    low=0.05,
+    high=0.2,
+    max_lr=0.1,
+    seconds=12.0,
+    tried=[Probed(rate=0.1, scores=[0.9, 0.9], mean=0.9)],
+)
+TUNING = Tuning(seeds=3, arms={"constant": TUNED})
 
 
 def run(arm, seed, accuracy, *, status="finished", validation=None, seconds=2.0):

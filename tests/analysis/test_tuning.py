@@ -1,12 +1,10 @@
-"""Tuning: every kind at any rate, and what is kept of a search."""
+"""Tuning: every kind at any rate."""
 
 from __future__ import annotations
 
 import pytest
 
 from clr_cli import schedules
-from clr_cli.analysis import tuning
-from clr_cli.analysis.lattice import RatesFound, Tried
 from clr_cli.config.model import Config
 
 CONFIG = Config.model_validate({})
@@ -35,11 +33,3 @@ def test_all_rates_of_an_arm_are_scaled_together():
     assert arms["auto"].at_rate(1.0).params == {"base_lr": 0.01, "max_lr": 1.0}
     assert arms["cosine"].at_rate(0.001).params == pytest.approx({"lr": 0.001, "min_lr": 0.0001})
     assert CONFIG.schedule("clr").at_rate(0.5).params == {"base_lr": 0.005, "max_lr": 0.5}
-
-
-def test_without_an_interval_the_best_rate_tried_is_used_and_the_reason_kept():
-    tried = (Tried(0.1, (0.8,), 0.8), Tried(0.2, (0.9,), 0.9), Tried(0.4, (None,), None))
-    found = {"clr": RatesFound(tried, inconclusive="two separate stretches")}
-    kept = tuning.record(found, {"clr": "max_lr"}, {"clr": 5.0}, 3).arms["clr"]
-    assert (kept.value, kept.low, kept.inconclusive) == (0.2, None, "two separate stretches")
-    assert tuning.chosen_rate(RatesFound(tried, inconclusive="nothing", learned=False)) is None

@@ -83,7 +83,7 @@ def _tuned(summary: Summary, name: str) -> Mapping[str, Any] | None:
 def _trials(summary: Summary, name: str) -> int:
     """Whole runs that the search for an arm's rate took."""
     tuned = _tuned(summary, name)
-    return 0 if tuned is None else sum(len(trial["scores"]) for trial in tuned["trials"])
+    return 0 if tuned is None else int(tuned["probes"])
 
 
 def _rates(summary: Summary, arm: Mapping[str, Any]) -> str:

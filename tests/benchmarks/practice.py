@@ -30,7 +30,6 @@ from clr_cli.analysis.comparisons import decide
 from clr_cli.analysis.lattice import DELTA, Probe, ProbeRequest, RatesFound, Scale, place
 from clr_cli.analysis.study import Facts, Runs, Study
 from clr_cli.analysis.summary import analyse
-from clr_cli.analysis.tuning import chosen_rate
 from clr_cli.paths import METRICS, RESULT
 from clr_cli.records import VAL_ACCURACY, ControlledVariables, RunRecord
 
@@ -128,11 +127,10 @@ def reached(curve: str, noise: float, centre: bool) -> Array:
                 scores[probe] = POINT * (accuracy(probe[0]) + noise * rng.normal())
 
     def rate() -> float:
-        tried = found()
+        while (tried := found()).max_lr is None:
+            pass  # --tune stops
         if centre:
-            chosen = chosen_rate(tried)
-            assert chosen is not None
-            return chosen
+            return tried.max_lr
         return max(tried.tried, key=lambda each: each.mean or 0.0).rate
 
     return np.array([[accuracy(place(rate())) for _ in range(2)] for _ in range(REPS)])

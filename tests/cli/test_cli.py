@@ -82,14 +82,14 @@ def test_tuning_brackets_the_rate_of_every_arm(clr, easy, tmp_path):
     tuning = summary["tuning"]
     for arm, key in {"constant": "lr", "clr": "max_lr"}.items():
         found = tuning["arms"][arm]
-        tried = {trial["value"]: trial["val_accuracy"] for trial in found["trials"]}
-        assert found["inconclusive"] is None
-        assert min(tried) < found["low"] <= found["value"] <= found["high"] < max(tried)
+        tried = {each["rate"]: each["mean"] for each in found["tried"]}
+        assert (found["key"], found["inconclusive"]) == (key, None)
+        assert min(tried) < found["low"] <= found["max_lr"] <= found["high"] < max(tried)
         best = max(value for value in tried.values() if value is not None)
         for end in (min(tried), max(tried)):  # the edges that were tried are worse
             assert tried[end] is None or tried[end] < best - 0.03
         kept = next(a for a in summary["arms"] if a["name"] == arm)
-        assert kept["schedule"][key] == found["value"]
+        assert kept["schedule"][key] == found["max_lr"]
         assert kept["cost"]["tuning_seconds"] > 0
     assert (tmp_path / "outputs" / "easy" / "compare-tuned" / "report.html").exists()
 
@@ -124,7 +124,7 @@ def test_only_the_arms_named_are_tuned(clr, easy):
     assert arms["clr"]["schedule"]["max_lr"] == 0.1
     refused = clr("compare", *given[:-1], "constnat", "--tune", check=False)
     assert refused.returncode == 2
-    assert "--tune-arms: there is no arm 'constnat'; did you mean 'constant'?" in refused.stderr
+    assert "--tune-arms: 'constnat' is not an arm; did you mean 'constant'?" in refused.stderr
 
 
 def test_the_same_schedule_twice_gives_no_difference_at_all(clr, tiny):

@@ -15,6 +15,12 @@ def answer(clr, config, *more, code=0):
     return json.loads(done.stdout), done.stderr
 
 
+def said(found):
+    """What is said of the rates, without where the search began, its name and its seconds."""
+    keys = ("low", "high", "max_lr", "base_lr", "top", "cliff", "sd", "bound", "probes", "tried")
+    return {key: found[key] for key in keys}
+
+
 def folders(tmp_path):
     return {
         path: path.stat().st_mtime_ns for path in tmp_path.glob("outputs/*/probes/**/result.json")
@@ -27,7 +33,9 @@ def test_sweep_probes_answer_and_bounds(clr, easy, tmp_path):
     assert "bracket: " in told
     assert found["inconclusive"] is None
     assert found["low"] < found["max_lr"] < found["high"]
-    assert found["max_lr"] == pytest.approx((found["low"] * found["high"]) ** 0.5, rel=0.06)
+    good = [each for each in found["tried"] if found["low"] <= each["rate"] <= found["high"]]
+    scores = [score for each in good for score in each["scores"]]
+    assert min(scores) > found["chance"] + 0.1, "no rate of the interval fails to learn"
     assert found["iterations"] == 40  # one cycle
     bounds = yaml.safe_load((tmp_path / "outputs/easy/range-test/bounds.yaml").read_text())
     assert bounds == {key: found[key] for key in ("base_lr", "max_lr", "low", "high")}
@@ -37,14 +45,14 @@ def test_sweep_probes_answer_and_bounds(clr, easy, tmp_path):
 @pytest.mark.slow
 def test_more_workers_another_range_or_a_later_search_give_the_same_answer(clr, easy, tmp_path):
     first, _ = answer(clr, easy, "--jobs", 1)
-    assert answer(clr, easy, "--jobs", 2, "--name", "workers")[0] == first
-    assert (
-        answer(clr, easy, "--jobs", 1, "--max-lr", 5, "--epochs", 2, "--name", "range")[0] == first
-    )
+    workers, _ = answer(clr, easy, "--jobs", 2, "--name", "workers")
+    assert said(workers) == said(first)
+    other = ("--jobs", 1, "--max-lr", 5, "--epochs", 2, "--name", "range")
+    assert said(answer(clr, easy, *other)[0]) == said(first)
     # What was probed is kept: a later search trains only what is missing.
     there = folders(tmp_path)
     again, _ = answer(clr, easy, "--max-lr", 3, "--epochs", 0.5)
-    assert again == first
+    assert said(again) == said(first)
     now = folders(tmp_path)
     assert {path: now[path] for path in there} == there
 
@@ -83,9 +91,10 @@ def test_without_probes_the_sweep_is_read_and_it_is_said_what_that_is_worth(clr,
 
 
 @pytest.mark.slow
-def test_where_nothing_is_learned_it_is_said_after_longer_probes(clr, tiny):
+def test_where_nothing_is_learned_it_is_said_after_six_probes(clr, tiny, tmp_path):
     """Random labels would do the same: three epochs of ten iterations teach this model nothing."""
     found, told = answer(clr, tiny, "--sweeps", 1, code=3)
-    assert "nothing was learned" in found["inconclusive"]
+    assert "nothing was learned at any rate from" in found["inconclusive"]
     assert found["max_lr"] is None
-    assert "again with probes of 20 iterations" in told
+    assert len(folders(tmp_path)) == 6
+    assert "again with probes" not in told

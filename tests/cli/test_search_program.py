@@ -68,7 +68,7 @@ def test_an_arm_gives_the_other_values():
 
 
 def test_probes_have_the_time_limit(tmp_path):
-    given = program_options.Given(
+    given = program_options.ProgramArguments(
         *(None, (), None, "train {lr} {seed} {out}", (), ()),
         metric={"name": "val_loss"},
         time_limit="30m",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from clr_cli.analysis.rates import Scoring
 from clr_cli.config.load import load
 from clr_cli.config.model import Config
 from clr_cli.execution.task import TaskOptions
 from clr_cli.paths import Experiment
-from clr_cli.records import Trial, TunedArm, Tuning
+from clr_cli.records import VAL_ACCURACY, RateAnswer, Tuning
 from clr_cli.study.training import TrainingSource
 
 
@@ -25,8 +26,8 @@ def test_a_run_has_its_arms_own_config(tiny, tmp_path):
     assert decays == {"constant": 5e-4, "clr": 0.01}
     trials = {arm: made.trial(arm, (0, 0)).config.optimizer for arm in made.arms}
     assert {arm: each.weight_decay for arm, each in trials.items()} == decays
-    best = TunedArm(key="max_lr", value=0.02, trials=[Trial(value=0.02, val_accuracy=0.9)])
-    tuned = made.at(Tuning(arms={"clr": best}, seconds={"clr": 1.0}))
+    best = RateAnswer(**Scoring(VAL_ACCURACY).question(0.1), experiment="tiny", max_lr=0.02)
+    tuned = made.at(Tuning(arms={"clr": best}))
     assert tuned.task("clr", 0).path != made.task("clr", 0).path
     assert tuned.as_run()["schedules"]["clr"]["set"] == {"optimizer.weight_decay": 0.01}
 

@@ -17,14 +17,16 @@ from test_figures import PER_EPOCH, make_records
 
 from clr_cli import format
 from clr_cli.analysis.headline import headline
+from clr_cli.analysis.rates import Scoring
 from clr_cli.errors import InputError
 from clr_cli.records import (
+    VAL_ACCURACY,
     ControlledVariables,
+    Probed,
+    RateAnswer,
     Reproduce,
     RunRecord,
     Summary,
-    Trial,
-    TunedArm,
     Tuning,
 )
 from clr_cli.report import captions
@@ -368,11 +370,14 @@ def test_ratios_in_words(numbers: Any, text: str) -> None:
 def test_tuning_has_its_table_on_the_page_and_in_markdown() -> None:
     arms = {}
     for k, arm in enumerate(("constant", "clr")):
-        trials = [Trial(value=lr, val_accuracy=0.8 + lr + k / 100) for lr in (0.025, 0.05, 0.1)]
+        tried = [
+            Probed(rate=lr, scores=[], mean=0.8 + lr + k / 100) for lr in (0.025, 0.05, 0.1)[k:]
+        ]
         good = {"low": 0.05, "high": 0.125} if k else {"inconclusive": "noise"}
-        arms[arm] = TunedArm(key="lr", value=0.08, trials=trials[k:], **good)
+        question = Scoring(VAL_ACCURACY).question(0.1)
+        arms[arm] = RateAnswer(**question, experiment="x", max_lr=0.08, tried=tried, **good)
     records = make_records(("constant", "clr"))
-    tuning = Tuning(arms=arms, seconds={})
+    tuning = Tuning(arms=arms)
     summary = make_summary(records, tuning=tuning)
     words = Reader(report.render(summary, records, {})).words.replace("\N{NO-BREAK SPACE}", " ")
     assert "constant (lr)0.08noise82.50 %85.00 %90.00 %" in words

@@ -154,15 +154,15 @@ def test_the_command_gives_bounds_that_train_can_use(clr, easy, tmp_path):
     assert "clr range-test" in refused.stderr
 
     done = clr("range-test", "--config", easy, "--device", "cpu")
-    written = {"range_test.csv", "range_test.png", "range_test.svg", "result.json", "bounds.yaml"}
-    written |= {"probes.png", "probes.svg"}
-    assert {p.name for p in folder.iterdir()} == written | {"sweeps"}
+    written = {"range_test.csv", "range_test.png", "result.json", "bounds.yaml"}
+    written |= {"probes.csv", "rates.png", "report.html", "sweeps"}
+    assert written <= {p.name for p in folder.iterdir()}
     bounds = yaml.safe_load((folder / "bounds.yaml").read_text())
     assert 1e-4 < bounds["base_lr"] < bounds["max_lr"] < 1
     assert f"base_lr: {bounds['base_lr']:g}, max_lr: {bounds['max_lr']:g}" in done.stdout
     result = json.loads((folder / "result.json").read_text())
     assert bounds["low"] <= bounds["max_lr"] <= bounds["high"]
-    assert {key: result["answer"][key] for key in bounds} == bounds
+    assert {key: result[key] for key in bounds} == bounds
 
     clr("train", "--config", easy, "--device", "cpu")  # auto
     clr("train", "--config", easy, "--device", "cpu", "--bounds", folder / "bounds.yaml")
@@ -188,7 +188,7 @@ def test_nothing_learned_is_inconclusive_with_exit_code_3(clr, tiny, tmp_path):
     )
     assert done.returncode == 3
     assert "inconclusive" in done.stdout
-    assert "--max-lr 1e-07" in done.stdout
+    assert "another range, or a longer sweep, may tell" in done.stdout
     assert not (tmp_path / "outputs" / "tiny" / "range-test" / "bounds.yaml").exists()
 
 

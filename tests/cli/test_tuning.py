@@ -1,0 +1,19 @@
+"""``clr compare --tune`` that finds no rate."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.slow
+def test_tuning_without_an_answer_stops_with_its_reason(clr, tiny, tmp_path):
+    """Three epochs of ten iterations teach this model nothing."""
+    given = ["--config", tiny, "--device", "cpu", "--tune", "--tune-arms", "constant", "--json"]
+    done = clr("compare", *given, check=False)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    last = done.stderr.splitlines()[-1]
+    assert "no rate is clearly the best of constant: nothing was learned at any rate from" in last
+    assert "train longer (training.epochs), or give its rate in the config" in last
+    assert len([*tmp_path.glob("outputs/tiny/tuning/**/result.json")]) == 6
+    assert not [*tmp_path.glob("outputs/tiny/**/summary.json")]
