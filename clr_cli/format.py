@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 NONE = "–"
@@ -53,6 +53,16 @@ class Scale:
         rounded = round(number_, self.decimals) + 0.0
         return f"{rounded:{'+' * (sign and rounded != 0)},.{self.decimals}f}"
 
+    def end(self, raw: float | None, *, sign: bool = False) -> str:
+        """Return an end of an interval: with the digits to tell it from zero, if it is not zero.
+
+        >>> Scale("%", 2).end(0.0107), Scale("%", 2).end(-0.0000312, sign=True)
+        ('1.07', '-0.003')
+        """
+        size = abs(raw or 0.0) * self.factor
+        digits = math.ceil(-math.log10(size)) if 0 < size <= 0.5 * 10**-self.decimals else 0
+        return replace(self, decimals=max(self.decimals, digits)).bare(raw, sign=sign)
+
     def shown(self, raw: float | None) -> str:
         """Return a value with its unit: "95.12 %", "3.2787"."""
         return NONE if raw is None else self.bare(raw) + self.unit_text
@@ -74,7 +84,7 @@ class Scale:
 
     def signed(self, raw: float) -> str:
         """Return a difference with a typographic sign: −0.12."""
-        return self.bare(raw, sign=True).replace("-", "−")
+        return self.end(raw, sign=True).replace("-", "−")
 
     def difference(self, mean: float | None, low: float | None, high: float | None) -> str:
         """Return a mean difference and its interval: "+3.81 [+3.50, +4.12]"."""

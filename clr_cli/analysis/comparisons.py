@@ -90,9 +90,7 @@ def _compare(
     if paired and _is_identical(zip(runs, others, strict=True)):
         verdict = "identical"
     enough = not math.isnan(judged.mean)
-    robustness = check_robustness(
-        arm.runs, base.runs, (judged.low, judged.high), measures, paired=paired
-    )
+    robustness = check_robustness(arm.runs, base.runs, judged.own, measures, paired=paired)
     partners = [seed for seed in base.outcomes if seed in arm.runs]  # decided arms have fewer
     return Comparison(
         arm=arm.name,

@@ -33,11 +33,12 @@ def _one(comparison: Comparison, summary: Summary) -> str:
         return f"{arm} and {base} are identical in every number, {runs}"
     interval = interval_text(difference, scale)
     if verdict in ("better", "worse"):
-        size, side = claimed_size(difference, scale), "higher" if mean > 0 else "lower"
+        size = claimed_size(difference, scale, "" if number else metric.label)
+        side = "higher" if mean > 0 else "lower"
         if number:
             said = f"{subject} is {'above' if mean > 0 else 'below'} {base} by {size}"
         elif metric.unit == "%":
-            said = f"{arm} is {verdict} than {base} by {size} of {metric.label}"
+            said = f"{arm} is {verdict} than {base} by {size}"
         else:
             said = f"{arm} is {verdict} than {base}: {metric.label} {side} by {size}"
         return f"{said} ({interval}), {runs}"

@@ -62,8 +62,8 @@ def check_robustness(
         base: the baseline's; empty if arms are compared with a number.
         measures: the metrics and the target of the comparison.
         paired: whether runs of one seed belong together.
-        interval: low and high of the headline, over seeds alone. The interval over seeds and test
-            images is never narrower, as it covers more.
+        interval: low and high of the arm's own 95 % interval, over seeds alone. The interval over
+            seeds and test images is never the narrower one: it covers more.
 
     Returns:
         best_epoch: the difference of the metric at each run's best row by target_metric; None if
@@ -115,7 +115,8 @@ def _over_images(
         if arm is None or base is None or len(arm) != len(base):
             return None
         rows.append(arm.astype(np.int8) - base.astype(np.int8))
-    if len(rows) < 2 or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
+    images = {len(row) for row in rows}
+    if len(images) != 1 or images == {1} or not all(map(math.isfinite, interval)):
         return None
     over_both = crossed(np.stack(rows))
     return OverImages(

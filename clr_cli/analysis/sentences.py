@@ -71,14 +71,14 @@ class Wording:
     def state(self, word: str, arm: str, base: str, size: str, difference: float) -> str:
         """Return "a is better than b by 1.07 points of ..." or "... than b: ... lower by 0.0012".
 
-        size: of the difference, in words.
+        size: from `claimed_size`.
         """
         label = self.measures.metric.label
         if self.study.design == "number":
             side = "above" if difference > 0 else "below"
             return f"{arm}'s mean {label} is {side} {base} by {size}"
         if self.scale.unit == "%":
-            return f"{arm} is {word} than {base} by {size} of {label}"
+            return f"{arm} is {word} than {base} by {size}"
         side = "higher" if difference > 0 else "lower"
         return f"{arm} is {word} than {base}: {label} {side} by {size}"
 
@@ -91,18 +91,20 @@ class Wording:
         return f"{n} run{'s' * (n != 1)}"
 
 
-def claimed_size(difference: Difference, scale: Scale) -> str:
+def claimed_size(difference: Difference, scale: Scale, label: str = "") -> str:
     """Return the size of a claimed difference: "1.07 points", or "10.8 points, at least 2.6".
 
     The second where the interval's long end lies more than twice as far off as its near end.
+    Points are those "of test accuracy", where there is a label.
     """
     mean, low, high = difference.mean or 0.0, difference.low, difference.high
-    size = scale.bare(abs(mean)) + scale.points
+    size = scale.end(abs(mean)) + scale.points
+    size += f" of {label}" if label and scale.unit == "%" else ""
     if low is None or high is None:
         return size
     near, far = (mean - low, high - mean) if mean > 0 else (high - mean, mean - low)
     skewed = max(near, far) > LONG_END * min(near, far)
-    return f"{size}, at least {scale.bare(min(abs(low), abs(high)))}" if skewed else size
+    return f"{size}, at least {scale.end(min(abs(low), abs(high)))}" if skewed else size
 
 
 def interval_text(difference: Difference, scale: Scale) -> str:
@@ -116,7 +118,7 @@ def interval_text(difference: Difference, scale: Scale) -> str:
     claimed = low > 0 or high < 0
     ends = sorted((abs(low), abs(high))) if claimed else [low, high]
     level = f"{100 * difference.level:.3g} % interval"
-    return f"{level} {' to '.join(scale.bare(end, sign=not claimed) for end in ends)}"
+    return f"{level} {' to '.join(scale.end(end, sign=not claimed) for end in ends)}"
 
 
 def sentence(comparison: Comparison, wording: Wording, about: Sequence[ArmSummary]) -> str:
@@ -146,7 +148,9 @@ def sentence(comparison: Comparison, wording: Wording, about: Sequence[ArmSummar
         case "identical":
             return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
         case "better" | "worse":
-            said = wording.state(verdict, arm, base, claimed_size(difference, scale), mean)
+            label = "" if study.design == "number" else wording.measures.metric.label
+            size = claimed_size(difference, scale, label)
+            said = wording.state(verdict, arm, base, size, mean)
             ends = [abs(end) for end in (difference.low, difference.high) if end is not None]
             within = study.margin is not None and max(ends) < study.margin
             small = f", within the margin of {wording.size(study.margin or 0)}" if within else ""

@@ -58,7 +58,7 @@ def _difference(difference: Difference, scale: Scale) -> str:
     mean, low, high = difference.mean, difference.low, difference.high
     if mean is None:
         return "-"
-    ends = [scale.bare(end, sign=True) for end in (low, high)]
+    ends = [scale.end(end, sign=True) for end in (low, high)]
     spread = "" if low is None or high is None else f" ({ends[0]} to {ends[1]})"
     return scale.bare(mean, sign=True) + spread
 

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/across.py outputs/reference/three/*/compare-tuned
 
-Reads each folder's summary.json. First one table of all verdicts; then, for each data set, what
-each arm is worth at its last and its best epoch, how soon it reaches the target, and its cost.
+Reads each folder's summary.json. First one table of all verdicts, with the intervals that decide;
+then, for each data set, what each arm is worth at its last and its best epoch (95 % intervals), how
+soon it reaches the target, and its cost.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def details(summary: Summary) -> list[str]:
             row += ["", "", "", ""]
         else:
             images = each["images"]
-            row += [points(each["difference"])]
+            row += [points({**each["difference"], **each["difference"]["own"]})]
             row += [f"{100 * images['low']:+.1f} to {100 * images['high']:+.1f}" if images else ""]
             row += [points(each["best_epoch"]), _ratio(each["time_to_target"])]
         epochs = summary["contract"]["epochs"]

@@ -5,7 +5,8 @@
 Two minutes on one core. Simulated comparisons with known truth, in standard deviations of a
 run (of a paired difference where runs are paired), judged by the functions that ``clr compare``
 uses. A cell that is in the JSON file already is not measured again, so that a run that was stopped
-goes on. "before" is the rule that this one replaced, on the first of the same draws: `before.py`.
+goes on. "before" is the rule that this one replaced, on the first of the same draws; its numbers
+are kept, its code is not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import practice
 from simulated import (
     CAP,
     NOISES,
@@ -115,7 +117,7 @@ def cells() -> dict[str, Callable[[], dict[str, Any]]]:
             for d in (1.0, 2.0, 3.0):
                 size = str(n) if paired else f"{n} + {m}"
                 made[f"power | {size} | {arms} | {d:g}"] = partial(powers, paired, n, m, arms, d)
-    return made
+    return made | practice.cells()
 
 
 def _percent(rate: float) -> str:

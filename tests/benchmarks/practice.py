@@ -1,13 +1,15 @@
 """What people do beyond one clean comparison: runs that fail, tuning, the same arm twice.
 
 - "failures": an arm that is 1 point better where it trains (sd .5), and fails to train with
-  probability p; the whole way through `summarize`. False: called better without the sentence
-  telling of a failed run that there is.
+  probability p; the whole way through `analyse`. False: called better by a sentence that names no
+  failed run though there is one.
 - "tuned": two equal methods. Each one's rate is searched for as ``compare --tune`` does it, on
   runs with noise of their own; then they are compared at these rates. False: called different.
   "by the best rate": the best of the rates tried, instead of the centre of the good ones.
 - "A/A": a pool of real runs of one arm; each experiment deals it out as pairs and compares them,
   with all that a page needs ("auto": at most 24 pairs). False: called different.
+
+`claims.py` measures these with the others.
 """
 
 from __future__ import annotations
@@ -22,22 +24,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from draws import Array
-from experiments import REPS, Result, fixed, with_error
+from simulated import REPS, Array
 
-from clr_cli.analysis import probing, sequential
-from clr_cli.analysis.comparisons import decide
+from clr_cli.analysis import designs, probing
 from clr_cli.analysis.lattice import DELTA, Probe, ProbeRequest, RatesFound, Scale, place
-from clr_cli.analysis.study import Facts, Runs, Study
+from clr_cli.analysis.study import Study
 from clr_cli.analysis.summary import analyse
+from clr_cli.analysis.verdicts import claims
 from clr_cli.paths import METRICS, RESULT
-from clr_cli.records import VAL_ACCURACY, ControlledVariables, RunRecord
+from clr_cli.records import VAL_ACCURACY, RunRecord
+from clr_cli.study.collect import collect
+from clr_cli.study.table import TableSource
 
 POINT = 0.01
 POOL = 48
 WHOLE = 500  # replications of what goes the whole way
 CAP = 30
 Rng = np.random.Generator
+Result = dict[str, Any]
 
 # Rates, each with its accuracy in %. From 88 % on: measured, a small CNN on 7,000 images of
 # Fashion-MNIST, 20 epochs. Below: assumed, falling as trainings do.
@@ -68,28 +72,21 @@ def record(arm: str, seed: int, accuracy: float, *, diverged: bool = False) -> R
 
 def ended(pairs: list[tuple[RunRecord, RunRecord]], seeds: str) -> tuple[dict[str, Any], int]:
     """What is said of pairs (baseline, arm) at the end, and the seeds spent."""
-    auto = seeds == "auto"
-    cap = len(pairs) if auto else None
-    looks = sequential.looks(len(pairs)) if auto else [int(seeds)]
-    baseline = pairs[0][0].arm
-    for k, n in enumerate(looks, 1):
-        records = [run for pair in pairs[:n] for run in pair]
-        arms = tuple(run.arm for run in pairs[0])
-        study = Study(
-            name="",
-            arms=arms,
-            baseline=baseline,
-            seeds=tuple(range(n)),
-            cap=cap,
-            margin=0.001,
-            target_metric=VAL_ACCURACY,
-        )
-        (decision,) = decide(study, records, looks[:k]).values()
-        if decision.seeds is not None:
-            break
-    facts = Facts(ControlledVariables(), num_classes=10)
-    (found,) = analyse(study, Runs(records, facts, looks[:k])).plain()["comparisons"]
-    return found, n
+    count = len(pairs) if seeds == "auto" else int(seeds)
+    study = Study(
+        name="",
+        arms=tuple(run.arm for run in pairs[0]),
+        baseline=pairs[0][0].arm,
+        seeds=tuple(range(count)),
+        cap=count if seeds == "auto" else None,
+        margin=0.001,
+        target_metric=VAL_ACCURACY,
+        chance=0.1,
+    )
+    records = [run for pair in pairs for run in pair]
+    runs = collect(study, TableSource(records, study.metric.name, "", ""))
+    (found,) = analyse(study, runs).plain()["comparisons"]
+    return found, max(runs.looks[-1].runs.values())
 
 
 def failures(rng: Rng, share: float, seeds: str) -> Result:
@@ -140,8 +137,8 @@ def tuned(curve: str, trials: float, runs: float, n: int, centre: bool) -> Resul
     rng = np.random.default_rng(0)
     pairs = np.diff(reached(curve, trials, centre))
     values = pairs + runs * (rng.normal(size=(REPS, n)) - rng.normal(size=(REPS, n)))
-    called = [fixed(row[None, :], 0.001)[0] in ("better", "worse") for row in values]
-    return with_error({"false": float(np.mean(called))}, REPS)
+    estimate = designs.paired(values[:, None, :], np.zeros((REPS, n)))
+    return {"false": float(claims(estimate).claimed.mean())}
 
 
 def a_a(rng: Rng, pool: list[RunRecord], seeds: str) -> Result:
@@ -195,8 +192,7 @@ compare: {{schedules: [first, second], seeds: {POOL}}}
 def repeated(name: str, once: Callable[[Rng], Result]) -> Result:
     rng = np.random.default_rng([*name.encode()])
     results = [once(rng) for _ in range(WHOLE)]
-    rates = {key: float(np.mean([result[key] for result in results])) for key in results[0]}
-    return with_error(rates, WHOLE)
+    return {key: float(np.mean([result[key] for result in results])) for key in results[0]}
 
 
 def cells() -> Mapping[str, Callable[[], Result]]:

@@ -147,7 +147,7 @@ def test_mutated_runs_give_a_page_or_a_line(summary, tmp_path):
 
 
 def test_clr_report_writes_nothing_for_a_damaged_summary(tmp_path):
-    (tmp_path / "summary.json").write_text('{"schema": 2, "experiment": 3}')
+    (tmp_path / "summary.json").write_text('{"schema": 3, "experiment": 3}')
     (tmp_path / "runs.csv").write_text(write_runs_csv([]))
     with pytest.raises(InputError, match="experiment: 3 does not fit"):
         write.remake(tmp_path, ["png"], None)

@@ -167,9 +167,9 @@ def difference(
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
     grey = "" if margin is None else f"grey: ±{factor * margin:.2g}{scale.points}"
     if any(row.unpaired_seeds for row in arms):
-        note_above(ax, ["small: a seed; large: mean, 95 % interval", grey, "×: a run failed"])
+        note_above(ax, ["small: a seed; large: mean, deciding interval", grey, "×: a run failed"])
     else:
-        note_above(ax, [f"small: one {one}; large: mean and 95 % interval", grey])
+        note_above(ax, [f"small: one {one}; large: mean and the interval that decides", grey])
     return figure
 
 
