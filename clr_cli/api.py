@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """By arm: better, worse, equivalent, undecided, too_few_runs, ...: see `records.Verdict`."""
+        """By arm: better, worse, equivalent, undecided, too_few_runs, ... (`records.Verdict`)."""
         return {each.arm: each.verdict for each in self.summary.comparisons}
 
     def __str__(self) -> str:
