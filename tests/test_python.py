@@ -90,7 +90,7 @@ def test_rows_give_curves_and_failed_runs_are_counted():
 @pytest.mark.parametrize(
     ("arms", "options", "message"),
     [
-        ({"a": noisy(1)}, {}, "arms: a comparison needs two or more"),
+        ({"a": noisy(1)}, {}, "arms: give two or more, a dictionary of functions by name"),
         ({"a": noisy(1), "b": noisy(1)}, {"baseline": "c"}, "baseline: 'c' is not an arm"),
         ({"a": noisy(1), "b": noisy(1)}, {"metric": "glow"}, "mode: say which glow is better"),
         (
@@ -356,7 +356,7 @@ def test_more_seeds_call_only_the_new_ones(tmp_path):
             {"a": train, "b": train}, metric="val_loss", seeds=seeds, directory=tmp_path
         )
     assert calls == [seed for seed in range(8) for _ in "ab"]
-    assert result.summary.looks == [6, 8], "the first look counts"
+    assert [look.n for look in result.summary.looks] == [6, 8], "the first look counts"
 
 
 def test_a_search_is_kept_as_well(tmp_path):

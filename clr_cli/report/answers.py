@@ -62,7 +62,7 @@ class Comparison:
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """By arm: better, worse, equivalent, no_difference, too_few_seeds or identical."""
+        """By arm: better, worse, equivalent, undecided, too_few_runs, ... (`records.Verdict`)."""
         return {each.arm: each.verdict for each in self.summary.comparisons}
 
     def table(self) -> Any:

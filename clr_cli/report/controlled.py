@@ -50,7 +50,7 @@ def controlled_rows(summary: Summary) -> list[tuple[str, str]]:
         raw = getattr(controlled, key)
         if raw is not None:
             rows.append((label, f"{raw:,}" if isinstance(raw, int) else str(raw)))
-    rows.append(("Seeds", _seeds(summary)))
+    rows.append(("Seeds" if summary.design == "paired" else "Runs", _seeds(summary)))
     if summary.target:
         rows.append(("Target", summary.target.source))
     if summary.margin:
@@ -71,6 +71,9 @@ def _seeds(summary: Summary) -> str:
         return ""
     if seeds != [*range(len(seeds))]:
         return f"chosen by hand: {', '.join(map(str, seeds))}"
+    if summary.design != "paired":
+        sizes = sorted(arm.failing.runs for arm in summary.arms)
+        counts = " to ".join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))
     return f"{counts}, not added to after looking"
 
 

@@ -34,9 +34,9 @@ def results_table(summary: Summary) -> Table:
     beside = [name for name in ("test_loss",) if name != metric.name]
     header = [rows_are(summary), "Runs", metric.heading]
     header += [KNOWN[name].heading for name in beside]
-    levels = {c.difference.level for c in summary.comparisons}
-    level = f"{100 * levels.pop():.3g} %" if len(levels) == 1 else "interval"
-    header += [f"Difference{unit} [{level}]", "p (Holm)" if holm else "p", "Wins / ties / losses"]
+    levels = {c.difference.level for c in summary.comparisons if c.difference.low is not None}
+    level = f" [{100 * levels.pop():.3g} %]" if len(levels) == 1 else " [interval]" * bool(levels)
+    header += [f"Difference{unit}{level}", "p (Holm)" if holm else "p", "Wins / ties / losses"]
     header += [f"{CLOCKS[summary.clock]} to target", "Verdict"]
     rows = []
     for arm in summary.arms:
@@ -103,7 +103,7 @@ def explain(table: Table) -> str:
         for start, text in EXPLANATIONS.items()
         if any(cell.startswith(start) for cell in table[0])
     ]
-    several = " Each interval is at the level that decides its arm, corrected for several arms."
+    several = " Intervals are per arm; the verdict corrects for several arms."
     return " ".join(said) + (several if len(table[1]) > 2 else "")
 
 

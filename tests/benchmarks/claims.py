@@ -2,7 +2,7 @@
 
     python tests/benchmarks/claims.py --output claims.json
 
-Two minutes on one core. Simulated comparisons with known truth, in standard deviations of a
+Five minutes on one core. Simulated comparisons with known truth, in standard deviations of a
 run (of a paired difference where runs are paired), judged by the functions that ``clr compare``
 uses. A cell that is in the JSON file already is not measured again, so that a run that was stopped
 goes on. "before" is the rule that this one replaced, on the first of the same draws; its numbers

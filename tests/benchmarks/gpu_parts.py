@@ -340,9 +340,8 @@ def precision(size: Size, folder: Path, tell: Telling) -> None:
     clr(["compare", "--config", str(path)], folder / "precision")
     (found,) = (folder / "precision").rglob("summary.json")
     (judged,) = json.loads(found.read_text())["comparisons"]
-    difference = judged["difference"]
-    within = difference["low"] <= 0 <= difference["high"]
-    shown = "{mean:+.2%} ({low:+.2%} to {high:+.2%})".format(**difference)
+    shown = f"{judged['difference']['mean']:+.2%}, {judged['verdict']}"
+    within = judged["verdict"] not in ("better", "worse")
     tell("bf16 - fp32, test accuracy", shown, "within noise, 6 pairs", within)
 
 

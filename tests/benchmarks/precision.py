@@ -57,6 +57,7 @@ def main() -> None:
         seeds=tuple(range(options.seeds)),
         target_metric=VAL_ACCURACY,
         margin=options.margin,
+        chance=1 / found[0].result["num_classes"],
     )
     shared = ControlledVariables(
         varied="the precision",
@@ -64,8 +65,7 @@ def main() -> None:
         model=settings.model.name,
         epochs=settings.training.epochs,
     )
-    facts = Facts(shared, num_classes=found[0].result["num_classes"])
-    summary = analyse(study, Runs(found, facts))
+    summary = analyse(study, Runs(found, Facts(shared)))
     print_summary(summary)
     speed = {
         name: [r.result["images_per_second"] for r in found if r.arm == name] for name in PRECISIONS
