@@ -25,7 +25,7 @@ class ArmResult:
 
     Attributes:
         arm: its name.
-        verdict: better, worse, equivalent, no_difference, too_few_seeds or identical.
+        verdict: better, worse, equivalent, undecided, too_few_runs, ... (`records.Verdict`).
         difference: the arm's mean minus the baseline's; None where it is not known.
         low, high: the ends of the interval that is printed.
         p: the p value that is printed: of several arms Holm's.
