@@ -145,9 +145,12 @@ def run(arguments: Sequence[str]) -> int:
             code = int(app(arguments, prog_name="clr", standalone_mode=False) or 0)
             sys.stdout.flush()
             return code
-        except Exception:
+        except Exception as error:
             interrupt.check()  # an extension in C may have made another error of Stopped
-            raise
+            if type(error).__name__ != "NoArgsIsHelpError":  # click's, or Typer's own copy
+                raise
+            print(error, flush=True)
+            return 2
     except interrupt.Stopped as stop:
         terminal.error(f"interrupted{SAVED if resume else ''}")
         return stop.exit_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -154,7 +153,7 @@ def command(
     config = config or options.DEFAULT_CONFIG
     keys = {
         "schedules": options.listed(schedules),
-        "seeds": seeds if seeds is None or re.match(r"\d+$|auto", seeds) else options.listed(seeds),
+        "seeds": program_options.parse_seeds(seeds),
         "baseline": baseline,
         "target": target,
         "margin": margin,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -23,9 +24,18 @@ FORMATS = ("png", "svg")
 KNOWN_FORMATS = ("png", "svg", "pdf")
 
 
-def describe_schedule(kind: str, schedule: Schedule, per_epoch: int, epochs: int) -> str:
-    """Describe a schedule: its numbers, and its cycles, with a warning if the last is cut off."""
-    values = {k: v for k, v in resolved(kind, schedule).items() if k != "kind"}
+def describe_schedule(
+    kind: str,
+    schedule: Schedule,
+    per_epoch: int,
+    epochs: int,
+    params: Mapping[str, Any] | None = None,
+) -> str:
+    """Describe a schedule: its numbers, and its cycles, with a warning if the last is cut off.
+
+    The numbers are `params`; by default all of the schedule's, with durations in iterations.
+    """
+    values = params or {k: v for k, v in resolved(kind, schedule).items() if k != "kind"}
     shown = ", ".join(
         f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
     )

@@ -10,8 +10,10 @@ import select
 import struct
 import termios
 from pathlib import Path
+from typing import Any
 
 import forked
+import pytest
 
 COLUMNS = 80
 
@@ -65,3 +67,32 @@ def test_a_second_call_shows_full_bars_at_once(tiny: Path, tmp_path: Path) -> No
     on_a_terminal("train", "--config", str(tiny), "--schedule", "clr", cwd=tmp_path)
     _, seen = on_a_terminal("train", "--config", str(tiny), "--schedule", "clr", cwd=tmp_path)
     assert re.search(r"100%.*3/3", seen)
+
+
+@pytest.mark.parametrize("arguments", [(), ("config",), ("schedule",)])
+def test_a_command_without_arguments_prints_its_help(arguments: tuple[str, ...], clr: Any) -> None:
+    done = clr(*arguments, check=False)
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"Usage: {' '.join(('clr', *arguments))} [OPTIONS] COMMAND")
+    assert len(done.stdout.splitlines()) > 5
+    assert done.stderr == ""
+
+
+def test_durations_are_told_as_they_were_given(clr: Any) -> None:
+    plot = ("schedule", "plot", "--config", "quickstart.yaml", "--schedule", "clr")
+    assert "step_size_epochs 2; 2 cycles" in clr(*plot).stderr
+    known = clr(*plot, "--iterations-per-epoch", "100").stderr
+    assert "step_size 200; 2 cycles" in known
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--schedules", "clr,cosin", "'cosin' is unknown; did you mean 'cosine'?"),
+        ("--seeds", "banana", "give a number, a list such as 0,1,7, or auto"),
+    ],
+)
+def test_a_typo_in_a_list_is_named(option: str, value: str, said: str, clr: Any) -> None:
+    done = clr("compare", "--config", "quickstart.yaml", option, value, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
