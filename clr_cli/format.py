@@ -136,6 +136,8 @@ def ratio(middle: float | None, low: float | None, high: float | None) -> str:
         return "baseline missed"
     if low is None:
         return number(middle)
+    if low == 0 and high == middle:
+        return f"at most {number(high)}"
     if high is None:
         return f"{number(middle)} [{number(low)}, ∞]"
     if ratio_digits(low, high) == 3:
