@@ -13,7 +13,9 @@ from clr_cli.paths import comparison_in
 
 def command(
     directory: Annotated[Path, typer.Argument(help="A compare folder, or its experiment's.")],
-    formats: Annotated[str, typer.Option(help="Figure formats, e.g. png,svg,pdf.")] = "png,svg",
+    formats: Annotated[
+        str, typer.Option(help="Formats of the figures beside the page, e.g. png,svg,pdf.")
+    ] = "svg",
     size: Annotated[
         str | None, typer.Option(help="Figure size in inches, WIDTHxHEIGHT, e.g. 6x4.")
     ] = None,

@@ -83,13 +83,12 @@ def first_table(summary: Summary) -> Table:
         spread, c = arm.metrics[metric.name], against.get(arm.name)
         value = scale.mean_sd(spread.mean, spread.sd)
         value += "" if value == words.NONE else scale.unit_text
-        row = [arm.name, value.replace(" ", "\N{NO-BREAK SPACE}")]
+        row = [arm.name, value.replace("± ", "±\N{NO-BREAK SPACE}")]
         if c is None:
             row += [words.NONE, "baseline"]
         else:
             d = c.difference
-            size = scale.difference(d.mean, d.low, d.high).replace(", ", ",\N{NO-BREAK SPACE}")
-            row += [size, verdict(c)]
+            row += [scale.difference(d.mean, d.low, d.high), verdict(c)]
         if trained(arm) != str(arm.failing.runs):
             row[1] += f" ({trained(arm)} trained)".replace(" ", "\N{NO-BREAK SPACE}")
         rows.append(row)

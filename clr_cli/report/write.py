@@ -98,7 +98,7 @@ def _write_pages(
     figures = report.figures(summary, records, range_test=range_test, size=size)
     write_atomic(directory / PAGE, report.render(summary, records, figures))
     write_atomic(directory / MARKDOWN, report.markdown(summary))
-    saved = _save(figures, directory, formats)
+    saved = _save(figures, directory, formats)  # after the page: drawing PNGs takes longer
     return [directory / PAGE, directory / MARKDOWN, *saved]
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from clr_cli.analysis.robustness import LEAST_DISTANCE
 from clr_cli.format import Scale, moment
 from clr_cli.report.figures.style import (
     BAND,
@@ -201,11 +200,9 @@ class _Left:
         """Return the axis of these targets."""
         if metric.unit == "%" and metric.mode == "max":
             return _Left(1.0, 1)
-        last, first = max(targets), min(targets)
-        if metric.mode == "min":
-            last, first = first, last
-        beyond = LEAST_DISTANCE * (last - first) or metric.sign * 1.0
-        return _Left(last + beyond, metric.sign)
+        last = max(targets) if metric.mode == "max" else min(targets)
+        step = min((abs(t - last) for t in targets if t != last), default=1.0)
+        return _Left(last + metric.sign * step, metric.sign)
 
     def __call__(self, target: float) -> float:
         return max(self.sign * (self.end - target), 1e-12)
