@@ -174,6 +174,7 @@ def _compare_program(
 ) -> None:
     """Run the program under every arm and seed, then compare, write and print."""
     from clr_cli.cli.dry_run import try_first
+    from clr_cli.cli.live import LivePage
     from clr_cli.execution.program import FirstRuns
     from clr_cli.study.program import ProgramSource, study_of
 
@@ -194,7 +195,8 @@ def _compare_program(
         if dry_run:
             try_first(study, source, engine, jobs)
             return
-        execute = progress.with_program_progress(engine, config.metric.name, FirstRuns)
+        page = None if keys else LivePage(study, place.folder)
+        execute = progress.with_program_progress(engine, config.metric.name, FirstRuns, page)
         if keys:
             comparison.execute_only(keys, source, execute)
             return
@@ -218,6 +220,7 @@ def _compare_training(
     arms = config.arms(chosen.output_dir, bounds)
     chosen.check(config)
     options.refuse_torchrun("compare")
+    from clr_cli.cli.live import LivePage
     from clr_cli.cli.setup import rows, schedule_rows
     from clr_cli.cli.tuning import check_arms, tune_arms
     from clr_cli.execution.setup import measure
@@ -257,7 +260,8 @@ def _compare_training(
         if to_tune:
             source = source.at(tune_arms(source, to_tune, tune_seeds, engine))
         source = replace(source, costs=_costs(source, bounds))
-        execute = progress.with_progress(engine, jobs, config.training.epochs)
+        page = None if keys else LivePage(study, folder, config.training.epochs)
+        execute = progress.with_progress(engine, jobs, config.training.epochs, page)
         if keys:
             comparison.execute_only(keys, source, execute)
             return

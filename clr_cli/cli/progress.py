@@ -12,6 +12,7 @@ from clr_cli.cli import terminal
 from clr_cli.format import rough_duration
 
 if TYPE_CHECKING:
+    from clr_cli.cli.live import LivePage
     from clr_cli.execution.engines import Engine
     from clr_cli.execution.program import FirstRuns
     from clr_cli.execution.task import Event, Task
@@ -29,17 +30,24 @@ def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterator[Event
     return progress.fresh
 
 
-def with_progress(engine: Engine, jobs: int, epochs: int) -> Execute:
-    """Return what executes trainings of so many epochs, ``jobs`` at a time, and shows how far."""
+def with_progress(engine: Engine, jobs: int, epochs: int, page: LivePage | None = None) -> Execute:
+    """Return what executes trainings of so many epochs, ``jobs`` at a time, and shows how far.
+
+    ``page`` is kept up to date as well.
+    """
 
     def execute(tasks: Sequence[Task]) -> None:
-        follow(tasks, jobs, epochs, engine.execute(tasks))
+        events = engine.execute(tasks)
+        follow(tasks, jobs, epochs, events if page is None else page.follow(tasks, events))
 
     return execute
 
 
 def with_program_progress(
-    engine: Engine, metric: str, watch: type[FirstRuns] | None = None
+    engine: Engine,
+    metric: str,
+    watch: type[FirstRuns] | None = None,
+    page: LivePage | None = None,
 ) -> Execute:
     """Return what executes runs of a program and shows their newest rows.
 
@@ -48,7 +56,9 @@ def with_program_progress(
 
     def execute(tasks: Sequence[Task]) -> None:
         progress = ProgramProgress([task.name for task in tasks], metric)
-        _feed(progress, engine.execute(tasks), None if watch is None else watch(tasks))
+        events = engine.execute(tasks)
+        events = events if page is None else page.follow(tasks, events)
+        _feed(progress, events, None if watch is None else watch(tasks))
 
     return execute
 

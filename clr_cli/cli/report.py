@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from clr_cli.cli import terminal
-from clr_cli.paths import comparison_in
+from clr_cli.paths import PROGRESS, SUMMARY, comparison_in
 
 
 def command(
@@ -26,6 +26,13 @@ def command(
 
     wanted = write.parse_formats(formats)
     inches = write.parse_size(size)
-    summary, written = write.remake(comparison_in(directory), wanted, inches)
+    folder = comparison_in(directory)
+    if not (folder / SUMMARY).exists() and (folder / PROGRESS).exists():
+        from clr_cli.report import live
+
+        terminal.note("not all runs are finished: there is no verdict yet")
+        terminal.paths([live.remake(folder)])
+        return
+    summary, written = write.remake(folder, wanted, inches)
     show.print_summary(summary)
     terminal.paths(written)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
-from clr_cli.paths import MARKDOWN, PAGE, RUNS, SUMMARY, range_test_of
+from clr_cli.paths import MARKDOWN, PAGE, PROGRESS, RUNS, SUMMARY, range_test_of
 from clr_cli.records import KNOWN, RunRecord, Summary
 from clr_cli.report import comparison as report
 from clr_cli.report import rates as rates_report
@@ -83,6 +83,7 @@ def write_comparison(directory: Path, summary: Summary, records: Sequence[RunRec
     """Write runs.csv, summary.json, the page, its Markdown and the figures; return their paths."""
     write_atomic(directory / RUNS, write_runs_csv(records))
     write_json(directory / SUMMARY, summary.plain())
+    (directory / PROGRESS).unlink(missing_ok=True)
     made = _write_pages(directory, summary, records, None)
     return [directory / RUNS, directory / SUMMARY, *made]
 
