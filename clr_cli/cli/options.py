@@ -117,6 +117,22 @@ Bounds = Annotated[
 ]
 
 
+# The help's groups after the first: heading -> parameters of any command, in this order.
+HELP_GROUPS = {
+    "What decides": ("baseline", "target", "margin", "detect", "vary"),
+    "Rates": ("tune", "tune_seeds", "tune_arms", "bounds"),
+    "A program of your own": ("cmd", "arm", "read", "time_limit", "dry_run"),
+    "Results that are there already": (
+        *("source", "arm_column", "seed_column", "step_column", "where", "across", "run_name"),
+    ),
+    "The metric of a program or of results": ("metric", "mode", "unit", "paired"),
+    "Where and how it runs": (
+        *("name", "output_dir", "device", "jobs", "engine", "ray_address", "only", "overwrite"),
+        *("allow_code", "tensorboard", "as_json", "help"),
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Options:
     """What commands share beyond the config."""

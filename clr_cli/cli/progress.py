@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clr_cli.cli import terminal
 from clr_cli.format import rough_duration
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from clr_cli.execution.program import FirstRuns
     from clr_cli.execution.task import Event, Task
     from clr_cli.study.collect import Execute
+
+
+# The bars: the metrics are worth more than the speed, so that 80 columns have room for them.
+RUN_BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} epochs{postfix}"
+ONLY_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}"
 
 
 def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterator[Event]) -> int:
@@ -75,8 +80,10 @@ class Progress:
     """Bars on a terminal: one for all epochs of the plan, one for each running run.
 
     Where stderr is no terminal there is a plain line per finished run instead, and no control
-    characters. Feed it the engine's events.
+    characters. Feed it the engine's events. `saved`: whether any run has begun.
     """
+
+    saved: ClassVar[bool] = False
 
     def __init__(self, names: Sequence[str], epochs: int, jobs: int = 1) -> None:
         from tqdm import tqdm
@@ -95,6 +102,7 @@ class Progress:
             disable=not self.live,
             dynamic_ncols=True,
             smoothing=0.05,
+            bar_format=ONLY_BAR if len(names) == 1 else None,
         )
 
     def __enter__(self) -> Progress:
@@ -117,6 +125,7 @@ class Progress:
             terminal.note(message)
 
     def feed(self, index: int, kind: str, value: Any) -> None:
+        Progress.saved |= kind in ("start", "row", "end")  # a run saves within an epoch, too
         getattr(self, f"_{kind}")(index, value)
 
     def _start(self, index: int, epochs: int) -> None:
@@ -133,6 +142,7 @@ class Progress:
                 unit="epoch",
                 leave=False,
                 dynamic_ncols=True,
+                bar_format=RUN_BAR,
             )
 
     def _row(self, index: int, row: dict[str, Any]) -> None:
