@@ -184,7 +184,8 @@ def run(arguments: Sequence[str]) -> int:
 def _saved() -> str:
     """Say what an interrupted training leaves behind."""
     progress = sys.modules.get("clr_cli.cli.progress")
-    return SAVED if progress is not None and progress.Progress.saved else NOT_SAVED
+    begun = progress is not None and progress.Progress.saved
+    return SAVED if begun or os.environ.get("RANK", "0") != "0" else NOT_SAVED
 
 
 def _trains(arguments: Sequence[str]) -> bool:

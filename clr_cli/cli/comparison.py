@@ -138,7 +138,7 @@ def compare(
     """Collect the runs, compare them, and write result and page; return result and paths."""
     from clr_cli.analysis.summary import analyse
     from clr_cli.records import Reproduce
-    from clr_cli.report import write
+    from clr_cli.report import index, write
     from clr_cli.study.collect import collect, needs_no_engine
 
     runs = collect(
@@ -148,6 +148,7 @@ def compare(
         update={"reproduce": Reproduce(command=command_line(), config=runs.facts.config)}
     )
     written = write.write_comparison(place.folder, summary, runs.records)
+    index.write(place.folder.parents[1])
     return summary, [*written, *place.also(runs.records)]
 
 

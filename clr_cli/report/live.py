@@ -91,7 +91,7 @@ def html(progress: Progress) -> str:
         reload=RELOAD if progress.running else None,
         progress=progress,
         colors=colors,
-        said=_said(progress),
+        said=describe(progress),
         grid=(["Arm", *(f"seed {seed}" for seed in progress.seeds)], grid),
         figures=figures,
     )
@@ -109,7 +109,7 @@ def _cell(run: RunState | None) -> str:
     return f"epoch {len(run.rows)} of {run.total}" if run.total else f"{len(run.rows)} rows"
 
 
-def _said(progress: Progress) -> str:
+def describe(progress: Progress) -> str:
     """Say how many runs have ended, how long the others will take, and what is not known yet."""
     total = len(progress.arms) * len(progress.seeds)
     ended = [each for each in progress.runs if each.state not in ("waiting", "running")]

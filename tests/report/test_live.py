@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_figures import make_records
+from test_report import Reader, make_summary
 
+from clr_cli.analysis.headline import headline
 from clr_cli.analysis.study import Study
 from clr_cli.cli.live import LivePage
 from clr_cli.errors import InputError
 from clr_cli.execution.task import Event
-from clr_cli.report import live
+from clr_cli.report import index, live, write
 
 STUDY = Study(name="digits", arms=("constant", "clr"), baseline="constant", seeds=(0, 1))
 
@@ -104,3 +107,24 @@ def test_a_damaged_file_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "progress.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         live.remake(tmp_path)
+
+
+def test_the_index_has_every_experiment_with_its_state(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        follow(tmp_path / "half" / "compare", stopped())
+    records = make_records(seeds=6)
+    write.write_comparison(tmp_path / "whole & more" / "compare", make_summary(records), records)
+    broken = tmp_path / "broken" / "compare"
+    broken.mkdir(parents=True)
+    (broken / "report.html").touch()
+    (broken / "summary.json").write_text("{")
+    page = index.write(tmp_path).read_text("utf-8")
+    words = Reader(page).words
+    assert "3 results" in words
+    for name, state in (("half", "stopped"), ("whole & more", "finished"), ("broken", "damaged")):
+        row = words[words.index(name) :]
+        assert row.index(state) < 400
+    assert 'href="whole%20%26%20more/compare/report.html"' in page
+    assert headline(make_summary(records)).split(" (")[0] in words.replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
