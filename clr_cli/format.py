@@ -159,6 +159,16 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def epochs(count: float) -> str:
+    """Return a number of epochs.
+
+    >>> epochs(1), epochs(2.5)
+    ('1 epoch', '2.5 epochs')
+    """
+    text = f"{count:.3g}" if count < 1000 else f"{count:,.0f}"
+    return f"{text} epoch" + ("" if text == "1" else "s")
+
+
 def percent(value: float) -> str:
     """Return a fraction in percent: 0.9512 -> "95.12 %" (with a no-break space)."""
     return f"{100 * value:.2f}\N{NO-BREAK SPACE}%"

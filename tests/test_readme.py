@@ -10,7 +10,7 @@ import pytest
 
 from clr_cli import schedules
 from clr_cli.analysis.headline import headline
-from clr_cli.cli.results import print_summary
+from clr_cli.cli.show import print_summary
 from clr_cli.report import comparison as report
 from clr_cli.report.tables import certainty_table
 
