@@ -45,7 +45,11 @@ def command(
     time_limit: options.TimeLimit = None,
     dry_run: options.DryRun = False,
     schedules: Annotated[
-        str | None, typer.Option(help="The arms, e.g. constant,clr,one_cycle,cosine.")
+        str | None,
+        typer.Option(
+            help="The arms, e.g. constant,clr,one_cycle,cosine.",
+            autocompletion=options.complete_arms,
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="How many seeds, a list such as 0,1,7, or auto[:CAP].")

@@ -23,6 +23,7 @@ from clr_cli.cli.options import (
     Overwrite,
     Sets,
     Tensorboard,
+    complete_arms,
     errors_in,
     load,
 )
@@ -37,7 +38,12 @@ if TYPE_CHECKING:
 def command(
     config: ConfigName = "svhn.yaml",
     schedule: Annotated[
-        str, typer.Option("--schedule", help="An arm of the config, or a kind such as one_cycle.")
+        str,
+        typer.Option(
+            "--schedule",
+            help="An arm of the config, or a kind such as one_cycle.",
+            autocompletion=complete_arms,
+        ),
     ] = "clr",
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of weights, data order and crops.")

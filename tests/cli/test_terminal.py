@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import struct
+import subprocess
 import sys
 import termios
 from pathlib import Path
@@ -151,3 +152,26 @@ def test_nothing_saved_yet_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nothing was saved yet" in app._saved()
     shown.feed(0, "start", 0)
     assert "all progress is saved" in app._saved()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("compare --config quick", ["quickstart.yaml"]),
+        ("compare --config quickstart.yaml --schedules clr,one", ["clr,one_cycle"]),
+        ("comp", ["compare"]),
+    ],
+)
+def test_the_shell_completes_configs_and_arms(typed: str, offered: list[str]) -> None:
+    words = ["clr", *typed.split()]
+    environment = {
+        **os.environ,
+        "_CLR_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    code = "from clr_cli.cli.app import app; app(prog_name='clr')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == offered, done.stderr
