@@ -11,6 +11,11 @@ import pytest
 from test_figures import make_records
 from test_report import make_page
 
+from clr_cli.records import TEST_ACCURACY, RateAnswer, read
+from clr_cli.report import index, live, rates
+
+REFERENCE = Path(__file__).parents[2] / "outputs" / "reference"
+
 EVIL = "<img src=x onerror=alert(1)>"
 ARMS = ("constant", "clr", "cosine", EVIL)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -191,3 +196,58 @@ def test_without_scripts_everything_is_there(browser: Any, file: Path) -> None:
     assert plain.locator("svg:visible").count() == 7
     assert not plain.locator(".legend").is_visible()
     context.close()
+
+
+def half(running: bool) -> live.Progress:
+    rows: list[dict[str, float | None]] = [{"epoch": k, "test_accuracy": k / 9} for k in (1, 2, 3)]
+    runs = [
+        live.RunState(arm=arm, seed=seed, state=state, total=3, rows=rows)
+        for arm in ("constant", "clr")
+        for seed, state in enumerate(("finished", "failed", "running"))
+    ]
+    return live.Progress(
+        experiment="digits",
+        metric=TEST_ACCURACY,
+        baseline="constant",
+        arms=["constant", "clr"],
+        seeds=[0, 1, 2, 3],
+        runs=runs,
+        running=running,
+    )
+
+
+def test_a_running_comparison_reads_itself_again(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "RELOAD", 1)
+    file = live.write(tmp_path, half(running=True))
+    opened = browser.new_page()
+    opened.goto(file.as_uri())
+    assert opened.get_by_text("Comparison, running").is_visible()
+    live.write(tmp_path, half(running=False))
+    opened.get_by_text("Comparison, stopped").wait_for(timeout=10_000)
+    opened.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["live", "rates", "index"])
+def test_axe_finds_nothing_on_the_other_pages(
+    browser: Any, tmp_path: Path, kind: str, scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    folder = tmp_path / "digits" / "compare"
+    file = live.write(folder, half(running=False))
+    if kind == "index":
+        file = index.write(tmp_path)
+    if kind == "rates":
+        answer = read(RateAnswer, REFERENCE / "post/range-test/result.json", remedy="")
+        file.write_text(rates.page(answer, rates.figures(answer)), "utf-8")
+    opened = browser.new_page(color_scheme=scheme, viewport={"width": 1300, "height": 900})
+    problems: list[str] = []
+    opened.on("console", lambda message: problems.append(message.text))
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto(file.as_uri())
+    found = axe.Axe().run(opened).response["violations"]
+    opened.close()
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in found] == []
+    assert problems == []
