@@ -74,7 +74,7 @@
 
   // --- figures ---
   const value = (raw, percent) =>
-    percent ? `${+(100 * raw).toPrecision(5)} %` : String(+raw.toPrecision(6));
+    percent ? `${+(100 * raw).toPrecision(4)} %` : String(+raw.toPrecision(6));
   const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
   const to = (log, x) => (log ? Math.log10(Math.max(x, 1e-12)) : x);
   const back = (log, x) => (log ? 10 ** x : x);
@@ -107,7 +107,8 @@
         .map((use) => ({ use, x: +use.getAttribute("x"), y: +use.getAttribute("y") }));
       this.marks = make("g", { class: "over" });
       this.ticks = make("g", { class: "ticks" });
-      this.group.append(this.ticks, this.marks);
+      this.group.prepend(this.ticks); // grid lines lie below the curves
+      this.group.append(this.marks);
     }
     points(path) { // what report/figures/svg.py writes: m x y l dx dy dx dy ... z
       const d = path.getAttribute("d"), read = [];
