@@ -145,6 +145,8 @@ def ratio(middle: float | None, low: float | None, high: float | None) -> str:
         return "baseline missed"
     if low is None:
         return number(middle)
+    if low == 0 and high == middle:
+        return f"at most {number(high)}"
     if high is None:
         return f"{number(middle)} [{number(low)}, ∞]"
     if ratio_digits(low, high) == 3:
@@ -164,6 +166,16 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def epochs(count: float) -> str:
+    """Return a number of epochs.
+
+    >>> epochs(1), epochs(2.5)
+    ('1 epoch', '2.5 epochs')
+    """
+    text = f"{count:.3g}" if count < 1000 else f"{count:,.0f}"
+    return f"{text} epoch" + ("" if text == "1" else "s")
 
 
 def percent(value: float) -> str:

@@ -43,6 +43,7 @@ SUMMARY = "summary.json"
 RUNS = "runs.csv"
 PAGE = "report.html"
 MARKDOWN = "report.md"
+PROGRESS = "progress.json"  # while runs are missing
 
 # Files of a range test besides RESULT.
 BOUNDS = "bounds.yaml"
@@ -121,7 +122,8 @@ def links_to(run: Path) -> list[Path]:
 def comparison_in(folder: Path) -> Path:
     """Return the folder of a comparison from itself or from its experiment's folder."""
     inner = folder / "compare"
-    return inner if not (folder / SUMMARY).exists() and inner.is_dir() else folder
+    here = any((folder / name).exists() for name in (SUMMARY, PROGRESS))
+    return inner if not here and inner.is_dir() else folder
 
 
 def range_test_of(comparison: Path) -> Path:

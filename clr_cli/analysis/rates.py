@@ -8,7 +8,7 @@ from typing import Any
 
 from clr_cli import schedules
 from clr_cli.analysis.lattice import DELTA, DISTANCE, RatesFound, Scale
-from clr_cli.format import duration, rounded_lr
+from clr_cli.format import duration, epochs, rounded_lr
 from clr_cli.records import Metric, Probed, RateAnswer
 
 
@@ -135,7 +135,7 @@ def describe(answer: RateAnswer) -> list[tuple[str, str]]:
     length = (
         ""
         if answer.iterations is None
-        else (f" of {answer.iterations:,} iterations ({answer.epochs:.3g} epochs)")
+        else (f" of {answer.iterations:,} iterations ({epochs(answer.epochs or 0)})")
     )
     if answer.low is not None and answer.high is not None and answer.top is not None:
         top = shown(metric, answer.top)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from clr_cli import __version__, interrupt
 from clr_cli.cli import terminal
@@ -60,7 +60,26 @@ GROUPS = {
 }
 TRAINING = ("range-test", "train", "compare")  # the commands that leave something to resume
 RESUME = "every finished epoch is saved; run the same command again to resume"
+NOT_SAVED = ": nothing was saved yet; the same command again begins anew"
 SAVED = ": all progress is saved; run the same command again to resume"
+
+
+class _Grouped(TyperCommand):
+    """A command whose help has its options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        from clr_cli.cli.options import HELP_GROUPS
+
+        left = {str(param.name): param for param in self.get_params(ctx)}
+        sections = []
+        for title, names in HELP_GROUPS.items():
+            sections.append((title, [left.pop(name) for name in names if name in left]))
+        sections.insert(0, ("Options", [*left.values()]))
+        for title, params in sections:
+            records = [r for param in params if (r := param.get_help_record(ctx)) is not None]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 class _Commands(TyperGroup):
@@ -79,7 +98,8 @@ class _Commands(TyperGroup):
             return None
         module = importlib.import_module(f"clr_cli.cli.{cmd_name.replace('-', '_')}")
         alone = typer.Typer(add_completion=False, **PLAIN)
-        alone.command(cmd_name, epilog=f"Example: {COMMANDS[cmd_name][1]}")(module.command)
+        example = f"Example: {COMMANDS[cmd_name][1]}"
+        alone.command(cmd_name, cls=_Grouped, epilog=example)(module.command)
         return typer.main.get_command(alone)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -146,17 +166,27 @@ def run(arguments: Sequence[str]) -> int:
             code = int(app(arguments, prog_name="clr", standalone_mode=False) or 0)
             sys.stdout.flush()
             return code
-        except Exception:
+        except Exception as error:
             interrupt.check()  # an extension in C may have replaced Stopped by another error
-            raise
+            if type(error).__name__ != "NoArgsIsHelpError":  # click's, or Typer's own copy
+                raise
+            print(error, flush=True)
+            return 2
     except interrupt.Stopped as stop:
-        terminal.error(f"interrupted{SAVED if resume else ''}")
+        terminal.error(f"interrupted{_saved() if resume else ''}")
         return stop.exit_code
     except BrokenPipeError:  # the reader of the output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         return _explain(error, resume)
+
+
+def _saved() -> str:
+    """Say what an interrupted training leaves behind."""
+    progress = sys.modules.get("clr_cli.cli.progress")
+    begun = progress is not None and progress.Progress.saved
+    return SAVED if begun or os.environ.get("RANK", "0") != "0" else NOT_SAVED
 
 
 def _trains(arguments: Sequence[str]) -> bool:

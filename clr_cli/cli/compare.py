@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +46,11 @@ def command(
     time_limit: options.TimeLimit = None,
     dry_run: options.DryRun = False,
     schedules: Annotated[
-        str | None, typer.Option(help="The arms to compare, for example constant,clr,one_cycle.")
+        str | None,
+        typer.Option(
+            help="The arms to compare, for example constant,clr,one_cycle.",
+            autocompletion=options.complete_arms,
+        ),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="A number of seeds, a list such as 0,1,7, or auto[:CAP].")
@@ -165,9 +168,7 @@ def command(
     config = config or options.DEFAULT_CONFIG
     keys = {
         "schedules": options.as_yaml_list(schedules),
-        "seeds": seeds
-        if seeds is None or re.match(r"\d+$|auto", seeds)
-        else options.as_yaml_list(seeds),
+        "seeds": program_options.parse_seeds(seeds),
         "baseline": baseline,
         "target": target,
         "margin": margin,
@@ -189,6 +190,7 @@ def _compare_program(
     """Run the program under every arm and seed, then compare, write and print."""
     from clr_cli.analysis import expectation
     from clr_cli.cli.dry_run import try_first
+    from clr_cli.cli.live import LivePage
     from clr_cli.execution.program import FirstRuns
     from clr_cli.study.program import ProgramSource, study_of
 
@@ -210,7 +212,8 @@ def _compare_program(
         if dry_run:
             try_first(study, source, engine, jobs)
             return
-        execute = progress.with_program_progress(engine, config.metric.name, FirstRuns)
+        page = None if keys else LivePage(study, place.folder)
+        execute = progress.with_program_progress(engine, config.metric.name, FirstRuns, page)
         if keys:
             comparison.execute_only(keys, source, execute)
             return
@@ -249,6 +252,7 @@ def _compare_training(
     chosen.check(config)
     options.refuse_torchrun("compare")
     from clr_cli.analysis import expectation
+    from clr_cli.cli.live import LivePage
     from clr_cli.cli.setup import rows, schedule_rows
     from clr_cli.cli.tuning import check_arms, tune_arms
     from clr_cli.execution.setup import measure
@@ -290,7 +294,8 @@ def _compare_training(
         if to_tune:
             source = source.at(tune_arms(source, to_tune, tune_seeds, engine))
         source = replace(source, costs=_costs(source, bounds))
-        execute = progress.with_progress(engine, jobs, config.training.epochs)
+        page = None if keys else LivePage(study, folder, config.training.epochs)
+        execute = progress.with_progress(engine, jobs, config.training.epochs, page)
         if keys:
             comparison.execute_only(keys, source, execute)
             return

@@ -141,7 +141,7 @@ def compare(
     """Collect the runs, compare them, write result and page, and return result and paths."""
     from clr_cli.analysis.summary import analyse
     from clr_cli.records import Reproduce
-    from clr_cli.report import write
+    from clr_cli.report import index, write
     from clr_cli.study.collect import collect, needs_no_engine
 
     before = place.before
@@ -150,6 +150,7 @@ def compare(
         update={"reproduce": Reproduce(command=command_line(), config=runs.facts.config)}
     )
     written = write.write_comparison(place.folder, summary, runs.records)
+    index.write(place.folder.parents[1])
     return summary, [*written, *place.also(runs.records)]
 
 

@@ -11,6 +11,8 @@ from clr_cli.cli import terminal
 from clr_cli.cli.options import ConfigName, Sets, load
 from clr_cli.errors import InputError
 
+ASSUMED = 500  # iterations per epoch, where they are not given: enough for a smooth curve
+
 config_app = typer.Typer(
     help="Look at configs and their schema.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -42,8 +44,11 @@ def schedule_plot(
         list[str] | None, typer.Option("--schedule", help="Arms or kinds; default: the config's.")
     ] = None,
     iterations_per_epoch: Annotated[
-        int, typer.Option(min=1, help="Only durations given in iterations depend on it.")
-    ] = 500,
+        int | None,
+        typer.Option(
+            min=1, help="To tell durations in iterations; those given so need it.", metavar="N"
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option(help="The figure: .png, .svg or .pdf.")] = Path(
         "schedule.png"
     ),
@@ -62,18 +67,20 @@ def schedule_plot(
     from clr_cli.report import write
 
     epochs = resolved.training.epochs
-    total = epochs * iterations_per_epoch
+    per_epoch = iterations_per_epoch or ASSUMED
+    total = epochs * per_epoch
     made = {
         name: schedules.make(
             arm.kind,
             arm.params,
-            iterations_per_epoch=iterations_per_epoch,
+            iterations_per_epoch=per_epoch,
             total_iterations=total,
         )
         for name, arm in arms.items()
     }
-    written = write.plot_schedules(made, iterations_per_epoch, total, output)
+    written = write.plot_schedules(made, per_epoch, total, output)
     for name, each in made.items():
-        line = write.describe_schedule(arms[name].kind, each, iterations_per_epoch, epochs)
-        terminal.note(f"{name}  {line}")
+        arm = arms[name]
+        told = arm.params if iterations_per_epoch is None else None  # iterations are not known
+        terminal.note(f"{name}  {write.describe_schedule(arm.kind, each, per_epoch, epochs, told)}")
     terminal.paths(written)

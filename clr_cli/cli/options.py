@@ -28,11 +28,40 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "svhn.yaml"
 _CONFIG_HELP = "A path, or the name of a config in ./configs or shipped with clr."
 
-ConfigName = Annotated[str, typer.Option("--config", "-c", help=_CONFIG_HELP)]
+
+def complete_configs(incomplete: str) -> list[str]:
+    """Return the names of configs that begin so, for the shell."""
+    from clr_cli.config.load import shipped_configs
+
+    folders = (Path("configs"), shipped_configs())
+    names = sorted({path.name for folder in folders for path in folder.glob("*.yaml")})
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_arms(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the lists of arms, ``a,b``, that begin so: the config's arms and all schedules."""
+    from clr_cli.config.arms import SCHEDULE_MODELS
+
+    before, comma, last = incomplete.rpartition(",")
+    names = dict.fromkeys(SCHEDULE_MODELS)
+    with contextlib.suppress(InputError):
+        config = load(context.params.get("config") or DEFAULT_CONFIG, None, None)
+        names = dict.fromkeys([*config.schedules, *names])
+    new = [name for name in names if name not in before.split(",") and name.startswith(last)]
+    return [f"{before}{comma}{name}" for name in new]
+
+
+ConfigName = Annotated[
+    str, typer.Option("--config", "-c", help=_CONFIG_HELP, autocompletion=complete_configs)
+]
 OptionalConfig = Annotated[
     str | None,
     typer.Option(
-        "--config", "-c", help=f"{_CONFIG_HELP} Default: {DEFAULT_CONFIG}.", show_default=False
+        "--config",
+        "-c",
+        help=f"{_CONFIG_HELP} Default: {DEFAULT_CONFIG}.",
+        show_default=False,
+        autocompletion=complete_configs,
     ),
 ]
 Command = Annotated[
@@ -132,6 +161,22 @@ Bounds = Annotated[
     Path | None,
     typer.Option("--bounds", help="Use base_lr and max_lr from a bounds.yaml of clr range-test."),
 ]
+
+
+# The help's groups after the first: heading -> parameters of any command, in this order.
+HELP_GROUPS = {
+    "What decides": ("baseline", "target", "margin", "detect", "vary"),
+    "Rates": ("tune", "tune_seeds", "tune_arms", "bounds"),
+    "A program of your own": ("cmd", "arm", "read", "time_limit", "dry_run"),
+    "Results that are there already": (
+        *("source", "arm_column", "seed_column", "step_column", "where", "across", "run_name"),
+    ),
+    "The metric of a program or of results": ("metric", "mode", "unit", "paired"),
+    "Where and how it runs": (
+        *("name", "output_dir", "device", "jobs", "engine", "ray_address", "only", "overwrite"),
+        *("allow_code", "tensorboard", "as_json", "help"),
+    ),
+}
 
 
 @dataclass(frozen=True)

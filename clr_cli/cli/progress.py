@@ -6,16 +6,22 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clr_cli.cli import terminal
 from clr_cli.format import rough_duration
 
 if TYPE_CHECKING:
+    from clr_cli.cli.live import LivePage
     from clr_cli.execution.engines import Engine
     from clr_cli.execution.program import FirstRuns
     from clr_cli.execution.task import Event, Task
     from clr_cli.study.collect import Execute
+
+
+# The bars: the metrics are worth more than the speed, so that 80 columns have room for them.
+RUN_BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} epochs{postfix}"
+ONLY_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}"
 
 
 def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterator[Event]) -> int:
@@ -29,17 +35,24 @@ def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterator[Event
     return progress.fresh
 
 
-def with_progress(engine: Engine, jobs: int, epochs: int) -> Execute:
-    """Return what executes trainings of so many epochs, ``jobs`` at a time, and shows how far."""
+def with_progress(engine: Engine, jobs: int, epochs: int, page: LivePage | None = None) -> Execute:
+    """Return what executes trainings of so many epochs, ``jobs`` at a time, and shows how far.
+
+    ``page`` is kept up to date as well.
+    """
 
     def execute(tasks: Sequence[Task]) -> None:
-        follow(tasks, jobs, epochs, engine.execute(tasks))
+        events = engine.execute(tasks)
+        follow(tasks, jobs, epochs, events if page is None else page.follow(tasks, events))
 
     return execute
 
 
 def with_program_progress(
-    engine: Engine, metric: str, watch: type[FirstRuns] | None = None
+    engine: Engine,
+    metric: str,
+    watch: type[FirstRuns] | None = None,
+    page: LivePage | None = None,
 ) -> Execute:
     """Return what executes runs of a program and shows their newest rows.
 
@@ -48,7 +61,9 @@ def with_program_progress(
 
     def execute(tasks: Sequence[Task]) -> None:
         progress = ProgramProgress([task.name for task in tasks], metric)
-        _feed(progress, engine.execute(tasks), None if watch is None else watch(tasks))
+        events = engine.execute(tasks)
+        events = events if page is None else page.follow(tasks, events)
+        _feed(progress, events, None if watch is None else watch(tasks))
 
     return execute
 
@@ -65,8 +80,10 @@ class Progress:
     """Bars on a terminal: one for all epochs of the plan, one for each running run.
 
     Where stderr is no terminal there is a plain line per finished run instead, and no control
-    characters. Feed it the engine's events.
+    characters. Feed it the engine's events. `saved`: whether any run has begun.
     """
+
+    saved: ClassVar[bool] = False
 
     def __init__(self, names: Sequence[str], epochs: int, jobs: int = 1) -> None:
         from tqdm import tqdm
@@ -85,6 +102,7 @@ class Progress:
             disable=not self.live,
             dynamic_ncols=True,
             smoothing=0.05,
+            bar_format=ONLY_BAR if len(names) == 1 else None,
         )
 
     def __enter__(self) -> Progress:
@@ -107,6 +125,7 @@ class Progress:
             terminal.note(message)
 
     def feed(self, index: int, kind: str, value: Any) -> None:
+        Progress.saved |= kind in ("start", "row", "end")  # a run saves within an epoch, too
         getattr(self, f"_{kind}")(index, value)
 
     def _start(self, index: int, epochs: int) -> None:
@@ -123,6 +142,7 @@ class Progress:
                 unit="epoch",
                 leave=False,
                 dynamic_ncols=True,
+                bar_format=RUN_BAR,
             )
 
     def _row(self, index: int, row: dict[str, Any]) -> None:

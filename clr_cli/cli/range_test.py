@@ -309,9 +309,10 @@ def _finish(
     folder: Path, answer: RateAnswer, curves: Sequence[Sweep], chosen: options.Options
 ) -> int:
     """Write and print the answer. Return the exit code: 3 without an answer."""
-    from clr_cli.report import rates
+    from clr_cli.report import index, rates
 
     written = rates.write(folder, answer, curves)
+    index.write(chosen.output_dir)
     if chosen.json:
         print(json.dumps(answer.plain(), indent=2))
     else:

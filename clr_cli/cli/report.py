@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from clr_cli.cli import terminal
-from clr_cli.paths import comparison_in
+from clr_cli.paths import PROGRESS, SUMMARY, comparison_in
 
 
 def command(
     directory: Annotated[Path, typer.Argument(help="A compare folder, or its experiment's.")],
-    formats: Annotated[str, typer.Option(help="Figure formats, e.g. png,svg,pdf.")] = "png,svg",
+    formats: Annotated[
+        str, typer.Option(help="Formats of the figures beside the page, e.g. png,svg,pdf.")
+    ] = "svg",
     size: Annotated[
         str | None, typer.Option(help="Figure size in inches, WIDTHxHEIGHT, e.g. 6x4.")
     ] = None,
@@ -24,6 +26,13 @@ def command(
 
     wanted = write.parse_formats(formats)
     inches = write.parse_size(size)
-    summary, written = write.remake(comparison_in(directory), wanted, inches)
+    folder = comparison_in(directory)
+    if not (folder / SUMMARY).exists() and (folder / PROGRESS).exists():
+        from clr_cli.report import live
+
+        terminal.note("not all runs are finished: there is no verdict yet")
+        terminal.paths([live.remake(folder)])
+        return
+    summary, written = write.remake(folder, wanted, inches)
     show.print_summary(summary)
     terminal.paths(written)

@@ -8,6 +8,7 @@ from clr_cli.config.arms import ScheduleConfig
 from clr_cli.config.model import Config
 from clr_cli.execution.setup import Setup
 from clr_cli.execution.training_task import resolve_schedule
+from clr_cli.format import epochs
 from clr_cli.report.write import describe_schedule
 
 
@@ -36,7 +37,7 @@ def rows(
     yield "device", place or f"{setup.device}, {setup.precision}{threads}"
     steps = setup.steps_per_epoch
     length = (
-        f"{training.epochs} epochs x {steps} iterations = {training.epochs * steps:,}"
+        f"{epochs(training.epochs)} x {steps} iterations = {training.epochs * steps:,}"
         if iterations is None
         else f"{iterations:,} iterations"
     )

@@ -39,7 +39,7 @@ def print_summary(summary: Summary) -> None:
             row.append("not reached" if time is None else moment(time))
         rows.append(row)
     terminal.table(headers, rows)
-    terminal.sentences([headline(summary)])
+    terminal.verdict(headline(summary))
     print()
     sentences = [comparison.sentence for comparison in summary.comparisons]
     if len(sentences) > MOST_SENTENCES:  # the page has them all

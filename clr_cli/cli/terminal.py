@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -10,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clr_cli.format import aligned
+from clr_cli.paths import PAGE
+
+COLORS = {"better": 32, "worse": 31, "equal": 34, "No difference": 33}  # of a verdict (ANSI)
 
 
 def error(message: str) -> None:
@@ -78,8 +82,29 @@ def _columns() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1_000_000
 
 
+def verdict(text: str) -> None:
+    """Print a sentence with its verdict in color where people see colors: not in a file or pipe."""
+    filled = textwrap.fill(text, _columns(), break_on_hyphens=False)
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        for word, code in COLORS.items():
+            filled = re.sub(rf"\b{word}\b", f"\x1b[1;{code}m{word}\x1b[0m", filled)
+    print(filled)
+
+
+def page(path: Path) -> None:
+    """Print the path of a page on its own line; on a terminal it is a link (OSC 8)."""
+    text = str(path)
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        text = f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{text}\x1b]8;;\x1b\\"
+    print(text)
+
+
 def paths(written: Iterable[Path]) -> None:
-    """What was written, a line for each folder, with the formats of one figure taken together."""
+    """Print what was written, a line for each folder, the page last.
+
+    The formats of one figure are taken together.
+    """
+    written = list(written)
     folders: dict[Path, dict[str, list[str]]] = {}
     for path in written:
         folders.setdefault(path.parent, {}).setdefault(path.stem, []).append(path.suffix[1:])
@@ -93,3 +118,6 @@ def paths(written: Iterable[Path]) -> None:
             "  ".join(names), min(92, _columns() - 2), break_on_hyphens=False
         ):
             print(f"  {line}")
+    for path in written:
+        if path.name == PAGE:
+            page(path)

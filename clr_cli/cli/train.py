@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 def command(
     config: opt.ConfigName = "svhn.yaml",
     schedule: Annotated[
-        str, typer.Option("--schedule", help="An arm of the config, or a kind such as one_cycle.")
+        str,
+        typer.Option(
+            "--schedule",
+            help="An arm of the config, or a kind such as one_cycle.",
+            autocompletion=opt.complete_arms,
+        ),
     ] = "clr",
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="The seed of weights, data order and crops.")

@@ -133,6 +133,8 @@ class Config(Section):
         names = self.compare.schedules
         if len(names) < 2 or len(set(names)) < len(names):
             raise InputError(f"{names}: give two or more different arms", key="compare.schedules")
+        for name in names:
+            self.schedule(name)  # a misspelled arm is named before what follows from it
         if self.baseline not in names:
             raise InputError(
                 f"{self.baseline!r} is not an arm{did_you_mean(self.baseline, names)}",

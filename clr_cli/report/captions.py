@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_cli.format import loss, moment, number
-from clr_cli.records import KNOWN, ArmSummary, Comparison, Metric, Summary
+from clr_cli.records import KNOWN, ArmSummary, Comparison, Metric, Summary, Target
 from clr_cli.report.figures.epochs import axis_of, curves, mean_interval
 from clr_cli.report.figures.style import Curve
-from clr_cli.report.tables import median_time
+from clr_cli.report.figures.times import MOST_BANDS
 
 if TYPE_CHECKING:
     from clr_cli.records import RunRecord
@@ -33,12 +33,25 @@ def captions(
     if target:
         one = "schedule" if schedules else "arm"
         texts["time_to_target"] = f"{_all_times(summary)} The target is {target.source}."
-        texts["time_ratio"] = (
-            f"Below 1 the {one} is sooner than the baseline, above 1 later. A band that holds 1"
-            " leaves it undecided at that target. The dashed line is the target of the verdict; a"
-            f" band needs {'6 seeds' if summary.design == 'paired' else '5 runs'}."
-        )
+        texts["time_ratio"] = _time_ratio(summary, target, one)
     return texts
+
+
+def _time_ratio(summary: Summary, target: Target, one: str) -> str:
+    """Say what the figure shows, and of bands and of the dashed line only if they are drawn."""
+    text = f"Below 1 the {one} is sooner than the baseline, above 1 later."
+    curves = [c.ratios for c in summary.comparisons if len(c.ratios) > 1]
+    if len(curves) > MOST_BANDS:
+        text += " The intervals at the target are in the table “How sure”."
+    elif any(point.low is not None for curve in curves for point in curve):
+        text += " A band that contains 1 leaves it undecided at that target."
+    else:
+        least = "6 seeds" if summary.design == "paired" else "5 runs"
+        text += f" There is no band: it needs {least}."
+    targets = [point.target for curve in curves for point in curve]
+    if targets and min(targets) <= target.value <= max(targets):
+        text += " The dashed line is the target of the verdict."
+    return text
 
 
 def drawn_metrics(metric: Metric) -> dict[str, Metric]:
@@ -181,9 +194,13 @@ def _all_times(summary: Summary) -> str:
         for arm in arms
         if (values := arm.times.values) and (reached := _reached(arm)) < len(values)
     ]
-    medians = ", ".join(f"{arm.name} {median_time(arm).partition(' ')[0]}" for arm in arms)
+    medians = ", ".join(f"{arm.name} {_median(arm)}" for arm in arms)
     text = f"Median {summary.clock}: {medians}."
     return f"{text} Missed by {', '.join(missed)}." if missed else text
+
+
+def _median(arm: ArmSummary) -> str:
+    return "not reached" if arm.times.median is None else moment(arm.times.median)
 
 
 def _reached(arm: ArmSummary) -> int:

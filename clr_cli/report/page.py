@@ -1,16 +1,22 @@
-"""The HTML page of a comparison: one file without scripts and without anything to fetch.
+"""The HTML pages: one file each, with nothing to fetch, whole without its script.
 
-Its text and layout are in page.html.j2, whose values are all escaped.
+Text and layout are in the templates, whose values are all escaped.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
+import shlex
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from importlib.resources import files
+from typing import Any, NamedTuple
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -19,17 +25,18 @@ from clr_cli.analysis.headline import headline
 from clr_cli.records import KNOWN, Summary
 from clr_cli.report.controlled import controlled_rows
 from clr_cli.report.figures import comparison as plots
+from clr_cli.report.figures import svg as drawing
 from clr_cli.report.figures.style import THEME, arm_colors
 from clr_cli.report.tables import (
-    CLOCKS,
+    VERDICTS,
     certainty_table,
     costs_table,
     explain,
-    median_time,
+    first_table,
     results_table,
     robustness_table,
     rows_are,
-    seeds_table,
+    seeds_tables,
     tuning_table,
     verdict,
 )
@@ -45,6 +52,23 @@ TITLES = {
 }
 
 MAIN = {"Paired difference", "Difference"}  # of the first screen
+CONTENTS = "<!-- contents -->"  # where a page lists its headings, once they are known
+
+
+class Drawn(NamedTuple):
+    """A figure of a page: its id, title, caption, SVG, and whether it needs the whole width."""
+
+    id: str
+    title: str
+    caption: str
+    svg: Markup
+    kind: str = ""
+
+
+def draw(key: str, figure: Figure, title: str, caption: str, kind: str = "") -> Drawn:
+    """Return a figure as a page shows it."""
+    svg = inline_svg(figure, key, f"{title}. {caption}")
+    return Drawn(key, title, caption, Markup(svg), kind)
 
 
 def html(
@@ -52,55 +76,102 @@ def html(
     figures: Mapping[str, Figure],
     captions: Mapping[str, str],
 ) -> str:
-    """Return the page. captions: by figure; command: what repeats the comparison."""
-    room = files("clr_cli.report")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters["tied"] = _tied
-    template = environment.from_string(room.joinpath("page.html.j2").read_text("utf-8"))
+    """Return the page of a comparison. captions: by figure."""
     arms = summary.arms
     names = [arm.name for arm in arms]
-    reproduce = (summary.reproduce.command, summary.reproduce.config)
     rows = controlled_rows(summary)
     middle = (len(rows) + 1) // 2
     titles = TITLES | {"metric": summary.metric.heading}
-    drawn = []
-    for k, (key, figure) in enumerate(figures.items(), 1):
-        title, text = titles.get(key, key), captions.get(key, "")
-        drawn.append((title, text, Markup(inline_svg(figure, f"f{k}", f"{title}. {text}"))))
-    comparisons, metric = summary.comparisons, summary.metric.name
-    main = [figure for figure in drawn if figure[0] in MAIN]
+    drawn = [
+        draw(f"f{k}", figure, titles.get(key, key), captions.get(key, ""))
+        for k, (key, figure) in enumerate(figures.items(), 1)
+    ]
+    comparisons = summary.comparisons
+    main = next((figure for figure in drawn if figure.title in MAIN), None)
     certainty = certainty_table(summary) if comparisons else None
     robustness = robustness_table(summary) if comparisons else None
-    return template.render(
+    fraction = {name for name, metric in KNOWN.items() if metric.unit == "%"}
+    fraction |= {"metric"} if summary.metric.unit == "%" else set()
+    one = "seed" if summary.design == "paired" else "run"
+    numbers = {
+        f"f{k}": {"axes": drawing.numbers(figure), "percent": key in fraction, "one": one}
+        for k, (key, figure) in enumerate(figures.items(), 1)
+    }
+    return render(
+        "page.html.j2",
+        {"figures": numbers, "paired": summary.design == "paired"},
         summary=summary,
         names=names,
         colors=arm_colors(names, summary.baseline),
+        words={*VERDICTS.values()},
         none_sign=words.NONE,
-        css=Markup(theme_css() + room.joinpath("report.css").read_text("utf-8")),
-        claims=[(c.verdict, verdict(c), c.sentence) for c in comparisons]
-        or [("", "", summary.verdict)],
+        claims=[(c.verdict, verdict(c), c.sentence, c.arm) for c in comparisons]
+        or [("", "", summary.verdict, "")],
+        first=first_table(summary),
         results=results_table(summary),
         certainty=certainty,
         certainty_lead=certainty and explain(certainty),
         robustness=robustness,
         robustness_lead=robustness and explain(robustness),
         headline=headline(summary),
-        main=main[0] if main else None,
-        figures=[figure for figure in drawn if figure not in main],
+        main=main,
+        figures=[figure for figure in drawn if figure is not main],
         controlled=[rows[:middle], rows[middle:]],
         tuning=tuning_table(summary.tuning) if summary.tuning else None,
-        seeds=seeds_table(summary),
-        foot=[summary.scale.shown(arm.metrics[metric].mean) for arm in arms]
-        + [median_time(arm) for arm in arms if summary.target],
+        seeds=seeds_tables(summary),
         metric=summary.metric.heading,
-        clock=CLOCKS[summary.clock],
         rows_are=rows_are(summary),
         costs=costs_table(summary),
-        reproduce=[text for each in reproduce if (text := each.strip())],
+        reproduce=_reproduce(summary),
         version=summary.controlled.versions.get("clr", ""),
     )
+
+
+def _reproduce(summary: Summary) -> list[tuple[str, str]]:
+    """Return what repeats the comparison: a lead, and a text to copy, for each step."""
+    command, config = summary.reproduce.command.strip(), summary.reproduce.config.strip()
+    if not config:
+        return [("", command)] if command else []
+    file = f"{summary.experiment}.yaml"
+    again = f"clr compare --config {shlex.quote(f'./{file}')}"
+    again += " --allow-code" if "--allow-code" in command else ""
+    steps = [(f"Save the config below as {file}, then:", again), ("The config:", config)]
+    return steps + ([("It was made by:", command)] if command else [])
+
+
+@cache
+def _environment() -> Environment:
+    room = files("clr_cli.report")
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        loader=FunctionLoader(lambda name: room.joinpath(name).read_text("utf-8")),
+    )
+    environment.filters["tied"] = _tied
+    return environment
+
+
+def render(template: str, numbers: Mapping[str, Any], **values: Any) -> str:
+    """Return a page from a template. numbers: what its script knows of its figures."""
+    room = files("clr_cli.report")
+    script = room.joinpath("page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text = json.dumps(numbers, separators=(",", ":"), allow_nan=False)
+    values = {"reload": None, "colors": {}, "words": (), "none_sign": words.NONE} | values
+    page = _environment().get_template(template)
+    made = page.render(
+        css=Markup(theme_css() + room.joinpath("report.css").read_text("utf-8")),
+        numbers=Markup(text.replace("<", "\\u003c")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        contents=Markup(CONTENTS),
+        **values,
+    )
+    there = re.findall(r'<(?:details|section) id="([^"]*)".*?<h2>(.*?)</h2>', made, re.S)
+    links = "".join(f'<li><a href="#{id}">{title}</a></li>' for id, title in there)
+    return made.replace(CONTENTS, links if len(there) > 3 else "", 1)
 
 
 def _tied(text: str) -> Markup:
@@ -120,10 +191,14 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> str:
     box = re.search(r'viewBox="([^"]*)"', svg)
     head = f'<svg viewBox="{box[1] if box else ""}" role="img" aria-label="{escape(label)}">'
     svg = re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)
+    # Only what a script or a reference looks for keeps its id.
+    svg = re.sub(r' id="(?:line2d|text|patch|FillBetween\w*|figure)_\d+"', "", svg)
+    svg = re.sub(r'(?<=>)\s+(?=<)| transform="rotate\(-0 [^"]*"|<!--.*?-->', "", svg)
+    svg = re.sub(r'(?<= [xy])="(-?\d+\.\d\d)\d*"', r'="\1"', svg)
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = svg.replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
     svg = re.sub(r'style="[^"]*"', lambda m: _themed(m[0]), svg)
-    return re.sub(r' d="[^"]*"', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), svg)
+    return re.sub(r' d="([^"]*)"', lambda m: f' d="{drawing.compact(m[1])}"', svg)
 
 
 def _themed(style: str) -> str:

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -16,12 +15,13 @@ from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
 from clr_cli.config.yaml_text import dump
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
+from clr_cli.format import NONE, Scale, number
 from clr_cli.paths import BOUNDS, CURVES, PAGE, RESULT
 from clr_cli.records import RateAnswer, Stopped, Sweep, read
 from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.style import save_figure
-from clr_cli.report.page import inline_svg, theme_css
+from clr_cli.report.page import Drawn, draw, render
 
 PROBES = "probes.csv"
 COLUMNS = ("sweep", "iteration", "lr", "train_loss", "train_loss_smooth")
@@ -97,36 +97,50 @@ def read_figure(folder: Path) -> Figure | None:
 
 
 def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
-    """Return a page without scripts and without anything to fetch."""
-    title = f"{answer.experiment}: learning rates"
-    css = theme_css() + files("clr_cli.report").joinpath("report.css").read_text("utf-8")
-    lines = config_lines(answer)
-    use = f"<h2>To use it</h2><pre>{escape(lines)}</pre>" if lines else ""
-    repeat = f"<h2>To repeat</h2><pre>{escape(answer.command)}</pre>" if answer.command else ""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{css}</style></head><body><main>"
-        '<header><p class="over">Learning rates</p>'
-        f"<h1>{escape(answer.experiment)}</h1></header>"
-        f"<h2>Good rates</h2>{fragment(answer, drawn)}{use}{repeat}</main></body></html>\n"
+    """Return the page of an answer: the interval, the probes, the sweep, the lines to copy."""
+    metric = answer.metric
+    scale = Scale(metric.unit, 2 if metric.unit == "%" else 5)
+    most = max((len(each.scores) for each in answer.tried), default=0)
+    header = ["Learning rate", "mean", *(f"seed {k}" for k in range(most))]
+    rows = []
+    for each in answer.tried:
+        scores = ["failed" if score is None else scale.shown(score) for score in each.scores]
+        scores += [NONE] * (most - len(scores))
+        rows.append([number(each.rate), scale.shown(each.mean), *scores])
+    first, *others = describe(answer)
+    return render(
+        "rates.html.j2",
+        {"figures": {}, "paired": False},
+        answer=answer,
+        first=first,
+        facts=[others],
+        figures=_drawn(drawn, answer),
+        probes=(header, rows) if rows else None,
+        lines=config_lines(answer),
     )
 
 
 def fragment(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
-    """Return answer and figures as HTML for a page or a notebook."""
+    """Return answer and figures as HTML for a notebook."""
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in describe(answer)
     )
-    titles = {
-        "rates": f"{answer.metric.label} against the learning rate",
-        "range_test": "Validation accuracy and training loss of the sweep",
-    }
-    svg = "".join(
-        f"<figure>{inline_svg(figure, name, titles[name])}</figure>"
-        for name, figure in drawn.items()
-    )
+    svg = "".join(f"<figure>{figure.svg}</figure>" for figure in _drawn(drawn, answer))
     return f"<dl>{rows}</dl>{svg}"
+
+
+def _drawn(drawn: Mapping[str, Figure], answer: RateAnswer) -> list[Drawn]:
+    texts = {
+        "rates": (
+            f"{answer.metric.heading} against the learning rate",
+            "A dot is a probe, the line joins the means, the shaded rates are good.",
+        ),
+        "range_test": (
+            "Validation accuracy and training loss of the sweep",
+            "The rate rises during each sweep; it shows where to begin, the probes where to stay.",
+        ),
+    }
+    return [draw(name, figure, *texts[name]) for name, figure in drawn.items()]
 
 
 def to_csv(sweeps: Sequence[Sweep]) -> str:

@@ -7,9 +7,15 @@ from clr_cli import records
 from clr_cli.format import number
 from clr_cli.records import KNOWN, ArmSummary, Comparison, Summary, Tuning, Verdict
 
+# The words of a verdict, in tables and as the classes of their colors.
 VERDICTS: dict[Verdict, str] = {
+    "better": "better",
+    "worse": "worse",
+    "equivalent": "equivalent",
+    "undecided": "undecided",
     "too_few_runs": "too few runs",
-    "seed_changes_nothing": "the seed changes nothing",
+    "seed_changes_nothing": "no noise",
+    "identical": "identical",
 }
 CLOCKS = {clock: clock.capitalize() for clock in records.CLOCKS}
 Table = tuple[list[str], list[list[str]]]  # header and rows of plain text; the arm comes first
@@ -55,6 +61,40 @@ def results_table(summary: Summary) -> Table:
         row += [median_time(arm), "baseline" if c is None else verdict(c)]
         rows.append(row)
     return _without_empty(header, rows)
+
+
+def first_table(summary: Summary) -> Table:
+    """Return the result in a few columns, the best arm first: what the first screen shows."""
+    against = {c.arm: c for c in summary.comparisons}
+    scale, metric = summary.scale, summary.metric
+    unit = f" ({scale.points.strip()})" if scale.points else ""
+    header = [rows_are(summary), metric.heading, f"Difference{unit}{_level(summary)}", "Verdict"]
+
+    def place(arm: ArmSummary) -> float:
+        mean = arm.metrics[metric.name].mean
+        return float("inf") if mean is None else -metric.sign * mean
+
+    rows = []
+    for arm in sorted(summary.arms, key=place):
+        spread, c = arm.metrics[metric.name], against.get(arm.name)
+        value = scale.mean_sd(spread.mean, spread.sd)
+        value += "" if value == words.NONE else scale.unit_text
+        row = [arm.name, value.replace("± ", "±\N{NO-BREAK SPACE}")]
+        if c is None:
+            row += [words.NONE, "baseline"]
+        else:
+            d = c.difference
+            row += [scale.difference(d.mean, d.low, d.high), verdict(c)]
+        if trained(arm) != str(arm.failing.runs):
+            row[1] += f" ({trained(arm)} trained)".replace(" ", "\N{NO-BREAK SPACE}")
+        rows.append(row)
+    return header, rows
+
+
+def _level(summary: Summary) -> str:
+    """Return the confidence of the arms' intervals for a heading: " [95 %]"."""
+    levels = {round(c.difference.level, 6) for c in summary.comparisons}
+    return f" [{100 * levels.pop():.4g}\N{NO-BREAK SPACE}%]" if len(levels) == 1 else " [interval]"
 
 
 def _loss(arm: ArmSummary, name: str) -> str:
@@ -157,6 +197,24 @@ def robustness_table(summary: Summary) -> Table | None:
     return table if len(table[0]) > 1 else None
 
 
+def seeds_tables(summary: Summary) -> list[tuple[str, Table, list[str]]]:
+    """Return every seed's final values, and its times to the target if there is one.
+
+    Each is what the table shows, the table with an arm a column, and its last row.
+    """
+    (header, rows), many = seeds_table(summary), len(summary.arms)
+    means = [summary.scale.shown(arm.metrics[summary.metric.name].mean) for arm in summary.arms]
+    tables = [(f"Final {summary.metric.label}", slice(1, many + 1), ["mean", *means])]
+    if summary.target:
+        medians = ["median", *(median_time(arm) for arm in summary.arms)]
+        clock = f"{CLOCKS[summary.clock]} to target"
+        tables.append((clock, slice(many + 1, None), medians))
+    return [
+        (caption, ([header[0], *header[part]], [[row[0], *row[part]] for row in rows]), foot)
+        for caption, part, foot in tables
+    ]
+
+
 def seeds_table(summary: Summary) -> Table:
     """Return every seed: each arm's final value, then its time to the target if there is one."""
     arms, scale, main = summary.arms, summary.scale, summary.metric.name
@@ -179,18 +237,26 @@ def seeds_table(summary: Summary) -> Table:
 
 
 def tuning_table(tuning: Tuning) -> Table:
-    """Return every arm's chosen rate, its good rates, and the mean score of every rate tried."""
+    """Return every arm's chosen rate, its good rates, and the mean score of every rate tried.
+
+    An arm is a column: there are more rates than arms as a rule.
+    """
     rates = sorted({each.rate for best in tuning.arms.values() for each in best.tried})
-    rows = []
-    for arm, best in tuning.arms.items():
+    columns = []
+    for best in tuning.arms.values():
         interval = words.NONE
         if best.low is not None and best.high is not None:
             interval = f"{number(best.low)} to {number(best.high)}"
         means = {each.rate: each.mean for each in best.tried}
         scores = {k: "failed" if m is None else words.percent(m) for k, m in means.items()}
-        row = [f"{arm} ({best.key})", number(tuning.rates[arm]), best.inconclusive or interval]
-        rows.append(row + [scores.get(rate, words.NONE) for rate in rates])
-    return ["Schedule", "Chosen", "Good rates", *(number(rate) for rate in rates)], rows
+        column = [
+            best.key or "lr",
+            words.NONE if best.max_lr is None else number(best.max_lr),
+            best.inconclusive or interval,
+        ]
+        columns.append(column + [scores.get(rate, words.NONE) for rate in rates])
+    first = ["key", "chosen", "good rates", *(number(rate) for rate in rates)]
+    return ["Rate", *tuning.arms], [[*row] for row in zip(first, *columns, strict=True)]
 
 
 def costs_table(summary: Summary) -> Table | None:
@@ -210,10 +276,12 @@ def median_time(arm: ArmSummary) -> str:
         return words.NONE
     times = [*arm.times.values.values()]
     reached = sum(time is not None for time in times)
-    median = "missed" if arm.times.median is None else words.moment(arm.times.median)
-    return median if reached == len(times) else f"{median} ({reached} of {len(times)})"
+    if arm.times.median is None:
+        return f"reached in {reached} of {len(times)}"
+    median = words.moment(arm.times.median)
+    return median if reached == len(times) else f"{median} (reached in {reached} of {len(times)})"
 
 
 def verdict(comparison: Comparison) -> str:
     """Return the verdict in words."""
-    return VERDICTS.get(comparison.verdict, comparison.verdict)
+    return VERDICTS[comparison.verdict]

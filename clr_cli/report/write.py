@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
-from clr_cli.paths import MARKDOWN, PAGE, RUNS, SUMMARY, range_test_of
+from clr_cli.paths import MARKDOWN, PAGE, PROGRESS, RUNS, SUMMARY, range_test_of
 from clr_cli.records import KNOWN, RunRecord, Summary
 from clr_cli.report import comparison as report
 from clr_cli.report import rates as rates_report
@@ -23,9 +24,18 @@ FORMATS = ("png", "svg")
 KNOWN_FORMATS = ("png", "svg", "pdf")
 
 
-def describe_schedule(kind: str, schedule: Schedule, per_epoch: int, epochs: int) -> str:
-    """Describe a schedule: its numbers, and its cycles, with a warning if the last is cut off."""
-    values = {k: v for k, v in resolved(kind, schedule).items() if k != "kind"}
+def describe_schedule(
+    kind: str,
+    schedule: Schedule,
+    per_epoch: int,
+    epochs: int,
+    params: Mapping[str, Any] | None = None,
+) -> str:
+    """Describe a schedule: its numbers, and its cycles, with a warning if the last is cut off.
+
+    The numbers are `params`; by default all of the schedule's, with durations in iterations.
+    """
+    values = params or {k: v for k, v in resolved(kind, schedule).items() if k != "kind"}
     shown = ", ".join(
         f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
     )
@@ -73,6 +83,7 @@ def write_comparison(directory: Path, summary: Summary, records: Sequence[RunRec
     """Write runs.csv, summary.json, the page, its Markdown and the figures; return their paths."""
     write_atomic(directory / RUNS, write_runs_csv(records))
     write_json(directory / SUMMARY, summary.plain())
+    (directory / PROGRESS).unlink(missing_ok=True)
     made = _write_pages(directory, summary, records, None)
     return [directory / RUNS, directory / SUMMARY, *made]
 
@@ -88,7 +99,7 @@ def _write_pages(
     figures = report.figures(summary, records, range_test=range_test, size=size)
     write_atomic(directory / PAGE, report.render(summary, records, figures))
     write_atomic(directory / MARKDOWN, report.markdown(summary))
-    saved = _save(figures, directory, formats)
+    saved = _save(figures, directory, formats)  # after the page: drawing PNGs takes longer
     return [directory / PAGE, directory / MARKDOWN, *saved]
 
 

@@ -8,10 +8,16 @@ import pty
 import re
 import select
 import struct
+import subprocess
+import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import forked
+import pytest
+
+from clr_cli.cli import app, progress, terminal
 
 COLUMNS = 80
 
@@ -51,11 +57,18 @@ def test_bars_are_live_fit_the_terminal_and_count_every_run(tiny: Path, tmp_path
     # The plan and the notes are not torn by the bars.
     assert "4, 1 at a time" in seen
 
-    _, shown = on_a_terminal("report", "outputs/tiny", cwd=tmp_path, results=True)
+    on_a_pipe, _ = on_a_terminal("report", "outputs/tiny", cwd=tmp_path)
+    _, linked = on_a_terminal("report", "outputs/tiny", cwd=tmp_path, results=True)
+    shown = re.sub(r"\x1b\]8;;.*?\x1b\\|\x1b\[[0-9;]*m", "", linked)
     lines = shown.splitlines()
     assert max(len(line) for line in lines) <= COLUMNS
     # Every column of the wide table is there, in blocks that each name the arms.
     assert "wrote outputs/tiny/compare/" in lines
+    target = (tmp_path / "outputs/tiny/compare/report.html").as_uri()
+    link = rf"\x1b\]8;;{re.escape(target)}\x1b\\outputs/tiny/compare/report.html\x1b\]8;;\x1b\\"
+    assert re.fullmatch(link, linked.splitlines()[-1])
+    assert "\x1b" not in on_a_pipe
+    assert on_a_pipe.splitlines()[-1] == "outputs/tiny/compare/report.html"
     for column in out.strip().splitlines()[0].split("  "):
         assert column.strip() in shown
     assert sum(line.startswith("constant ") for line in lines) > 1
@@ -65,3 +78,100 @@ def test_a_second_call_shows_full_bars_at_once(tiny: Path, tmp_path: Path) -> No
     on_a_terminal("train", "--config", str(tiny), "--schedule", "clr", cwd=tmp_path)
     _, seen = on_a_terminal("train", "--config", str(tiny), "--schedule", "clr", cwd=tmp_path)
     assert re.search(r"100%.*3/3", seen)
+
+
+@pytest.mark.parametrize("arguments", [(), ("config",), ("schedule",)])
+def test_a_command_without_arguments_prints_its_help(arguments: tuple[str, ...], clr: Any) -> None:
+    done = clr(*arguments, check=False)
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"Usage: {' '.join(('clr', *arguments))} [OPTIONS] COMMAND")
+    assert len(done.stdout.splitlines()) > 5
+    assert done.stderr == ""
+
+
+def test_durations_are_told_as_they_were_given(clr: Any) -> None:
+    plot = ("schedule", "plot", "--config", "quickstart.yaml", "--schedule", "clr")
+    assert "step_size_epochs 2; 2 cycles" in clr(*plot).stderr
+    known = clr(*plot, "--iterations-per-epoch", "100").stderr
+    assert "step_size 200; 2 cycles" in known
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--schedules", "clr,cosin", "'cosin' is unknown; did you mean 'cosine'?"),
+        ("--seeds", "banana", "give a number, a list such as 0,1,7, or auto"),
+    ],
+)
+def test_a_typo_in_a_list_is_named(option: str, value: str, said: str, clr: Any) -> None:
+    done = clr("compare", "--config", "quickstart.yaml", option, value, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("tty", "environment", "colored"),
+    [
+        (True, {}, True),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"TERM": "dumb"}, False),
+        (False, {}, False),
+    ],
+)
+def test_a_verdict_has_its_color_only_where_colors_are_seen(
+    tty: bool,
+    environment: dict[str, str],
+    colored: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: tty)
+    terminal.verdict("clr is better than constant by 3 points.")
+    said = capsys.readouterr().out
+    assert ("\x1b[1;32mbetter\x1b[0m" in said) == colored
+    assert re.sub(r"\x1b\[[0-9;]*m", "", said) == "clr is better than constant by 3 points.\n"
+
+
+def test_the_options_of_a_command_are_in_groups_and_none_is_left_out(clr: Any) -> None:
+    words = clr("compare", "--help").stdout
+    sections = re.findall(r"^(\w[\w ]*):$", words, re.M)
+    assert sections[:3] == ["Options", "What decides", "Rates"]
+    for option in ("--config", "--seeds", "--baseline", "--tune", "--cmd", "--from", "--jobs"):
+        assert len(re.findall(rf"^  (?:-\w, )?{option}[ \n]", words, re.M)) == 1
+
+
+def test_nothing_saved_yet_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress.Progress, "saved", False)
+    assert "nothing was saved yet" in app._saved()
+    shown = progress.Progress(["a"], 2)
+    shown.feed(0, "note", "the data are read")
+    assert "nothing was saved yet" in app._saved()
+    shown.feed(0, "start", 0)
+    assert "all progress is saved" in app._saved()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("compare --config quick", ["quickstart.yaml"]),
+        ("compare --config quickstart.yaml --schedules clr,one", ["clr,one_cycle"]),
+        ("comp", ["compare"]),
+    ],
+)
+def test_the_shell_completes_configs_and_arms(typed: str, offered: list[str]) -> None:
+    words = ["clr", *typed.split()]
+    environment = {
+        **os.environ,
+        "_CLR_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    code = "from clr_cli.cli.app import app; app(prog_name='clr')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == offered, done.stderr

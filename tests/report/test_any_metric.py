@@ -124,8 +124,8 @@ class TestDifference:
         records = arms(*(0.01 * k for k in range(10)))
         summary = summary_of(*records)
         ax = report.figures(summary, [])["difference"].axes[0]
-        colors = {tick.get_color() for tick in ax.get_yticklabels()}
-        assert len(colors) == 10
+        swatches = [line for line in ax.lines if len(line.get_xdata()) == 1 and line.get_ms() == 6]
+        assert len({(line.get_color(), line.get_marker()) for line in swatches}) == 10
 
 
 class TestTimeRatio:

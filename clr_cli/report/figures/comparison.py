@@ -22,6 +22,7 @@ from clr_cli.report.figures.style import (
     RED,
     SIZE,
     Curve,
+    EndLabel,
     Size,
     arm_colors,
     arm_looks,
@@ -34,8 +35,8 @@ from clr_cli.report.figures.style import (
     progress_axis,
     short,
     to_png,
-    to_svg,
 )
+from clr_cli.report.figures.svg import mark, tell, to_svg
 from clr_cli.report.figures.times import time_ratio, time_to_target
 
 if TYPE_CHECKING:
@@ -79,13 +80,17 @@ def lr_schedule(
     for ax, (ylabel, curves) in zip(axes, panels, strict=True):
         dress(ax, ylabel=ylabel)
         for arm, (epochs, values) in curves.items():
-            ax.plot(epochs, values, color=looks[arm].color, lw=1.8, solid_joinstyle="miter")
+            style = {"color": looks[arm].color, "lw": 1.8}
+            mark(ax.plot(epochs, values, solid_joinstyle="miter", **style), arm)
+            tell(ax, arm, epochs, values)
         ends = [epochs[-1] for epochs, _ in curves.values() if len(epochs)]
         ax.set_xlim(0, math.ceil(max(ends, default=1)) or 1)
         if ylabel == "Learning rate":
             ax.set_ylim(bottom=0)
         labels = [
-            (c[1][-1], short(arm), looks[arm].color) for arm, c in curves.items() if len(c[1])
+            EndLabel(c[0][-1], c[1][-1], short(arm), looks[arm].color, arm)
+            for arm, c in curves.items()
+            if len(c[1])
         ]
         label_ends(ax, labels, panel_height=size[1] / len(panels))
     progress_axis(axes[-1])
@@ -133,7 +138,8 @@ def difference(
         seeds = {s: v for s, v in values.items() if v is not None}
         x = [factor * value for value in seeds.values()]
         heights = [row - 0.38 + 0.46 * (k + 0.5) / len(seeds) for k in range(len(seeds))]
-        ax.plot(x, heights, marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
+        dots = ax.plot(x, heights, marker, color=color, ms=5, alpha=0.75, mew=0, zorder=3)
+        mark(dots, arm, seeds)
         if rows == 1 and len(seeds) <= NAMED:
             for seed, *here in zip(seeds, x, heights, strict=True):
                 place = (here[0], here[1])
@@ -147,12 +153,14 @@ def difference(
             ends = np.array([factor * low, factor * high])
             if scale.unit == "%":  # no difference is larger
                 ends = ends.clip(-100, 100)
-            ax.plot(ends, [y, y], color=color, lw=2.4, marker="|", ms=9, mew=2, zorder=3)
-        ax.plot([factor * mean], [y], marker, color=color, ms=8, mec=PAPER, mew=1, zorder=4)
+            bar = ax.plot(ends, [y, y], color=color, lw=2.4, marker="|", ms=9, mew=2, zorder=3)
+            mark(bar, arm)
+        middle: dict[str, Any] = {"color": color, "ms": 8, "mec": PAPER, "mew": 1, "zorder": 4}
+        mark(ax.plot([factor * mean], [y], marker, **middle), arm)
         text = scale.difference(mean, low, high)
         behind = {"fc": PAPER, "ec": "none", "alpha": 0.75, "pad": 0.5}
-        style: dict[str, Any] = {"color": color, "weight": "bold", "bbox": behind, "zorder": 2}
-        offset_text(ax, text, (factor * mean, y), (0, -14), **style)
+        style: dict[str, Any] = {"weight": "bold", "bbox": behind, "zorder": 2}
+        mark([offset_text(ax, text, (factor * mean, y), (0, -14), **style)], arm)
     gap = 4 * "\N{NO-BREAK SPACE}"
     unit = f" ({scale.points.strip()})" if scale.points else ""
     whose = {"paired": "’s", "unpaired": "’s mean", "number": ""}[design]

@@ -17,6 +17,7 @@ from clr_cli.report.figures.style import (
     PROGRESS,
     SIZE,
     Array,
+    EndLabel,
     Size,
     arm_looks,
     dress,
@@ -26,6 +27,7 @@ from clr_cli.report.figures.style import (
     progress_axis,
     short,
 )
+from clr_cli.report.figures.svg import mark, tell
 
 if TYPE_CHECKING:
     from clr_cli.records import Metric, RunRecord
@@ -38,12 +40,13 @@ class Curves(NamedTuple):
     """The runs of one arm: where they were measured, their values there, and how they ended.
 
     values has shape (runs, points), NaN where a run has no finite value; final, (runs,), is NaN for
-    a run that did not finish.
+    a run that did not finish; seeds are those of the runs.
     """
 
     x: Array
     values: Array
     final: Array
+    seeds: Sequence[int]
 
 
 def axis_of(records: Sequence[RunRecord], key: str) -> str | None:
@@ -61,6 +64,7 @@ def curves(records: Sequence[RunRecord], key: str, axis: str = "epoch") -> dict[
     range. A row whose training loss is not finite has no value: it is that of broken weights.
     """
     runs: dict[str, list[tuple[Array, Array, float]]] = {}
+    seeds: dict[str, list[int]] = {}
     for record in records:
         rows = [row for row in record.epochs if key in row and axis in row]
         x = np.array([row[axis] for row in rows], np.float64)
@@ -69,6 +73,7 @@ def curves(records: Sequence[RunRecord], key: str, axis: str = "epoch") -> dict[
         values = np.where(np.isfinite(values), values, np.nan)
         final = float(values[-1]) if rows and record.status == "finished" else math.nan
         runs.setdefault(record.arm, []).append((x, values, final))
+        seeds.setdefault(record.arm, []).append(record.seed)
     ends = [(int(x[0]), int(x[-1])) for each in runs.values() for x, *_ in each if len(x)]
     first, last = min((a for a, _ in ends), default=1), max((b for _, b in ends), default=1)
     made = {}
@@ -77,7 +82,8 @@ def curves(records: Sequence[RunRecord], key: str, axis: str = "epoch") -> dict[
             np.arange(float(first), last + 1) if axis == "epoch" else _grid([x for x, *_ in each])
         )
         lines = [_on(grid, x, values) for x, values, _ in each]
-        made[arm] = Curves(grid, np.array(lines), np.array([final for *_, final in each]))
+        finals = np.array([final for *_, final in each])
+        made[arm] = Curves(grid, np.array(lines), finals, seeds[arm])
     return made
 
 
@@ -148,16 +154,20 @@ def epoch_curves(
     lines = sum(len(found.values) for found in data.values())
     faint = 0.3 * math.sqrt(16 / max(16, lines))  # many of them must not hide the means
     band = 0.6 * faint
-    for index, (arm, (x, values, final)) in enumerate(data.items()):
+    for index, (arm, (x, values, final, seeds)) in enumerate(data.items()):
         color, marker = looks[arm]
         mean, lower, upper = means[arm]
+        tell(ax, arm, x, mean, lower, upper)
         if len(values) > 1:
             if lines <= MOST_LINES:
-                ax.plot(x, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
+                single = ax.plot(x, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
+                for line, seed in zip(single, seeds, strict=True):
+                    mark([line], arm, [seed])
             floor = np.maximum(lower, low / 10) if log else lower
-            ax.fill_between(x, floor, upper, color=color, alpha=band, lw=0, zorder=1)
+            area = ax.fill_between(x, floor, upper, color=color, alpha=band, lw=0, zorder=1)
+            mark([area], arm)
         step = max(1, len(x) // 7)
-        ax.plot(
+        drawn = ax.plot(
             x,
             mean,
             color=color,
@@ -172,7 +182,7 @@ def epoch_curves(
         finished = np.isfinite(final)
         if finished.any():
             end = float(final[finished].mean())
-            ax.plot(
+            drawn += ax.plot(
                 x[-1:],
                 [end],
                 color=color,
@@ -184,14 +194,17 @@ def epoch_curves(
                 clip_on=False,
             )
             share = "" if finished.all() else f" ({finished.sum()} of {len(values)})"
-            labels.append((end, f"{short(arm)} {scale.shown(end)}{share}", color))
+            text = f"{short(arm)} {scale.shown(end)}{share}"
+            labels.append(EndLabel(float(x[-1]), end, text, color, arm))
+        mark(drawn, arm)
     for record in records:
         if record.status == "diverged":
             at = max([row[axis] for row in record.epochs if axis in row], default=1)
             y = 0.03 if metric.mode == "max" else 0.97
             style: dict[str, Any] = {"ms": 8, "mew": 2, "zorder": 6}
             style["color"] = looks[record.arm].color
-            ax.plot([at], [y], "x", transform=ax.get_xaxis_transform(), **style)
+            cross = ax.plot([at], [y], "x", transform=ax.get_xaxis_transform(), **style)
+            mark(cross, record.arm, [record.seed])
     ax.set_ylim(low, high)
     first = min((found.x[0] for found in data.values()), default=1.0)
     most = max((found.x[-1] for found in data.values()), default=1.0)

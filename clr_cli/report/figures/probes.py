@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from clr_cli.analysis.sweeps import smooth_accuracy
-from clr_cli.format import number, percent_tick
+from clr_cli.format import epochs, number, percent_tick
 from clr_cli.report.figures.style import (
     BAND,
     INK,
@@ -83,7 +83,7 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.
     ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else _plain_tick))
     if answer.metric.mode == "min" and means:
         ax.set_ylim(top=min(ax.get_ylim()[1], _highest([mean for _, mean in means], answer)))
-    length = "" if answer.epochs is None else f" of {answer.epochs:.3g} epochs"
+    length = "" if answer.epochs is None else f" of {epochs(answer.epochs)}"
     parts = [f"{answer.probes} probes{length}, line: means"]
     note_above(ax, [*parts, "grey: the sweep" if sweeps else ""])
     return figure

@@ -18,6 +18,7 @@ from clr_cli.report.figures.style import (
     RED,
     Array,
     Curve,
+    EndLabel,
     Size,
     dress,
     label_ends,
@@ -48,7 +49,7 @@ def range_test(
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     dress(top, ylabel="Validation accuracy")
     dress(bottom, ylabel="Training loss", xlabel="Learning rate")
-    labels: list[tuple[float, str, str]] = []
+    labels: list[EndLabel] = []
     for k, sweep in enumerate(sweeps):
         color = PALETTE[k % len(PALETTE)]
         strong = len(smooth) > k
@@ -63,9 +64,9 @@ def range_test(
         bottom.plot(lrs, losses, color=color, lw=0.7, alpha=0.35)
         if strong:
             top.plot(*smooth[k], color=color, lw=2, zorder=4)
-        shown = smooth[k][1] if strong else sweep.val_accuracy
+        ends, shown = smooth[k] if strong else (sweep.val_lr, sweep.val_accuracy)
         if len(shown):
-            labels.append((shown[-1], f"seed {sweep.seed}", color))
+            labels.append(EndLabel(ends[-1], shown[-1], f"seed {sweep.seed}", color))
         if len(smooth_loss) > k:
             bottom.plot(*smooth_loss[k], color=color, lw=2, zorder=4)
         if sweep.stopped and math.isfinite(sweep.stopped.lr):

@@ -10,18 +10,20 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
+from zlib import crc32
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import offset_copy
 from numpy.typing import NDArray
 
 from clr_cli.files import write_atomic
+from clr_cli.report.figures.svg import mark, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
 
 Size = tuple[float, float]
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
@@ -71,9 +73,6 @@ THEME = {
 }
 
 
-_DRAWN: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()  # figure -> its SVG
-
-
 class Look(NamedTuple):
     """The look of an arm: a hex color and a marker of matplotlib."""
 
@@ -84,16 +83,17 @@ class Look(NamedTuple):
 def arm_looks(arms: Sequence[str], baseline: str | None = None) -> dict[str, Look]:
     """Return color and marker per arm; they do not depend on the order of `arms`.
 
-    The baseline (without one: an arm named "constant") is neutral. After the nine colors, they
-    come again with other markers: 9 colors and 7 markers give 63 different looks.
+    The baseline (without one: an arm named "constant") is neutral. A color belongs to a name: an
+    arm has the one that its name wishes, whatever arms are there, unless another has it. After the
+    nine colors, they come again with other markers: 9 colors and 7 markers give 63 looks.
     """
     neutral = baseline if baseline is not None else "constant"
     names = sorted(set(arms) - {neutral})
     free = list(range(max(len(names), len(PALETTE))))
     slots: dict[str, int] = {}
     for name in sorted(names, key=lambda name: (name not in PREFERRED, name)):
-        wish = PREFERRED.get(name, -1)
-        slots[name] = wish if wish in free else free[0]
+        wish = PREFERRED.get(name, crc32(name.encode()) % len(PALETTE))
+        slots[name] = min(free, key=lambda k: (k // len(PALETTE), (k - wish) % len(PALETTE)))
         free.remove(slots[name])
     looks = {
         name: Look(PALETTE[k % len(PALETTE)], MARKERS[k % len(MARKERS)])
@@ -107,21 +107,6 @@ def arm_looks(arms: Sequence[str], baseline: str | None = None) -> dict[str, Loo
 def arm_colors(arms: Sequence[str], baseline: str | None = None) -> dict[str, str]:
     """Return the colors of `arm_looks`, as hex strings."""
     return {arm: look.color for arm, look in arm_looks(arms, baseline).items()}
-
-
-def to_svg(figure: Figure) -> str:
-    """Return the figure as SVG text; the same figure gives the same bytes, and is drawn once.
-
-    Letters stay letters: they can be searched, edited and read aloud, and every viewer has a
-    sans-serif font. The layout is measured in DejaVu Sans, wider than nearly all others.
-    """
-    if figure not in _DRAWN:
-        buffer = io.StringIO()
-        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "clr"}):
-            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        figure.set_layout_engine("none")  # it is laid out now, for a PNG as well
-        _DRAWN[figure] = buffer.getvalue()
-    return _DRAWN[figure]
 
 
 def to_png(figure: Figure, dpi: int = 200) -> bytes:
@@ -172,13 +157,25 @@ def progress_axis(ax: Axes, axis: str = "epoch") -> None:
 
 
 def arm_rows(ax: Axes, arms: Sequence[str], looks: Mapping[str, Look], bottom: float) -> None:
-    """Make a row of each arm, the first on top, their names in their colors."""
+    """Make a row of each arm, the first on top, a swatch of its color before its name."""
     names = [short(arm) for arm in arms]
     ax.set_yticks(range(len(names)), names, parse_math=False, fontsize=10)
     ax.set_ylim(len(names) - 1 + bottom, -0.6)
-    for tick, arm in zip(ax.get_yticklabels(), arms, strict=True):
-        tick.set_color(looks[arm].color)
-    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="y", length=0, pad=14)
+    for row, arm in enumerate(arms):
+        mark(ax.get_yticklabels()[row : row + 1], arm)
+        place = offset_copy(
+            ax.get_yaxis_transform(), ax.get_figure(root=True), x=-8, units="points"
+        )
+        color, marker = looks[arm]
+        swatch: dict[str, Any] = {
+            "transform": place,
+            "clip_on": False,
+            "ms": 6,
+            "mew": 0,
+            "zorder": 5,
+        }
+        mark(ax.plot([0], [row], marker, color=color, **swatch), arm)
     ax.grid(False, axis="y")
 
 
@@ -190,43 +187,59 @@ def note_above(ax: Axes, parts: Sequence[str]) -> None:
 
 def offset_text(
     ax: Axes, text: str, xy: tuple[float, float], offset: tuple[float, float], **style: Any
-) -> None:
-    """Write a text beside a point, `offset` in typographic points."""
-    style = {"ha": "left" if offset[0] else "center", "va": "center", "fontsize": 10} | style
-    ax.annotate(text, xy, offset, textcoords="offset points", parse_math=False, **style)
+) -> Annotation:
+    """Write a text in ink beside a point, `offset` in typographic points; return it."""
+    style = {"va": "center", "fontsize": 10, "color": INK} | style
+    style = {"ha": "left" if offset[0] else "center"} | style
+    return ax.annotate(text, xy, offset, textcoords="offset points", parse_math=False, **style)
 
 
-def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]], *, panel_height: float) -> None:
-    """Write (value, text, color) at the right edge, moved apart where they would overlap."""
+class EndLabel(NamedTuple):
+    """The label of a curve: where the curve ends, what it says, in which color its line is."""
+
+    x: float
+    y: float
+    text: str
+    color: str
+    arm: str = ""
+
+
+def label_ends(ax: Axes, labels: Sequence[EndLabel], *, panel_height: float) -> None:
+    """Write labels at the right edge, each joined to its curve's end, moved apart if they overlap.
+
+    The words are in ink, because not every color can be read on white; the line has the color.
+    """
     if not labels:
         return
     to_axes = ax.transScale + ax.transLimits
-    ordered = sorted(labels)
-    heights = [float(to_axes.transform((1.0, value))[1]) for value, _, _ in ordered]
+    ordered = sorted(labels, key=lambda label: label.y)
+    places = [to_axes.transform((label.x, label.y)) for label in ordered]
     gap = 13.5 / (72 * panel_height * 0.74)  # a line of 10 pt text, in fractions of the axes
-    for (_, text, color), y, moved in zip(
-        ordered, heights, spread_apart(heights, gap), strict=True
-    ):
-        ax.annotate(
-            text,
-            (1.0, y),
-            (1.035, moved),
+    moved = spread_apart([float(place[1]) for place in places], gap)
+    for label, (x, y), height in zip(ordered, places, moved, strict=True):
+        here = min(float(x), 1.0)
+        start = (1.012, height) if here < 0.97 else (here, float(y))
+        line = {"arrowstyle": "-", "color": label.color, "lw": 1.8, "relpos": (0, 0.5)}
+        text = ax.annotate(
+            label.text,
+            start,
+            (1.07, height),
             xycoords="axes fraction",
             textcoords="axes fraction",
-            color=color,
+            color=INK,
             va="center",
             fontsize=10,
             parse_math=False,
             annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": color,
-                "lw": 0.9,
-                "shrinkA": 1,
-                "shrinkB": 3,
-                "relpos": (0, 0.5),
-            },
+            arrowprops=line | {"shrinkA": 2, "shrinkB": 2 if here < 0.97 else 4},
         )
+        if label.arm:
+            mark([text, *filter(None, [text.arrow_patch])], label.arm)
+        if here < 0.97:  # a thin line from the curve's own end to the swatch
+            style: dict[str, Any] = {"color": label.color, "lw": 0.7, "ls": ":", "clip_on": False}
+            thin = ax.plot([here, 1.012], [y, height], transform=ax.transAxes, **style)
+            if label.arm:
+                mark(thin, label.arm)
 
 
 def spread_apart(heights: Sequence[float], gap: float) -> list[float]:

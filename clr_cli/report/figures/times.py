@@ -6,19 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from clr_cli.analysis.robustness import LEAST_DISTANCE
 from clr_cli.format import Scale, moment
 from clr_cli.report.figures.style import (
     BAND,
     MUTED,
     PAPER,
     SIZE,
+    EndLabel,
     Size,
     arm_looks,
     arm_rows,
@@ -29,10 +29,12 @@ from clr_cli.report.figures.style import (
     offset_text,
     short,
 )
+from clr_cli.report.figures.svg import mark
 
 if TYPE_CHECKING:
     from clr_cli.records import Metric, RatioAt
 
+MOST_BANDS = 4  # arms with bands at most: those of more would merge in grey
 LARGEST_RATIO = 8.0  # drawn, and its inverse; a ratio beyond lies on the edge
 
 
@@ -75,13 +77,13 @@ def time_to_target(
         heights = [row - 0.26 + 0.52 * (k + 0.5) / len(values) for k in range(len(values))]
         for missed_too, face in ((False, color), (True, PAPER)):
             spots = [
-                (miss_at if time is None else time, y)
-                for time, y in zip(values.values(), heights, strict=True)
+                (seed, miss_at if time is None else time, y)
+                for (seed, time), y in zip(values.items(), heights, strict=True)
                 if (time is None) == missed_too
             ]
-            ax.plot(
-                [x for x, _ in spots],
-                [y for _, y in spots],
+            marks = ax.plot(
+                [x for _, x, _ in spots],
+                [y for *_, y in spots],
                 marker,
                 color=color,
                 mfc=face,
@@ -90,16 +92,18 @@ def time_to_target(
                 mew=1,
                 zorder=3,
             )
+            mark(marks, arm, [seed for seed, *_ in spots])
         median = float(np.median([math.inf if t is None else t for t in values.values()]))
         text = "median: not reached"
         if math.isfinite(median):
-            ax.plot([median, median], [row - 0.33, row + 0.33], color=color, lw=2.6, zorder=4)
+            bar = ax.plot([median, median], [row - 0.33, row + 0.33], color=color, lw=2.6, zorder=4)
+            mark(bar, arm)
             text = f"median {moment(median)}"
         there = [time for time in values.values() if time is not None]
         right = min([median, *there]) > start + 0.45 * span
         x = min([median, end, *there]) if right else max([*there, min(median, end)])
         side, dx = ("right", -9) if right else ("left", 9)
-        offset_text(ax, text, (x, row), (dx, 0), color=color, ha=side, fontsize=9.5)
+        mark([offset_text(ax, text, (x, row), (dx, 0), ha=side, fontsize=9.5)], arm)
     dress(ax, xlabel=f"{unit} until {goal}", ylabel=rows_are)
     arm_rows(ax, list(times), looks, bottom=0.55)
     ticks = [t for t in MaxNLocator(6).tick_values(start, end) if start <= t <= end]
@@ -151,29 +155,32 @@ def time_ratio(
     if min(errors) <= left(target) <= max(errors):
         ax.axvline(left(target), color=MUTED, lw=1, ls="--", zorder=1)
     labels = []
-    faint = 0.16 if len(curves) <= 4 else 0.08  # many bands must not hide the lines
+    banded = len(curves) <= MOST_BANDS
     for arm, points in curves.items():
-        color = looks[arm].color
+        color, marker = looks[arm]
         x = [left(point.target) for point in points]
         ratio = np.clip([_or(point.ratio, math.inf) for point in points], 1 / edge, edge)
-        if any(point.low is not None for point in points):
+        if banded and any(point.low is not None for point in points):
             low = np.clip([_or(point.low, 1 / edge) for point in points], 1 / edge, edge)
             high = np.clip([_or(point.high, edge) for point in points], 1 / edge, edge)
-            ax.fill_between(x, low, high, color=color, alpha=faint, lw=0, zorder=2)
-        ax.plot(x, ratio, color=color, lw=1.8, zorder=3)
-        labels.append((float(ratio[-1]), short(arm), color))
+            mark([ax.fill_between(x, low, high, color=color, alpha=0.16, lw=0, zorder=2)], arm)
+        style: dict[str, Any] = {"color": color, "lw": 1.8, "zorder": 3, "ms": 5, "mec": PAPER}
+        mark(ax.plot(x, ratio, marker=marker, markevery=max(1, len(x) // 8), **style), arm)
+        labels.append(EndLabel(x[-1], float(ratio[-1]), short(arm), color, arm))
     rival = short(baseline) if baseline else "the baseline"
     dress(ax, xlabel=f"{metric.heading} to be held", ylabel=f"{unit}, × {rival}’s")
     chosen = left.ticks(min(errors), max(errors))
     texts = [f"{100 * t:.4g} %" if scale.unit == "%" else f"{t:,.6g}" for t in chosen]
     ax.set_xticks([left(t) for t in chosen], texts)
     ax.xaxis.set_minor_locator(NullLocator())
-    ticks = [r for r in (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8) if 1 / edge <= r <= edge]
-    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    fine = (1 / 8, 1 / 4, 1 / 2, 2 / 3, 0.8, 1, 1.25, 1.5, 2, 4, 8)
+    ticks = [r for r in fine if 1 / edge <= r <= edge]
+    ticks = ticks if len(ticks) < 8 else [r for r in ticks if math.log2(r).is_integer()]
+    ax.set_yticks(ticks, [f"{tick:.2g}" if tick < 1 else f"{tick:g}" for tick in ticks])
     ax.yaxis.set_minor_locator(NullLocator())
     label_ends(ax, labels, panel_height=height[1])
     kind = "median of paired ratios" if paired else "ratio of means, or medians"
-    note_above(ax, [f"{kind}, 95 % band", "below 1: sooner"])
+    note_above(ax, [f"{kind}, 95 % band" if banded else kind, "below 1: sooner"])
     return figure
 
 
@@ -193,11 +200,9 @@ class _Left:
         """Return the axis of these targets."""
         if metric.unit == "%" and metric.mode == "max":
             return _Left(1.0, 1)
-        last, first = max(targets), min(targets)
-        if metric.mode == "min":
-            last, first = first, last
-        beyond = LEAST_DISTANCE * (last - first) or metric.sign * 1.0
-        return _Left(last + beyond, metric.sign)
+        last = max(targets) if metric.mode == "max" else min(targets)
+        step = min((abs(t - last) for t in targets if t != last), default=1.0)
+        return _Left(last + metric.sign * step, metric.sign)
 
     def __call__(self, target: float) -> float:
         return max(self.sign * (self.end - target), 1e-12)

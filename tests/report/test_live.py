@@ -1,0 +1,130 @@
+"""The page while runs are made: how far each is, curves so far, no verdict, and its end."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_figures import make_records
+from test_report import Reader, make_summary
+
+from clr_cli.analysis.headline import headline
+from clr_cli.analysis.study import Study
+from clr_cli.cli.live import LivePage
+from clr_cli.errors import InputError
+from clr_cli.execution.task import Event
+from clr_cli.report import index, live, write
+
+STUDY = Study(name="digits", arms=("constant", "clr"), baseline="constant", seeds=(0, 1))
+
+
+@dataclass
+class Directory:
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        return self.rows
+
+
+@dataclass
+class Task:
+    arm: str
+    seed: int
+    directory: Directory = field(default_factory=Directory)
+
+
+def row(epoch: int) -> dict[str, Any]:
+    return {"epoch": epoch, "train_loss": None if epoch == 3 else 1 / epoch, "test_accuracy": 0.5}
+
+
+TASKS = [Task(arm, seed) for seed in STUDY.seeds for arm in STUDY.arms]
+HALF = [
+    *(Event(0, kind, value) for kind, value in (("start", 0), ("row", row(1)), ("row", row(2)))),
+    Event(0, "end", "finished"),
+    *(Event(1, kind, value) for kind, value in (("start", 0), ("row", row(1)))),
+]
+
+
+def cells(page: str) -> list[list[str]]:
+    rows = re.findall(r"<tr.*?</tr>", page.partition("<tbody>")[2].partition("</tbody>")[0], re.S)
+    return [re.sub(r"<[^>]*>", " ", each).split("  ") for each in rows]
+
+
+def follow(folder: Path, events: Any) -> None:
+    page = LivePage(STUDY, folder, epochs=2)
+    page.began -= 1e9  # there was time enough for any number of pages
+    for _ in page.follow(TASKS, events):  # type: ignore[arg-type]
+        pass
+
+
+def stopped() -> Any:
+    yield from HALF
+    raise KeyboardInterrupt
+
+
+def test_a_stopped_comparison_leaves_its_runs_and_curves_without_a_verdict(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        follow(tmp_path, stopped())
+    page = (tmp_path / "report.html").read_text("utf-8")
+    words = [[word.strip() for word in row if word.strip()] for row in cells(page)]
+    assert words == [["constant", "finished", "waiting"], ["clr", "epoch 1 of 2", "waiting"]]
+    assert "1 of 4 runs have ended; the command was stopped." in page
+    assert page.count("<svg") == 2
+    assert 'http-equiv="refresh"' not in page
+    assert not re.search("better than|worse than|undecided", page.partition("<style>")[0])
+    assert live.remake(tmp_path).read_text("utf-8") == page
+
+
+def test_a_running_one_reads_itself_again_and_says_how_long_it_takes(tmp_path: Path) -> None:
+    follow(tmp_path, (event for event in HALF))
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert 'http-equiv="refresh"' in page
+    assert "1 of 4 runs have ended; about " in page
+
+
+def test_what_was_there_before_counts(tmp_path: Path) -> None:
+    tasks = [Task("constant", 0, Directory([row(1), row(2)])), *TASKS[1:]]
+    page = LivePage(STUDY, tmp_path, epochs=2)
+    events = (Event(0, *each) for each in (("start", 2), ("end", "finished")))
+    assert len([*page.follow(tasks, events)]) == 2  # type: ignore[arg-type]
+    runs = json.loads((tmp_path / "progress.json").read_text())["runs"]
+    assert [len(each["rows"]) for each in runs] == [2]
+
+
+def test_making_it_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
+    page = LivePage(STUDY, tmp_path, epochs=2)
+    page.spent = 1e9
+    for _ in page.follow(TASKS, (event for event in HALF)):  # type: ignore[arg-type]
+        assert not (tmp_path / "report.html").exists()
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_damaged_file_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "progress.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        live.remake(tmp_path)
+
+
+def test_the_index_has_every_experiment_with_its_state(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        follow(tmp_path / "half" / "compare", stopped())
+    records = make_records(seeds=6)
+    write.write_comparison(tmp_path / "whole & more" / "compare", make_summary(records), records)
+    broken = tmp_path / "broken" / "compare"
+    broken.mkdir(parents=True)
+    (broken / "report.html").touch()
+    (broken / "summary.json").write_text("{")
+    page = index.write(tmp_path).read_text("utf-8")
+    words = Reader(page).words
+    assert "3 results" in words
+    for name, state in (("half", "stopped"), ("whole & more", "finished"), ("broken", "damaged")):
+        row = words[words.index(name) :]
+        assert row.index(state) < 400
+    assert 'href="whole%20%26%20more/compare/report.html"' in page
+    assert headline(make_summary(records)).split(" (")[0] in words.replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
