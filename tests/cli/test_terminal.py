@@ -100,7 +100,7 @@ def test_durations_are_told_as_they_were_given(clr: Any) -> None:
     ("option", "value", "said"),
     [
         ("--schedules", "clr,cosin", "'cosin' is unknown; did you mean 'cosine'?"),
-        ("--seeds", "banana", "give a number, a list such as 0,1,7, or auto"),
+        ("--seeds", "banana", "expected a number, a list such as 0,1,7, or auto"),
     ],
 )
 def test_a_typo_in_a_list_is_named(option: str, value: str, said: str, clr: Any) -> None:
