@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
-from clr_cli.paths import CHECKPOINT, RESULT
+from clr_cli.paths import CHECKPOINT, MODEL, RESULT
 from clr_cli.training.code import first_line
 
-RUN_FILES = ("model.pt", CHECKPOINT)  # of a run's folder, the first that exists
-INSIDE = ("model", "state_dict")  # keys under which a file may contain the weights
+RUN_FILES = (MODEL, CHECKPOINT)  # of a run's folder, the first that exists
+INSIDE = ("weights", "model", "state_dict")  # keys under which a file may contain the weights
 KEY = "model.weights"
 
 
