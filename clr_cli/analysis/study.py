@@ -141,11 +141,8 @@ class Study:
             seen = max(before.looked_at, len(names))
             return replace(self, looked_at=seen, rebased=before.baseline != str(self.baseline))
         most = max(len({seed for _, seed in _keys(records)}), 1)
-        past = tuple(  # a look that could claim nothing costs nothing
-            look
-            for look in before.looks
-            if self.fewest <= look.n and max(look.runs.values()) < most
-        )
+        sizes = range(self.fewest, most)  # with fewer runs nothing could be claimed
+        past = tuple(look for look in before.looks if max(look.runs.values()) in sizes)
         return replace(self, past=past, last=before.last)
 
     @property

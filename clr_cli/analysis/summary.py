@@ -43,7 +43,8 @@ def analyse(study: Study, runs: Runs) -> Summary:
     study = replace(study, arms=tuple(arms))
     values, stuck = final_values(study, records)
     study = replace(study, margin=_margin(study, values))
-    seen = [*study.past, *runs.looks] if study.grows else []
+    past = [look for look in study.past if look not in runs.looks]
+    seen = [*past, *runs.looks] if study.grows else []
     measures = Measures.of(records, metric, study.target_metric or metric)
     scale = Scale(metric.unit, _decimals(arms, metric))
     goal = None
