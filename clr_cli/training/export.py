@@ -61,12 +61,13 @@ def describe(model: Trained) -> dict[str, Any]:
 
     ``mean`` and ``std`` are per channel and for pixels in 0..1: (pixel / 255 - mean) / std.
     """
+    architecture = model.config.model
     height, width, channels = model.image
     scale, shift = model.scale.double(), model.shift.double()
     std = 1 / (255 * scale)
     return {
         "clr": __version__,
-        "architecture": model.config.model.model_dump(mode="json", exclude_none=True),
+        "architecture": {"name": architecture.name, **architecture.arguments},
         "input": {"height": height, "width": width, "channels": channels},
         "normalisation": {"mean": (-shift * std).tolist(), "std": std.tolist()},
         "classes": list(model.classes),

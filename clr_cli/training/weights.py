@@ -80,7 +80,9 @@ def _read(name: str, source: str) -> dict[str, Tensor] | None:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
-        raise InputError(f"{path}: needs the package safetensors; install it", key=KEY) from None
+        raise InputError(
+            f"{path}: needs the extra: pip install 'clr-cli[safetensors]'", key=KEY
+        ) from None
     except Exception as error:  # whatever is wrong, it cannot be used
         raise InputError(f"{path}: not readable as weights: {first_line(error)}", key=KEY) from None
     for inside in INSIDE:

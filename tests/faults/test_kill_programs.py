@@ -77,7 +77,7 @@ def left_behind(output: Path) -> dict[str, object]:
 def searched(output: Path) -> dict[str, object]:
     """The rows of every probe of a search, and its answer."""
     answer = json.loads((output / "program/rates/result.json").read_text())
-    kept = ("tried", "low", "high", "max_lr", "doubt")
+    kept = ("tried", "low", "high", "max_lr", "inconclusive")
     return {"runs": rows_of(output), "answer": {key: answer[key] for key in kept}}
 
 

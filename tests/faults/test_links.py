@@ -94,12 +94,22 @@ def test_a_link_in_place_of_a_whole_file_is_replaced_by_the_file(run, victim):
     assert untouched(victim)
 
 
-@pytest.mark.parametrize("name", [".program", "output.log", "out.jsonl", ".seconds.json.part"])
+@pytest.mark.parametrize("name", [".program", "out.jsonl", ".seconds.json.part"])
 def test_no_file_of_a_program_is_written_through_a_link(program, victim, name):
     program.path.mkdir(parents=True)
     link = program.path / name
     link.symlink_to(victim)
     refused(program, link)
+    assert untouched(victim)
+
+
+def test_a_log_of_a_program_that_is_a_link_is_replaced_by_a_file(program, victim):
+    program.path.mkdir(parents=True)
+    log = program.path / "output.log"
+    log.symlink_to(victim)
+    list(execute(program))
+    assert log.is_file()
+    assert not log.is_symlink()
     assert untouched(victim)
 
 
