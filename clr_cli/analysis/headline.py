@@ -91,8 +91,8 @@ def _several(summary: Summary) -> str:
     known = {arm.name: m for arm in summary.arms if (m := arm.metrics[name].mean) is not None}
     best = summary.best
     if best is not None and len(best.arms) < len(summary.arms):
-        could = "is the best" if len(best.arms) == 1 else "contain the best"
-        said.append(f"{_and(best.arms)} {could} with 95 % certainty.")
+        one = "is" if len(best.arms) == 1 else "is one of"
+        said.append(f"With 95 % certainty, the best {one} {_and(best.arms)}.")
     if known:
         winner = (min if lower else max)(known, key=lambda arm: known[arm])
         own = (

@@ -62,7 +62,7 @@ def test_several_arms_are_named_by_what_holds_of_them():
     more = [b + g for b, g in zip(eight, gain, strict=True)]
     said = headline(compare(arm("constant", eight), arm("clr", more), arm("cosine", eight[::-1])))
     assert said.replace("\N{NO-BREAK SPACE}", " ") == (
-        "clr is better than constant. cosine is undecided. clr is the best with 95 % certainty."
+        "clr is better than constant. cosine is undecided. With 95 % certainty, the best is clr."
         " The best mean is clr's, 91.25 %; constant's is 90.15 %. 8 seeds; no run failed."
     )
 
