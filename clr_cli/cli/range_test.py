@@ -323,6 +323,7 @@ def _finish(
 
 def _print_plan(request: _Request, engine: Engine, sizes: Setup, jobs: int) -> None:
     from clr_cli.cli import setup
+    from clr_cli.format import epochs
     from clr_cli.training import sweep
 
     ramp, steps = request.config.range_test, sizes.steps_per_epoch
@@ -332,7 +333,7 @@ def _print_plan(request: _Request, engine: Engine, sizes: Setup, jobs: int) -> N
         ("ramp", f"{ramp.shape}, {ramp.min_lr:g} to {ramp.max_lr:g}"),
         (
             "sweeps",
-            f"{ramp.sweeps} of {length.total:,} iterations ({length.total / steps:.3g} epochs), "
+            f"{ramp.sweeps} of {length.total:,} iterations ({epochs(length.total / steps)}), "
             f"validation {length.points} times; {jobs} at a time{engine.where}",
         ),
     ]
@@ -342,13 +343,13 @@ def _print_plan(request: _Request, engine: Engine, sizes: Setup, jobs: int) -> N
         rows.append(
             (
                 "probes",
-                f"of {request.name}, {probe:,} iterations ({probe / steps:.3g} epochs) each; "
+                f"of {request.name}, {probe:,} iterations ({epochs(probe / steps)}) each; "
                 f"{_usual(jobs, engine)}, the time of {few:.2g} to {many:.2g} sweeps",
             )
         )
     if request.certify:
-        epochs = request.config.training.epochs
-        runs = f"3 rates x {request.certify} seeds, whole runs of {epochs} epochs"
+        whole = epochs(request.config.training.epochs)
+        runs = f"3 rates x {request.certify} seeds, whole runs of {whole}"
         rows.append(("certify", runs))
     terminal.plan(f"clr range-test: {request.config.name}", rows)
 
