@@ -28,7 +28,7 @@ OWN_SKEW = 0.25  # share of an arm's own skewness where it is borrowed: one of f
 
 
 def padded(samples: Sequence[Sequence[float]]) -> Array:
-    """Return samples of several lengths as one array (K, n), NaN where there is no run.
+    """Return samples of several lengths as one array (K, n), NaN for missing runs.
 
     >>> padded([[1.0, 2.0], [3.0]]).tolist()
     [[1.0, 2.0], [3.0, nan]]

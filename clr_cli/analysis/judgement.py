@@ -20,7 +20,7 @@ Values = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is said of one arm against the baseline, in the metric's own numbers.
+    """The comparison of one arm with the baseline, in the metric's own units.
 
     Attributes:
         verdict: see `records.Verdict`.

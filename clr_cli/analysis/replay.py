@@ -17,7 +17,7 @@ UNSTABLE = "training is not stable; batch norm, another initialization or a warm
 
 
 class Missing(Exception):
-    """The replay needs probes that there are no scores of."""
+    """The replay needs probes that have no scores yet."""
 
     def __init__(self, probes: Iterable[Probe], stage: str) -> None:
         self.request = ProbeRequest(tuple(probes), stage)
@@ -95,7 +95,7 @@ class Replay:
 
 
 def segments(best: int, apart: Iterable[int]) -> str:
-    """Return why good rates that are apart from the best are no answer."""
+    """Return why separate ranges of good rates give no answer."""
     others = ", ".join(f"{rate(k):.2g}" for k in sorted(apart))
     said = f"two separate segments of good rates, around {rate(best):.2g} and at {others}"
     return f"{said}: {LONGER}"

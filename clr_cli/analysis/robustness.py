@@ -35,7 +35,7 @@ from clr_cli.records import (
 TARGETS = 25  # on the grid of `ratio_curve`
 LEAST_ERROR = 1e-4  # a target of 100 % would be at infinity on an axis of errors
 EARLY = 0.2  # of a run; before, a loss falls too fast to compare times
-LEAST_DISTANCE = 0.003  # of the way, from a last target that is no bound: see `ratio_curve`
+LEAST_DISTANCE = 0.003  # as a share, to a last target that is not a bound: see `ratio_curve`
 
 
 @dataclass(frozen=True)

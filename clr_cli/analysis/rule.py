@@ -109,7 +109,7 @@ class Estimate:
         quadratic = (1 + 2 * c**2) / 6
         own = np.maximum(0.0, ((3 * self.share - 1) * c**2 + 1) / 6)
         # Beyond 5 % a tail needs more than the first order of the skewness: fitted to exponential
-        # samples. With few degrees of freedom of one's own so does a symmetric one.
+        # samples. A symmetric one does so too if it has few degrees of freedom of its own.
         steeper = 1 + np.maximum(0.0, z - _Z95)
         few = 12 / np.maximum(self.freedom - 1, 1) / np.sqrt(self.freedom + 1)
         wider = np.where(self.share == 1, few * np.maximum(0.0, z - 2.3) * quadratic, 0.0)

@@ -30,7 +30,7 @@ def command(
     if not (folder / SUMMARY).exists() and (folder / PROGRESS).exists():
         from clr_cli.report import live
 
-        terminal.note("not all runs are finished: there is no verdict yet")
+        terminal.note("some runs are not finished, so there is no verdict yet")
         terminal.paths([live.remake(folder)])
         return
     summary, written = write.remake(folder, wanted, inches)

@@ -53,5 +53,5 @@ def branch_epochs(arm: ScheduleConfig, epoch: int, steps_per_epoch: int) -> int:
         if resolve_schedule(arm, steps_per_epoch, epochs).lr(end - 1) == steady.lr(end - 1):
             return epochs
     raise InputError(
-        f"--branch {epoch}: decay_share is so near 1 that there is no plateau; lower it"
+        f"--branch {epoch}: decay_share is too close to 1 and leaves no plateau; lower it"
     )

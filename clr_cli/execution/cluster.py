@@ -120,7 +120,7 @@ def share(device: str, threads: int | None, jobs: int | None = None) -> Share:
 
 
 def room(each: Share) -> int:
-    """Return how many runs the current nodes can hold at a time, whoever else uses them."""
+    """Return how many runs fit on the current nodes at once, ignoring other users."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return sum(_room(node["Resources"], each) for node in nodes if node["Alive"])
 

@@ -107,7 +107,7 @@ def count_on(rows: Sequence[Row]) -> list[Row]:
 
 
 def clean_row(raw: Mapping[Any, Any]) -> Row | None:
-    """Return the numbers of a row, by names that fit a table; None if there are no numbers.
+    """Return a row's numbers under names that fit a table; None if it has none.
 
     A missing value (None) is nan; text is dropped unless it is nan or infinity; a value beyond
     `LARGEST` is infinite. ``step`` is another name of ``iteration``. A position that is not a

@@ -142,7 +142,7 @@ class LearningRate:
 
     @property
     def lr(self) -> float | None:
-        """The rate to use; None where there is no answer."""
+        """The rate to use; None if the search has no answer."""
         return None if self.answer.inconclusive else self.answer.max_lr
 
     @property
