@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support import loops
+from support.optimizers import AVERAGED_OPTIMIZER
 
 from clr_cli import interrupt, schedules
 from clr_cli.config.model import Config
@@ -21,41 +22,13 @@ from clr_cli.training.build import build
 from clr_cli.training.optimizers import build_optimizer
 
 CPU = torch.device("cpu")
-OWN = '''
+OWN = (
+    """
 import torch
 
-class Averaged(torch.optim.Optimizer):
-    """SGD on z, evaluated at the mean x of all z; the gradient is taken at (x + z) / 2."""
-
-    def __init__(self, params, lr=0.1):
-        super().__init__(params, {"lr": lr, "k": 0, "train_mode": False})
-
-    def _mix(self, share, training):
-        for group in self.param_groups:
-            if group["train_mode"] is not training:
-                group["train_mode"] = training
-                for p in group["params"]:
-                    if p in self.state:
-                        p.data.lerp_(self.state[p]["z"], share)
-
-    def train(self):
-        self._mix(0.5, True)
-
-    def eval(self):
-        self._mix(-1.0, False)
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            assert group["train_mode"]
-            group["k"] += 1
-            for p in group["params"]:
-                z = self.state[p].setdefault("z", p.clone())
-                p.lerp_(z, -1.0)  # x
-                z.sub_(p.grad, alpha=group["lr"])
-                p.lerp_(z, 1 / group["k"])
-                p.lerp_(z, 0.5)
-
+"""
+    + AVERAGED_OPTIMIZER
+    + """
 def groups(model, head=0.5):
     last = list(model[-1].parameters())
     rest = [p for name, p in model.named_parameters() if all(p is not q for q in last)]
@@ -66,7 +39,8 @@ def nothing(model):
 
 def zero(model):
     return torch.optim.SGD(model.parameters(), lr=0.0)
-'''
+"""
+)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.optimizers import AVERAGED_OPTIMIZER
 
 import clr_cli
 from clr_cli.config.load import load as load_config
@@ -20,7 +21,8 @@ from clr_cli.execution.training_task import Run
 from clr_cli.training.code import source_digests
 from clr_cli.training.export import export, safetensors
 
-OWN = '''
+OWN = (
+    """
 import torch
 from torch import nn
 
@@ -29,37 +31,9 @@ def grey(*, num_classes, in_channels):
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(in_channels * 64, num_classes))
 
 
-class Averaged(torch.optim.Optimizer):
-    """SGD on z, evaluated at the mean x of all z; the gradient is taken at (x + z) / 2."""
-
-    def __init__(self, params, lr=0.1):
-        super().__init__(params, {"lr": lr, "k": 0, "train_mode": False})
-
-    def _mix(self, share, training):
-        for group in self.param_groups:
-            if group["train_mode"] is not training:
-                group["train_mode"] = training
-                for p in group["params"]:
-                    if p in self.state:
-                        p.data.lerp_(self.state[p]["z"], share)
-
-    def train(self):
-        self._mix(0.5, True)
-
-    def eval(self):
-        self._mix(-1.0, False)
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            group["k"] += 1
-            for p in group["params"]:
-                z = self.state[p].setdefault("z", p.clone())
-                p.lerp_(z, -1.0)
-                z.sub_(p.grad, alpha=group["lr"])
-                p.lerp_(z, 1 / group["k"])
-                p.lerp_(z, 0.5)
-'''
+"""
+    + AVERAGED_OPTIMIZER
+)
 AVERAGED = "{name: 'clr_test_kept:Averaged'}"
 FREE = "{name: 'schedulefree:AdamWScheduleFree'}"
 QUICK = {
