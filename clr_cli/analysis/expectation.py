@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from clr_cli.analysis.study import Study
+from clr_cli.analysis.verdicts import exceeds
 from clr_cli.errors import InputError
 from clr_cli.records import Comparison, Metric, Summary
 
@@ -61,6 +62,4 @@ def _holds(comparison: Comparison, metric: Metric, expect: Expect, margin: float
     if ends[0] is None or ends[1] is None:
         return None
     low, high = sorted(metric.sign * end for end in ends if end is not None)
-    if low > -margin:
-        return True
-    return False if high < -margin else None
+    return exceeds(low, high, -margin)
