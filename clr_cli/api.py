@@ -24,7 +24,7 @@ from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.engines import Local
 from clr_cli.execution.task import Event
 from clr_cli.paths import SUMMARY, Experiment
-from clr_cli.records import Summary, read
+from clr_cli.records import Summary, read_if_any
 from clr_cli.report.answers import ArmResult, Comparison, LearningRate
 from clr_cli.study.arguments import Mode, counted, metric_of, study_of, text_of
 from clr_cli.study.collect import Execute, collect
@@ -251,8 +251,7 @@ def _experiment(directory: str | Path | None) -> Iterator[Experiment]:
 
 def _earlier(folder: Path) -> Summary | None:
     """Return the result that is kept, whose looks count. Raises InputError if it is damaged."""
-    file = folder / SUMMARY
-    return read(Summary, file, remedy=f"delete {folder}") if file.exists() else None
+    return read_if_any(Summary, folder / SUMMARY, remedy=f"delete {folder}")
 
 
 def _engine(jobs: Any, functions: Any) -> Local:

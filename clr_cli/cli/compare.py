@@ -308,20 +308,20 @@ def _compare_training(
 def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, float]]:
     """Return the seconds of tuning, and of the range test for arms that use its bounds."""
     from clr_cli.paths import RESULT
-    from clr_cli.records import RateAnswer, read
+    from clr_cli.records import RateAnswer, read_if_any
 
     config, tuned = source.config, source.tuned
     costs: dict[str, dict[str, float]] = {arm: {} for arm in source.arms}
     for arm, answer in (tuned.arms if tuned else {}).items():
         costs[arm]["tuning_seconds"] = answer.seconds
     folder = bounds.parent if bounds else source.options.experiment.range_test
-    if (folder / RESULT).exists():
-        seconds = read(RateAnswer, folder / RESULT, remedy="run clr range-test again").seconds
+    found = read_if_any(RateAnswer, folder / RESULT, remedy="run clr range-test again")
+    if found is not None:
         for arm in config.compare.schedules:
             schedule = config.schedule(arm)
             bounded = {"base_lr", "max_lr"} & set(type(schedule).model_fields)
             if (bounds and bounded) or schedule.needs_bounds:
-                costs[arm]["range_test_seconds"] = seconds
+                costs[arm]["range_test_seconds"] = found.seconds
     return costs
 
 

@@ -39,12 +39,11 @@ class Place:
     def before(self) -> Summary | None:
         """Return the earlier result, or None. Raises InputError if it is damaged."""
         from clr_cli.paths import SUMMARY
-        from clr_cli.records import Summary, read
+        from clr_cli.records import Summary, read_if_any
 
-        file = self.folder / SUMMARY
-        if self.overwrite or not file.exists():
+        if self.overwrite:
             return None
-        return read(Summary, file, remedy="give --overwrite to replace it")
+        return read_if_any(Summary, self.folder / SUMMARY, remedy="give --overwrite to replace it")
 
 
 def print_plan(study: Study, rows: Iterable[tuple[str, str]]) -> None:

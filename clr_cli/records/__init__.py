@@ -1,6 +1,6 @@
 """Typed records: what passes between rooms, and what result.json and summary.json contain."""
 
-from clr_cli.records.base import Record, finite, read
+from clr_cli.records.base import Record, finite, read, read_if_any
 from clr_cli.records.metric import KNOWN, TEST_ACCURACY, VAL_ACCURACY, Metric, mode_of
 from clr_cli.records.rates import (
     Certified,
@@ -111,5 +111,6 @@ __all__ = [
     "mode_of",
     "pack",
     "read",
+    "read_if_any",
     "unpack",
 ]

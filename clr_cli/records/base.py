@@ -70,6 +70,11 @@ def read(model: type[R], path: Path, *, remedy: str) -> R:
         raise InputError(f"nested too deeply; {remedy}", source=path) from None
 
 
+def read_if_any(model: type[R], path: Path, *, remedy: str) -> R | None:
+    """Read a file of this model; None if there is no such file. Raises InputError as `read`."""
+    return read(model, path, remedy=remedy) if path.exists() else None
+
+
 def _is_type(part: int | str) -> bool:
     """Return whether a part of pydantic's location names an alternative of a union, not a key."""
     return isinstance(part, str) and ("[" in part or part in ("float", "int", "str"))
