@@ -95,16 +95,6 @@ class _Samples:
             return designs.against(arms, self.sign * self.study.reference)
         return (designs.paired if self.study.paired else designs.unpaired)(arms, base)
 
-    def at(self, look: Look | None) -> tuple[Array, Array]:
-        """Return arms and baseline as they were at a look; None: as they are."""
-        if look is None:
-            return self.arms, self.base
-        there = np.arange(len(self.seeds))
-        counts = np.array([look.runs.get(arm, 0) for arm in self.study.others])
-        arms = np.where(there < counts[:, None], self.arms, np.nan)
-        base = there < look.runs.get(str(self.study.baseline), 0)
-        return arms, np.where(base, self.base, np.nan)
-
 
 def judge(study: Study, values: Values, seen: Sequence[Look] = ()) -> dict[str, Judgement]:
     """Decide every arm.
@@ -142,21 +132,26 @@ def judge(study: Study, values: Values, seen: Sequence[Look] = ()) -> dict[str, 
 
 
 def _by_looks(study: Study, samples: _Samples, seen: Sequence[Look]) -> dict[str, Judgement]:
-    progress = looks.Progress.begin((len(study.others),))
-    for look in seen:
-        progress = progress.look(
-            samples.estimate(*samples.at(look)),
-            look.n,
-            last=study.last_look,
-            cap=study.cap,
-            margin=study.margin,
-            comparisons=study.comparisons,
-        )
+    base = str(study.baseline)
+    past = [
+        looks.Look(each.n, [each.runs.get(arm, 0) for arm in study.others], each.runs.get(base, 0))
+        for each in seen
+    ]
+    progress = looks.replay(
+        samples.arms,
+        samples.base,
+        past,
+        samples.estimate,
+        last=study.last_look,
+        cap=study.cap,
+        margin=study.margin,
+        comparisons=study.comparisons,
+    )
     judged = {}
     for k, arm in enumerate(study.others):
         decided = int(progress.at[k]) or None
-        look = next((each for each in seen if each.n == decided), seen[-1])
-        there = samples.at(look)
+        look = next((each for each in past if each.n == decided), past[-1])
+        there = look.of(samples.arms, samples.base)
         estimate = samples.estimate(*there)
         said = verdicts.claims(estimate, comparisons=study.comparisons)
         ends = float(progress.low[k]), float(progress.high[k])

@@ -129,12 +129,18 @@ class Look(NamedTuple):
     arms: Sequence[int]
     baseline: int
 
+    def of(self, arms: Array, baseline: Array) -> tuple[Array, Array]:
+        """Return arms (K, n) and baseline (m,) as they were: NaN for the runs that came later."""
+        there = np.arange(arms.shape[-1]) < np.asarray(self.arms)[:, None]
+        base = np.arange(len(baseline)) < self.baseline
+        return np.where(there, arms, np.nan), np.where(base, baseline, np.nan)
+
 
 def replay(
     arms: ArrayLike,
     baseline: ArrayLike,
     looks: Sequence[Look],
-    design: Callable[[ArrayLike, ArrayLike], Estimate],
+    design: Callable[[Array, Array], Estimate],
     *,
     last: int = LAST,
     cap: int | None = None,
@@ -159,10 +165,8 @@ def replay(
     x, y = (np.asarray(values, dtype=np.float64) for values in (arms, baseline))
     progress = Progress.begin(x.shape[:-1])
     for look in looks:
-        there = np.where(np.arange(x.shape[-1]) < np.asarray(look.arms)[:, None], x, np.nan)
-        base = np.where(np.arange(len(y)) < look.baseline, y, np.nan)
         progress = progress.look(
-            design(there, base),
+            design(*look.of(x, y)),
             look.n,
             last=last,
             cap=cap,
