@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from scipy import special
 
-from clr_cli.analysis import looks, planning
 from clr_cli.analysis.judgement import Judgement
 from clr_cli.analysis.outcomes import Measures, Outcome
 from clr_cli.analysis.robustness import check_robustness, ratios
@@ -128,17 +127,10 @@ def _planned(study: Study, judged: Judgement) -> dict[str, Any]:
     sizes = (judged.n,) if judged.n_baseline is None else (judged.n, judged.n_baseline)
     if min(sizes) < 2 or not any(judged.spreads):
         return {"smallest_detectable": None, "seeds_needed": None}
-    weight = looks.weight(judged.n, study.last_look) if study.grows else 1.0
     detect = study.detect or study.margin
     return {
-        "smallest_detectable": None
-        if not weight
-        else planning.smallest_detectable(
-            judged.spreads, sizes, comparisons=study.comparisons, weight=weight
-        ),
-        "seeds_needed": None
-        if detect is None
-        else planning.runs_needed(detect, judged.spreads, comparisons=study.comparisons),
+        "smallest_detectable": study.smallest_detectable(judged.spreads, sizes),
+        "seeds_needed": None if detect is None else study.seeds_needed(detect, judged.spreads),
     }
 
 

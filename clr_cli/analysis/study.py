@@ -161,26 +161,30 @@ class Study:
         """The look that gets the weight of the last one."""
         return self.last or self.cap or looks.LAST
 
-    def smallest_detectable(self, sd: float, n: int) -> float | None:
-        """Return the true difference that n seeds find 4 times in 5; None if there is none.
+    @property
+    def sides(self) -> int:
+        """How many samples have a noise of their own: 2 where runs share nothing, else 1."""
+        return 2 if self.design == "unpaired" else 1
+
+    def smallest_detectable(
+        self, spreads: tuple[float, ...], sizes: tuple[int, ...]
+    ) -> float | None:
+        """Return the true difference that so many runs find 4 times in 5; None if there is none.
 
         Args:
-            sd: the standard deviation of paired differences, or of single runs if they are
-                unpaired.
-            n: seeds, or runs of every arm.
+            spreads: of each side, the standard deviation of paired differences, or of single runs.
+            sizes: of each side, the number of pairs, or of runs; the arm's is the first.
         """
-        sides = 2 if self.design == "unpaired" else 1
+        weight = looks.weight(sizes[0], self.last_look) if self.grows else 1.0
+        if not weight:
+            return None
         return planning.smallest_detectable(
-            (sd,) * sides, (n,) * sides, comparisons=self.comparisons, weight=self._weight(n)
+            spreads, sizes, comparisons=self.comparisons, weight=weight
         )
 
-    def seeds_needed(self, difference: float, sd: float) -> int | None:
+    def seeds_needed(self, difference: float, spreads: tuple[float, ...]) -> int | None:
         """Return how many seeds find a true difference 4 times in 5; None if too many."""
-        sides = 2 if self.design == "unpaired" else 1
-        return planning.runs_needed(difference, (sd,) * sides, comparisons=self.comparisons)
-
-    def _weight(self, n: int) -> float:
-        return looks.weight(n, self.last_look) if self.grows else 1.0
+        return planning.runs_needed(difference, spreads, comparisons=self.comparisons)
 
 
 def _keys(records: Sequence[RunRecord]) -> list[Key]:

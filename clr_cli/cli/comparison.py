@@ -81,7 +81,7 @@ def _outlook(study: Study, before: Summary | None) -> Iterable[str]:
             f"(--seeds {few})"
         )
         return
-    smallest = study.smallest_detectable(1.0, n)
+    smallest = study.smallest_detectable((1.0,) * study.sides, (n,) * study.sides)
     if smallest is None:
         return
     of = "the paired differences" if study.design == "paired" else "a run"
@@ -96,7 +96,7 @@ def _outlook(study: Study, before: Summary | None) -> Iterable[str]:
     scale = before.scale
     text += f": {scale.bare(smallest * noise)}{scale.points}, by the noise of the earlier result"
     if study.detect is not None:
-        needed = study.seeds_needed(study.detect, noise)
+        needed = study.seeds_needed(study.detect, (noise,) * study.sides)
         size = scale.bare(study.detect) + scale.points
         text += f"; {size} take {needed if needed is not None else 'too many'} {kind}"
     yield text
