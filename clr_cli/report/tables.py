@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from clr_cli import format as words
 from clr_cli import records
-from clr_cli.format import number
-from clr_cli.records import KNOWN, ArmSummary, Comparison, Summary, Tuning, Verdict
+from clr_cli.format import Scale, number
+from clr_cli.records import KNOWN, ArmSummary, Comparison, Spread, Summary, Tuning, Verdict
 
 # The words of a verdict, in tables and as the classes of their colors.
 VERDICTS: dict[Verdict, str] = {
@@ -40,15 +40,15 @@ def results_table(summary: Summary) -> Table:
     beside = [name for name in ("test_loss",) if name != metric.name]
     header = [rows_are(summary), "Runs", metric.heading]
     header += [KNOWN[name].heading for name in beside]
-    levels = {c.difference.level for c in summary.comparisons if c.difference.low is not None}
-    level = f" [{100 * levels.pop():.3g} %]" if len(levels) == 1 else " [interval]" * bool(levels)
-    header += [f"Difference{unit}{level}", "p (Holm)" if holm else "p", "Wins / ties / losses"]
+    header += [
+        f"Difference{unit}{_level(summary)}",
+        "p (Holm)" if holm else "p",
+        "Wins / ties / losses",
+    ]
     header += [f"{CLOCKS[summary.clock]} to target", "Verdict"]
     rows = []
     for arm in summary.arms:
-        spread, c = arm.metrics[metric.name], against.get(arm.name)
-        value = scale.mean_sd(spread.mean, spread.sd)
-        value += "" if value == words.NONE else scale.unit_text
+        c, value = against.get(arm.name), _mean(arm.metrics[metric.name], scale)
         row = [arm.name, trained(arm).replace(" ", "\N{NO-BREAK SPACE}"), value]
         row += [_loss(arm, name) for name in beside]
         if c is None:
@@ -68,7 +68,8 @@ def first_table(summary: Summary) -> Table:
     against = {c.arm: c for c in summary.comparisons}
     scale, metric = summary.scale, summary.metric
     unit = f" ({scale.points.strip()})" if scale.points else ""
-    header = [rows_are(summary), metric.heading, f"Difference{unit}{_level(summary)}", "Verdict"]
+    level = _level(summary).replace(" %", "\N{NO-BREAK SPACE}%")
+    header = [rows_are(summary), metric.heading, f"Difference{unit}{level}", "Verdict"]
 
     def place(arm: ArmSummary) -> float:
         mean = arm.metrics[metric.name].mean
@@ -76,9 +77,7 @@ def first_table(summary: Summary) -> Table:
 
     rows = []
     for arm in sorted(summary.arms, key=place):
-        spread, c = arm.metrics[metric.name], against.get(arm.name)
-        value = scale.mean_sd(spread.mean, spread.sd)
-        value += "" if value == words.NONE else scale.unit_text
+        c, value = against.get(arm.name), _mean(arm.metrics[metric.name], scale)
         row = [arm.name, value.replace("± ", "±\N{NO-BREAK SPACE}")]
         if c is None:
             row += [words.NONE, "baseline"]
@@ -93,8 +92,15 @@ def first_table(summary: Summary) -> Table:
 
 def _level(summary: Summary) -> str:
     """Return the confidence of the arms' intervals for a heading: " [95 %]"."""
-    levels = {round(c.difference.level, 6) for c in summary.comparisons}
-    return f" [{100 * levels.pop():.4g}\N{NO-BREAK SPACE}%]" if len(levels) == 1 else " [interval]"
+    known = (c.difference for c in summary.comparisons if c.difference.low is not None)
+    levels = {f"{100 * difference.level:.3g}" for difference in known}
+    return f" [{levels.pop()} %]" if len(levels) == 1 else " [interval]" * bool(levels)
+
+
+def _mean(spread: Spread, scale: Scale) -> str:
+    """Return mean and standard deviation with their unit."""
+    text = scale.mean_sd(spread.mean, spread.sd)
+    return text if text == words.NONE else text + scale.unit_text
 
 
 def _loss(arm: ArmSummary, name: str) -> str:

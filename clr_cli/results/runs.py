@@ -99,9 +99,8 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
     notes += _failures(runs, frames)
     if {"best", "max", "min"} & {*roles.metric.casefold().replace("/", "_").split("_")}:
         notes.append(
-            f"'{roles.metric}' is the best value of a run, not the last one: longer "
-            "and noisier runs"
-            " have an advantage."
+            f"'{roles.metric}' is the best value of a run, not the last one: longer and noisier"
+            " runs have an advantage."
         )
     return Built(blocks, notes, "%" if _has_percents(frames, roles) else None)
 
