@@ -14,7 +14,7 @@ from clr_cli.analysis.rates import describe
 from clr_cli.format import aligned
 from clr_cli.records import RateAnswer, RunRecord, Summary, Verdict
 from clr_cli.report import rates, write
-from clr_cli.report.comparison import figures
+from clr_cli.report.comparison import difference
 from clr_cli.report.page import inline_svg
 from clr_cli.report.tables import results_table
 
@@ -112,12 +112,8 @@ class Comparison:
             "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
         )
         said = "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self._sentences)
-        drawn = {
-            name: figure
-            for name, figure in figures(self.summary, self.records).items()
-            if name in ("difference", "paired_difference")
-        }
-        svg = "".join(inline_svg(figure, name, name) for name, figure in drawn.items())
+        drawn = difference(self.summary).items()
+        svg = "".join(inline_svg(figure, name, name) for name, figure in drawn)
         return (
             f"{said}<table><tr>{head}</tr>{body}</table>"
             f'<div style="max-width:36em">{svg}</div><p>{escape(self.summary.scope)}</p>'

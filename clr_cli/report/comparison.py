@@ -133,17 +133,7 @@ def figures(
             made[name] = plots.epoch_curves(
                 records, drawn, axis=axis, scale=own, baseline=baseline, of=one, **wide
             )
-    if summary.comparisons:
-        made["paired_difference" if paired else "difference"] = plots.difference(
-            _difference_rows(summary),
-            metric,
-            scale,
-            baseline=baseline,
-            margin=summary.margin,
-            rows_are=kind,
-            design=summary.design,
-            size=size,
-        )
+    made |= difference(summary, size=size)
     target = summary.target
     if target is None:
         return made
@@ -172,6 +162,24 @@ def figures(
             size=size,
         )
     return made
+
+
+def difference(summary: Summary, *, size: Size | None = None) -> dict[str, Figure]:
+    """Return the figure of the differences from the baseline by its name; empty without any."""
+    if not summary.comparisons:
+        return {}
+    name = "paired_difference" if summary.design == "paired" else "difference"
+    figure = plots.difference(
+        _difference_rows(summary),
+        summary.metric,
+        summary.scale,
+        baseline=summary.baseline,
+        margin=summary.margin,
+        rows_are=rows_are(summary),
+        design=summary.design,
+        size=size,
+    )
+    return {name: figure}
 
 
 def _goal(target: float, scale: Scale) -> str:

@@ -153,16 +153,22 @@ def _environment() -> Environment:
     return environment
 
 
+@cache
+def _shared() -> tuple[str, str]:
+    """Return the script and the style of every page: a live one is made again and again."""
+    script, css = (files("clr_cli.report").joinpath(name) for name in ("page.js", "report.css"))
+    return script.read_text("utf-8"), css.read_text("utf-8")
+
+
 def render(template: str, numbers: Mapping[str, Any], **values: Any) -> str:
     """Return a page from a template. numbers: what its script knows of its figures."""
-    room = files("clr_cli.report")
-    script = room.joinpath("page.js").read_text("utf-8")
+    script, css = _shared()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text = json.dumps(numbers, separators=(",", ":"), allow_nan=False)
     values = {"reload": None, "colors": {}, "words": (), "none_sign": words.NONE} | values
     page = _environment().get_template(template)
     made = page.render(
-        css=Markup(theme_css() + room.joinpath("report.css").read_text("utf-8")),
+        css=Markup(theme_css() + css),
         numbers=Markup(text.replace("<", "\\u003c")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",

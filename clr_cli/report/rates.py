@@ -17,7 +17,7 @@ from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
 from clr_cli.format import NONE, Scale, number
 from clr_cli.paths import BOUNDS, CURVES, PAGE, RESULT
-from clr_cli.records import RateAnswer, Stopped, Sweep, read
+from clr_cli.records import RateAnswer, Stopped, Sweep, read_if_any
 from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.style import save_figure
@@ -82,9 +82,9 @@ def read_figure(folder: Path) -> Figure | None:
 
     Raises InputError for damaged files.
     """
-    if not (folder / RESULT).exists():
+    answer = read_if_any(RateAnswer, folder / RESULT, remedy=REMEDY)
+    if answer is None:
         return None
-    answer = read(RateAnswer, folder / RESULT, remedy=REMEDY)
     path, sweeps = folder / CURVES, list[Sweep]()
     if path.exists() and answer.sweep is not None:
         stopped = {end.seed: end.stopped for end in answer.sweep.ends}
