@@ -73,13 +73,19 @@ class DatasetConfig(Section):
         0, description="which validation split: from 1 on its blocks are rotated"
     )
     image_size: Side | tuple[Side, Side] | None = Field(
-        None, description="imagefolder only: resize and crop to one side, or [height, width]"
+        None, description="resize and crop the images to one side, or [height, width]"
     )
     augment: AugmentConfig = AugmentConfig()
     train_size: Count = Field(20_000, description="synthetic_digits only")
     test_size: Count = Field(5_000, description="synthetic_digits only")
     extra: bool = Field(False, description="svhn only: add the 531,131 extra images to train")
     download: bool = Field(True, description="download a torchvision data set that is missing")
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """The height and width that images are resized to; None: as they are."""
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else size
 
     @property
     def label(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,31 @@ class Arrays(NamedTuple):
         if self.val_images is not None and self.val_labels is not None:
             named["val"] = (self.val_images, self.val_labels)
         return named
+
+    def resized(self, height: int, width: int) -> Arrays:
+        """Return the same data set with images of height x width: see ``_resize``."""
+        images: dict[str, Any] = {
+            f"{split}_images": _resize(images, height, width)
+            for split, (images, _) in self.splits().items()
+        }
+        return self._replace(**images)
+
+
+def _resize(images: Images, height: int, width: int) -> Images:
+    """Resize images (N, H, W, C) to cover height x width, and crop them in the middle.
+
+    Pillow's bilinear filter, which averages over the pixels that a smaller image leaves out; in
+    integers, so every machine gets the same pixels.
+    """
+    from PIL import Image, ImageOps
+
+    result = np.empty((len(images), height, width, images.shape[-1]), np.uint8)
+    for image, target in zip(images, result, strict=True):
+        for channel in range(images.shape[-1]):
+            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            fitted = ImageOps.fit(plane, (width, height), Image.Resampling.BILINEAR)
+            target[..., channel] = np.asarray(fitted)
+    return result
 
 
 ARRAY_NAMES = Arrays._fields[:4]

@@ -74,8 +74,7 @@ def imagefolder(config: DatasetConfig) -> Arrays:
     See ``read_folder``; ``dataset.image_size`` resizes images of different sizes.
     """
     path = _path(config, "a folder that contains train/<class>/ and test/<class>/")
-    size = config.image_size
-    return read_folder(path, (size, size) if isinstance(size, int) else size)
+    return read_folder(path, config.sides)
 
 
 def _path(config: DatasetConfig, kind: str) -> Path:

@@ -69,20 +69,17 @@ def load(config: DatasetConfig) -> Data:
 
     Raises:
         InputError: the data is missing, damaged or unusable for classification, or does not fit
-            val_size, split or image_size.
+            val_size or split.
         EnvironmentFailure: the disk is full.
     """
     if config.name not in DATASETS:
         hint = did_you_mean(config.name, [*DATASETS])
         raise InputError(f"{config.name!r} is unknown{hint}", key="dataset.name")
-    if config.image_size is not None and config.name != "imagefolder":
-        raise InputError(
-            f"resizes images of imagefolder only, not of {config.name}; leave it out",
-            key="dataset.image_size",
-        )
     where = str(config.path) if config.path is not None else config.name
     arrays = DATASETS[config.name](config)
     num_classes = _check(arrays, where)
+    if config.sides is not None and config.name != "imagefolder":  # a folder's are read so
+        arrays = arrays.resized(*config.sides)
     train_images, train_labels, test_images, test_labels, val_images, val_labels = arrays
     notes = []
     if val_images is None or val_labels is None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from PIL import Image
+from PIL import Image, ImageOps
 from test_data import npz_config, one_line_error, small_arrays
 from torchvision.transforms import v2
 
@@ -113,11 +113,14 @@ def test_images_of_mixed_sizes_are_resized_and_cropped_in_the_middle(tmp_path: P
     assert np.array_equal(wide.test.images[0].numpy()[1:-1], np.asarray(middle)[1:-1])
 
 
-def test_an_image_size_is_for_folders_alone(tmp_path: Path) -> None:
-    config = npz_config(tmp_path, small_arrays(), image_size=8)
-    assert "dataset.image_size: resizes images of imagefolder only, not of npz" in one_line_error(
-        config
-    )
+def test_images_of_arrays_are_resized_as_those_of_folders(tmp_path: Path) -> None:
+    arrays = small_arrays()
+    loaded = data.load(npz_config(tmp_path, arrays, image_size=[8, 4])).test.images
+    theirs = [
+        ImageOps.fit(Image.fromarray(image), (4, 8), Image.Resampling.BILINEAR)
+        for image in arrays["test_images"]
+    ]
+    assert np.array_equal(loaded.numpy(), np.stack([np.asarray(image) for image in theirs]))
 
 
 # ---- validation images of its own
