@@ -96,6 +96,28 @@ class _Samples:
         return (designs.paired if self.study.paired else designs.unpaired)(arms, base)
 
 
+def estimates(study: Study, values: Values, at: Sequence[Look | None]) -> Estimate:
+    """Return the arms' differences from the baseline (K,), larger being better.
+
+    at: the look of each arm that decided it; None takes all of its runs.
+    """
+    samples = _Samples(study, values)
+    arms = []
+    for k, look in enumerate(at):
+        there = samples.arms, samples.base
+        if look is not None:
+            there = _counts(study, look).of(*there)
+        arms.append({key: v[..., k] for key, v in vars(samples.estimate(*there)).items()})
+    return Estimate(**{key: np.stack([arm[key] for arm in arms], axis=-1) for key in arms[0]})
+
+
+def _counts(study: Study, look: Look) -> looks.Look:
+    runs = look.runs
+    return looks.Look(
+        look.n, [runs.get(arm, 0) for arm in study.others], runs.get(str(study.baseline), 0)
+    )
+
+
 def judge(study: Study, values: Values, seen: Sequence[Look] = ()) -> dict[str, Judgement]:
     """Decide every arm.
 
@@ -132,11 +154,7 @@ def judge(study: Study, values: Values, seen: Sequence[Look] = ()) -> dict[str, 
 
 
 def _by_looks(study: Study, samples: _Samples, seen: Sequence[Look]) -> dict[str, Judgement]:
-    base = str(study.baseline)
-    past = [
-        looks.Look(each.n, [each.runs.get(arm, 0) for arm in study.others], each.runs.get(base, 0))
-        for each in seen
-    ]
+    past = [_counts(study, each) for each in seen]
     progress = looks.replay(
         samples.arms,
         samples.base,
