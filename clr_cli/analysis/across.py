@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def _over_all(
     arm: str, data_sets: Sequence[DataSet], mean: Difference, verdict: Verdict
 ) -> OverAll:
     on = [data.compared(arm).verdict for data in data_sets]
-    counts = {each: on.count(each) for each in dict.fromkeys(on)}
+    counts: dict[Verdict, int] = {each: on.count(each) for each in get_args(Verdict) if each in on}
     holds = verdicts.holds_on_all(on)
     return OverAll(
         arm=arm, holds=holds, counts=counts, mean=mean, mean_verdict=verdict, sentence=""

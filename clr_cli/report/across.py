@@ -10,7 +10,7 @@ from clr_cli import format as words
 from clr_cli.analysis.headline import headline
 from clr_cli.files import write_atomic, write_json
 from clr_cli.paths import ACROSS, MARKDOWN, PAGE
-from clr_cli.records import Combination, Difference, Holds, OverAll, Summary, Verdict, read
+from clr_cli.records import Combination, Difference, OverAll, Summary, Verdict, read
 from clr_cli.report import page
 from clr_cli.report.comparison import markdown_table, plain
 from clr_cli.report.figures.across import across as draw_across
@@ -19,7 +19,7 @@ from clr_cli.report.tables import VERDICTS, Table
 
 REMEDY = "run the same clr compare again to write it anew (finished runs are kept)"
 FIGURE = "across"
-HOLDS: dict[Holds, str] = {**VERDICTS, "mixed": "mixed"}
+HOLDS = {"mixed": "mixed"} | {str(k): v for k, v in VERDICTS.items()}  # by `records.Holds`
 CAPTION = (
     "Each line is the interval that decides on one data set; it excludes zero where the arm is"
     " better or worse there. The mean counts every data set the same, and says nothing of others."
