@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def experiment_of(output_dir: Path, name: str) -> Experiment:
     """Return the experiment of this name. Raises InputError for a name that cannot be a folder."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", name):
-        raise InputError(f"--name {name[:120]!r}: expected at most 100 letters, digits and . _ + -")
+        raise InputError(
+            f"--name {name[:120]!r}: expected letters, digits and . _ + -, at most 100"
+        )
     return Experiment(output_dir, name)
 
 
