@@ -13,6 +13,7 @@
     outputs/<experiment>/compare/                 a comparison (compare-tuned/ after tuning,
                                                   compare-<data set>/ on one of several)
     outputs/<experiment>/across/                  comparisons on several data sets, combined
+                                                  (across-tuned/ after tuning)
 
 The output folder and an experiment's folder may be symbolic links, for instance to a scratch disk.
 Inside an experiment's folder no link is followed: `links_to` finds them.
@@ -109,10 +110,9 @@ class Experiment:
             name += "-" + hashlib.sha256(data_set.encode(errors="backslashreplace")).hexdigest()[:6]
         return self.folder / f"compare-{name}"
 
-    @property
-    def across(self) -> Path:
-        """The folder of a combination of comparisons on several data sets."""
-        return self.folder / "across"
+    def across(self, *, tuned: bool = False) -> Path:
+        """Return the folder of a combination of comparisons on several data sets."""
+        return self.folder / ("across-tuned" if tuned else "across")
 
     @property
     def written(self) -> tuple[Path, ...]:

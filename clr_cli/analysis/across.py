@@ -24,7 +24,7 @@ from clr_cli.records import (
     finite,
 )
 
-MOST_NAMED = 4  # data sets by name
+MOST_NAMED = 2  # data sets by name
 
 
 def check_alike(studies: Mapping[str, Study]) -> None:

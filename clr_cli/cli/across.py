@@ -37,9 +37,10 @@ class Across:
     """Comparisons on several data sets, by name, and where they are combined.
 
     Attributes:
-        experiment: its folder ``across`` has the combination.
+        experiment: has the combination in a folder of its own.
         studies: what is asked on each data set.
         expect: what every arm is expected to be on every data set.
+        tuned: whether rates were searched for.
 
     Raises:
         InputError: the studies do not ask the same, or the folder cannot be written.
@@ -48,20 +49,26 @@ class Across:
     experiment: Experiment
     studies: Mapping[str, Study]
     expect: Expect | None
+    tuned: bool = False
     data_sets: list[DataSet] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         from clr_cli.analysis.across import check_alike
 
         check_alike(self.studies)
-        check_writable(self.experiment.across)
+        check_writable(self.folder)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the combination."""
+        return self.experiment.across(tuned=self.tuned)
 
     def add(self, name: str, folder: Path, summary: Summary) -> None:
         """Add the finished comparison of a data set, and tell of it."""
         from clr_cli.analysis.headline import headline
         from clr_cli.records import DataSet
 
-        place = Path(os.path.relpath(folder, self.experiment.across)).as_posix()
+        place = Path(os.path.relpath(folder, self.folder)).as_posix()
         self.data_sets.append(DataSet(name=name, folder=place, summary=summary))
         terminal.note(f"{name}: {headline(summary)}\n")
 
@@ -81,7 +88,7 @@ class Across:
         combination = combine(self.experiment.name, self.data_sets).model_copy(
             update={"reproduce": again}
         )
-        written = across.write(self.experiment.across, combination)
+        written = across.write(self.folder, combination)
         index.write(self.experiment.output_dir)
         if as_json:
             print(json.dumps(combination.plain(), indent=2))

@@ -97,7 +97,8 @@ def _combined(plans: Sequence[_Plan], chosen: options.Options, name: str | None)
             "--config: two of them have the same name; give each a name of its own (name: ...)"
         )
     experiment = experiment_of(chosen.output_dir, name or "+".join(studies))
-    return Across(experiment, studies, chosen.expect)
+    tuned = any(plan.to_tune for plan in plans)
+    return Across(experiment, studies, chosen.expect, tuned)
 
 
 def _checked(config: Config, asked: Asked) -> _Plan:

@@ -68,18 +68,21 @@ def holds(arm: OverAll, total: int) -> str:
 
 
 def cells(combination: Combination) -> tuple[list[str], list[list[Cell]]]:
-    """Return header and rows of arms by data sets: the baseline's means, then differences."""
+    """Return header and rows of arms: over all data sets, then on each.
+
+    The baseline's row has its means, another arm's its differences from them.
+    """
     sets, scale, first = combination.data_sets, combination.scale, combination.first
     unit = f" ({scale.points.strip()})" if scale.points else ""
-    header = ["Arm", *(data.name for data in sets), "On all", f"Mean difference{unit}"]
+    header = ["Arm", "On all", f"Mean difference{unit}", *(data.name for data in sets)]
     rows = []
-    if first.design != "number":
+    if first.reference is None:
         means = [Cell(scale.shown(_mean(data.summary))) for data in sets]
-        rows.append([Cell(first.baseline), *means, Cell("baseline"), Cell(words.NONE)])
+        rows.append([Cell(first.baseline), Cell("baseline"), Cell(words.NONE), *means])
     for arm in combination.arms:
         on = [_cell(c.difference, c.verdict, scale) for c in combination.on_each(arm.arm)]
         over = Cell(verdict=arm.holds, said=holds(arm, len(sets)))
-        rows.append([Cell(arm.arm), *on, over, _cell(arm.mean, arm.mean_verdict, scale)])
+        rows.append([Cell(arm.arm), over, _cell(arm.mean, arm.mean_verdict, scale), *on])
     return header, rows
 
 

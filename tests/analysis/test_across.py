@@ -115,26 +115,34 @@ def test_the_best_on_every_data_set_could_be_the_best_on_each():
     assert combine("two", two(1.0, 1.0)).best is None
 
 
-def looked_at(name, old, new, cap):
-    """A comparison that adds seeds until it is decided."""
-    records = [*runs({"old": old, "new": new})]
-    study = Study(
-        name=name,
-        arms=("old", "new"),
-        baseline="old",
-        seeds=tuple(range(cap)),
-        metric=SCORE,
-        cap=cap,
-    )
+def looked_at(name, old, new, *, paired=True):
+    """A comparison that adds seeds until it is decided, at most as many as there are values."""
+    records, cap = [*runs({"old": old, "new": new})], len(old)
+    asked = {"baseline": "old", "seeds": tuple(range(cap)), "metric": SCORE, "cap": cap}
+    study = Study(name=name, arms=("old", "new"), paired=paired, **asked)
     found = collect(study, TableSource(records, "score", "", ""))
     return DataSet(name=name, folder=name, summary=analyse(study, found))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paired", [True, False])
+def test_after_looks_the_interval_of_the_mean_misses_it_in_at_most_5_percent(paired):
+    rng, trials, misses = np.random.default_rng(int(paired)), 150, 0
+    for _ in range(trials):
+        sets = [
+            looked_at(name, rng.normal(size=16), rng.normal(ahead, size=16), paired=paired)
+            for name, ahead in (("x", 0.7), ("y", 0.7), ("z", 0.0))
+        ]
+        mean = combine("three", sets).arms[0].mean
+        misses += not mean.low <= 1.4 / 3 <= mean.high
+    assert misses <= 0.05 * trials
 
 
 def test_after_looks_the_mean_takes_the_runs_and_the_level_of_the_looks_that_decided():
     rng = np.random.default_rng(6)
     old = rng.normal(size=12)
     faint, clear = old + 1 + rng.normal(size=12), old + 9 + rng.normal(size=12)
-    sets = [looked_at("clear", old, clear, 12), looked_at("faint", old, faint, 12)]
+    sets = [looked_at("clear", old, clear), looked_at("faint", old, faint)]
     first, last = (data.summary.comparisons[0].decided_at for data in sets)
     assert first == 6 < last < 12
     (new,) = combine("both", sets).arms

@@ -60,7 +60,7 @@ def test_an_arm_that_is_worse_on_one_data_set_is_not_called_better(run):
     )
     table = re.sub(" +", " ", done.out)
     assert re.search(
-        r"new \+0.0\d+ \[.*\] better −0.0\d+ \[.*\] worse better on 1, worse on 1", table
+        r"new better on 1, worse on 1 .* \+0.0\d+ \[.*\] better −0.0\d+ \[.*\] worse", table
     )
     assert run(*TABLE, "dataset", "--expect", "better").code == 4
 
