@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 
 from clr_cli.analysis import designs, looks, verdicts
+from clr_cli.analysis.headline import joined, phrases
 from clr_cli.analysis.judgement import estimates
 from clr_cli.analysis.rule import Array, Estimate
 from clr_cli.analysis.sentences import claimed_size, interval_text
@@ -160,34 +161,17 @@ def _judged(summary: Summary, arm: str) -> dict[int, float]:
 # --- words -----------------------------------------------------------------------------------
 
 
-def _phrase(verdict: str, first: Summary) -> str:
-    """Return a verdict about an arm, to follow "is": "better than constant"."""
-    base = first.baseline
-    if first.design == "number" and verdict in ("better", "worse"):
-        above = (verdict == "better") == (first.metric.mode == "max")
-        return f"{'above' if above else 'below'} {base}"
-    return {
-        "better": f"better than {base}",
-        "worse": f"worse than {base}",
-        "equivalent": f"equivalent to {base}",
-        "identical": f"identical to {base}",
-        "too_few_runs": "undecided for too few runs",
-        "seed_changes_nothing": "not changed by the seed",
-    }.get(verdict, verdict)
-
-
 def _where(arm: OverAll, combination: Combination) -> str:
     """Return where an arm is what: "better than a on 2 (x, y), worse than a on 1 (z) of 3 ..."."""
-    total, said = len(combination.data_sets), ""
+    sets, words, said = combination.data_sets, phrases(combination.first), ""
     if len(arm.counts) == 1:
-        every = "both data sets" if total == 2 else f"all {total} data sets"
-        return f"{_phrase(next(iter(arm.counts)), combination.first)} on {every}"
+        every = "both data sets" if len(sets) == 2 else f"all {len(sets)} data sets"
+        return f"{words[next(iter(arm.counts))]} on {every}"
     for verdict, count in arm.counts.items():
-        sets = combination.data_sets
         names = [data.name for data in sets if data.compared(arm.arm).verdict == verdict]
         where = f" ({', '.join(names)})" if len(names) <= MOST_NAMED else ""
-        said += f", {_phrase(verdict, combination.first)} on {count}{where}"
-    return f"{said[2:]} of {total} data sets"
+        said += f", {words[verdict]} on {count}{where}"
+    return f"{said[2:]} of {len(sets)} data sets"
 
 
 def _sentence(arm: OverAll, combination: Combination) -> str:
@@ -205,7 +189,7 @@ def _sentence(arm: OverAll, combination: Combination) -> str:
         size = claimed_size(arm.mean, scale, label)
         return f"{said}; on average {what}{side} by {size} ({proof})."
     size = scale.bare(mean, sign=True) + scale.points + ("" if what else f" of {label}")
-    return f"{said}; on average {what}{size} ({proof}), {_phrase(arm.mean_verdict, first)}."
+    return f"{said}; on average {what}{size} ({proof}), {phrases(first)[arm.mean_verdict]}."
 
 
 def _headline(combination: Combination) -> str:
@@ -214,14 +198,15 @@ def _headline(combination: Combination) -> str:
     said = [arms[0].sentence]
     if len(arms) > 1:
         groups: dict[str, list[str]] = {}
+        whose = "'s mean" if combination.first.design == "number" else ""
         for arm in arms:
-            groups.setdefault(_where(arm, combination), []).append(arm.arm)
+            groups.setdefault(_where(arm, combination), []).append(arm.arm + whose)
         said = [
-            f"{_and(names)} {'is' if len(names) == 1 else 'are'} {where}."
+            f"{joined(names)} {'is' if len(names) == 1 else 'are'} {where}."
             for where, names in groups.items()
         ]
     if best:
-        said.append(f"With 95 % certainty on each, {_and(best)} could be the best on every one.")
+        said.append(f"With 95 % certainty on each, {joined(best)} could be the best on every one.")
     elif best is not None:
         said.append("No arm could be the best on every data set.")
     runs = [arm for data in combination.data_sets for arm in data.summary.arms]
@@ -232,7 +217,3 @@ def _headline(combination: Combination) -> str:
     ):
         said += [f"{count} of {total} runs {what}."] * bool(count)
     return " ".join(said)
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), names[-1]])

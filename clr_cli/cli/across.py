@@ -1,4 +1,4 @@
-"""Run ``clr compare`` on several data sets, and combine the comparisons."""
+"""Combine the comparisons on several data sets: check that they fit, write and print."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from clr_cli.paths import Experiment
 if TYPE_CHECKING:
     from clr_cli.analysis.expectation import Expect
     from clr_cli.analysis.study import Study
-    from clr_cli.records import DataSet, Summary
+    from clr_cli.records import Summary
 
 
 def experiment_of(output_dir: Path, name: str) -> Experiment:
@@ -32,72 +31,56 @@ def experiment_of(output_dir: Path, name: str) -> Experiment:
     return Experiment(output_dir, name)
 
 
-@dataclass(frozen=True)
-class Across:
-    """Comparisons on several data sets, by name, and where they are combined.
+def check(studies: Mapping[str, Study], folder: Path) -> None:
+    """Check that the studies of all data sets fit, and the folder. Raises InputError."""
+    from clr_cli.analysis.across import check_alike
 
-    Attributes:
-        experiment: has the combination in a folder of its own.
-        studies: what is asked on each data set.
-        expect: what every arm is expected to be on every data set.
-        tuned: whether rates were searched for.
+    check_alike(studies)
+    check_writable(folder)
+
+
+def tell(name: str, summary: Summary) -> None:
+    """Print what the comparison on one data set came to."""
+    from clr_cli.analysis.headline import headline
+
+    terminal.note(f"{name}: {headline(summary)}\n")
+
+
+def conclude(
+    folder: Path,
+    found: Mapping[str, tuple[Path, Summary]],
+    expect: Expect | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Combine the comparisons, with their folders, by data set; write and print the result.
 
     Raises:
-        InputError: the studies do not ask the same, or the folder cannot be written.
+        typer.Exit: the result is not as expected (exit code 4), or cannot tell (3).
     """
+    from clr_cli.analysis import expectation
+    from clr_cli.analysis.across import combine
+    from clr_cli.cli import show
+    from clr_cli.records import DataSet, Reproduce
+    from clr_cli.report import across, index
 
-    experiment: Experiment
-    studies: Mapping[str, Study]
-    expect: Expect | None
-    tuned: bool = False
-    data_sets: list[DataSet] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        from clr_cli.analysis.across import check_alike
-
-        check_alike(self.studies)
-        check_writable(self.folder)
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the combination."""
-        return self.experiment.across(tuned=self.tuned)
-
-    def add(self, name: str, folder: Path, summary: Summary) -> None:
-        """Add the finished comparison of a data set, and tell of it."""
-        from clr_cli.analysis.headline import headline
-        from clr_cli.records import DataSet
-
-        place = Path(os.path.relpath(folder, self.folder)).as_posix()
-        self.data_sets.append(DataSet(name=name, folder=place, summary=summary))
-        terminal.note(f"{name}: {headline(summary)}\n")
-
-    def conclude(self, *, as_json: bool) -> None:
-        """Combine the comparisons, write and print what holds on all data sets.
-
-        Raises:
-            typer.Exit: the result is not as expected (exit code 4), or cannot tell (3).
-        """
-        from clr_cli.analysis import expectation
-        from clr_cli.analysis.across import combine
-        from clr_cli.cli import show
-        from clr_cli.records import Reproduce
-        from clr_cli.report import across, index
-
-        again = Reproduce(command=options.command_line())
-        combination = combine(self.experiment.name, self.data_sets).model_copy(
-            update={"reproduce": again}
-        )
-        written = across.write(self.folder, combination)
-        index.write(self.experiment.output_dir)
-        if as_json:
-            print(json.dumps(combination.plain(), indent=2))
-        else:
-            show.print_combination(combination)
-            terminal.paths(written)
-        if self.expect is not None:
-            summaries = {data.name: data.summary for data in self.data_sets}
-            code, text = expectation.verdict_on_all(summaries, self.expect)
-            if code:
-                terminal.error(text)
-                raise typer.Exit(code)
+    data_sets = [
+        DataSet(name=name, folder=Path(os.path.relpath(own, folder)).as_posix(), summary=summary)
+        for name, (own, summary) in found.items()
+    ]
+    combination = combine(folder.parent.name, data_sets).model_copy(
+        update={"reproduce": Reproduce(command=options.command_line())}
+    )
+    written = across.write(folder, combination)
+    index.write(folder.parents[1])
+    if as_json:
+        print(json.dumps(combination.plain(), indent=2))
+    else:
+        show.print_combination(combination)
+        terminal.paths(written)
+    if expect is not None:
+        summaries = {data.name: data.summary for data in data_sets}
+        code, text = expectation.verdict_on_all(summaries, expect)
+        if code:
+            terminal.error(text)
+            raise typer.Exit(code)

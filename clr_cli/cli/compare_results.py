@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clr_cli.cli import comparison
-from clr_cli.cli.across import Across, experiment_of
+from clr_cli.cli import across, comparison
 from clr_cli.errors import InputError
 from clr_cli.files import check_writable
 from clr_cli.paths import Experiment
@@ -130,21 +129,23 @@ def _compare(request: Request) -> None:
             block.records, results.metric, query.source, results.sha256, notes
         )
         expectation.check(studies[data_set], request.expect)
-    combined = Across(experiment, studies, request.expect) if several else None
+    if several:
+        across.check(studies, experiment.across())
     for data_set, study in studies.items():
         collect(study, sources[data_set])  # what it refuses is refused before a page is written
+    found = {}
     for data_set, study in studies.items():
         source = sources[data_set]
         folder = experiment.comparison_on(data_set) if several else experiment.comparison()
         summary, written = comparison.compare(study, source, comparison.Place(folder))
         rows = [("results", summary.controlled.source or "")]
         comparison.print_plan(study, [*rows, *(("note", note) for note in source.notes)])
-        if combined is None:
+        if not several:
             comparison.print_result(summary, written, request.expect, as_json=request.as_json)
-        else:
-            combined.add(data_set, folder, summary)
-    if combined is not None:
-        combined.conclude(as_json=request.as_json)
+            return
+        across.tell(data_set, summary)
+        found[data_set] = folder, summary
+    across.conclude(experiment.across(), found, request.expect, as_json=request.as_json)
 
 
 def _baseline(request: Request, arms: Sequence[str]) -> str | float:
@@ -186,7 +187,7 @@ def _number(text: str) -> float | None:
 def _experiment(request: Request, stem: str) -> Experiment:
     """Return the comparison's experiment. Raises InputError if clr trained runs there."""
     name = request.name or re.sub(r"[^A-Za-z0-9_.+-]+", "-", stem).strip("-.")
-    experiment = experiment_of(request.output_dir, name)
+    experiment = across.experiment_of(request.output_dir, name)
     if (experiment.folder / "train").exists():
         raise InputError(
             f"{experiment.folder} belongs to runs that clr trained; give another --name"

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clr_cli.cli import comparison, options, progress
-from clr_cli.cli.across import Across, experiment_of
+from clr_cli.cli import across, comparison, options, progress
 from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,38 +66,33 @@ def compare(configs: Sequence[tuple[str, Config]], asked: Asked, name: str | Non
         asked: the options, the same for all.
         name: of the combination of several; None joins theirs.
     """
-    chosen, plans, engine = asked.chosen, list[_Plan](), asked.chosen.engine
+    chosen, engine, plans = asked.chosen, asked.chosen.engine, list[_Plan]()
     for file, config in configs:
         with options.errors_in(file):
             plans.append(_checked(config, asked))
-    combined = _combined(plans, chosen, name) if len(plans) > 1 else None
+    studies = {plan.study.name: plan.study for plan in plans}
+    several = len(plans) > 1
+    if len(studies) < len(plans):
+        raise InputError("--config: two have one name; give each its own (name: ...)")
+    if several:
+        experiment = across.experiment_of(chosen.output_dir, name or "+".join(studies))
+        combined = experiment.across(tuned=bool(plans[0].to_tune))
+        across.check(studies, combined)
+    found = {}
     with engine.connected():
         for k, (file, _) in enumerate(configs):
             with options.errors_in(file):
                 plans[k] = _measured(plans[k], chosen, engine)
         for plan, (file, _) in zip(plans, configs, strict=True):
             with options.errors_in(file):
-                found = _run(plan, asked, engine)
-            if found is None:  # --only
-                continue
-            if combined is None:
-                comparison.print_result(*found, chosen.expect, as_json=chosen.json)
-            else:
-                combined.add(plan.study.name, plan.folder, found[0])
-    if combined is not None and not asked.only:
-        combined.conclude(as_json=chosen.json)
-
-
-def _combined(plans: Sequence[_Plan], chosen: options.Options, name: str | None) -> Across:
-    """Return what combines the comparisons. Raises InputError for configs of one name."""
-    studies = {plan.study.name: plan.study for plan in plans}
-    if len(studies) < len(plans):
-        raise InputError(
-            "--config: two of them have the same name; give each a name of its own (name: ...)"
-        )
-    experiment = experiment_of(chosen.output_dir, name or "+".join(studies))
-    tuned = any(plan.to_tune for plan in plans)
-    return Across(experiment, studies, chosen.expect, tuned)
+                summary, written = _run(plan, asked, engine) or (None, [])
+            if summary is not None and several:
+                across.tell(plan.study.name, summary)
+                found[plan.study.name] = plan.folder, summary
+            elif summary is not None:
+                comparison.print_result(summary, written, chosen.expect, as_json=chosen.json)
+    if found:
+        across.conclude(combined, found, chosen.expect, as_json=chosen.json)
 
 
 def _checked(config: Config, asked: Asked) -> _Plan:

@@ -260,7 +260,7 @@ def test_every_option_is_one_of_each_data_set(run, configs):
             "the baseline is constant on plain and",
         ),
         (("noisy.yaml", "noisy.npz", "gone.npz"), "gone.npz"),
-        (("noisy.yaml", "dataset:", "name: plain\ndataset:"), "two of them have the same name"),
+        (("noisy.yaml", "dataset:", "name: plain\ndataset:"), "two have one name"),
         (("noisy.yaml", "width: 4", "width: 0"), "noisy.yaml: model.width"),
     ],
 )
