@@ -9,7 +9,7 @@ import numpy as np
 
 from clr_cli.analysis import designs, looks, verdicts
 from clr_cli.analysis.headline import joined, phrases
-from clr_cli.analysis.judgement import estimates
+from clr_cli.analysis.judgement import estimates, turned
 from clr_cli.analysis.rule import Array, Estimate
 from clr_cli.analysis.sentences import claimed_size, interval_text
 from clr_cli.analysis.stuck import are_set_apart
@@ -104,7 +104,7 @@ def _means(data_sets: Sequence[DataSet], arms: Sequence[str]) -> list[tuple[Diff
     )
     margins = [summary.margin for summary in summaries]
     margin = min((each for each in margins if each is not None), default=None)
-    sign = summaries[0].metric.sign
+    metric = summaries[0].metric
     means = []
     for k in range(len(arms)):
         low, high = float(said.low[k]), float(said.high[k])
@@ -112,9 +112,9 @@ def _means(data_sets: Sequence[DataSet], arms: Sequence[str]) -> list[tuple[Diff
         if not said.testable[k]:
             blind = mean.enough[k] and mean.blind[k]
             verdict = "seed_changes_nothing" if blind else "too_few_runs"
-        ends = (low, high) if sign > 0 else (-high, -low)
+        ends = turned((low, high), metric)
         difference = Difference(
-            mean=finite(sign * float(mean.mean[k])),
+            mean=finite(metric.sign * float(mean.mean[k])),
             low=finite(ends[0]),
             high=finite(ends[1]),
             level=1 - float(said.level[k]),

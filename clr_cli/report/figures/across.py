@@ -37,10 +37,11 @@ def across(combination: Combination, *, size: Size | None = None) -> Figure:
     figure = new_figure(size or (SIZE[0], 1.1 + 0.25 * len(rows)))
     ax = figure.subplots()
     ax.axvline(0, color=MUTED, lw=1.1, zorder=1)
-    for y, (name, label, found) in enumerate(rows):
+    means = [arm.mean for arm in arms]
+    for y, (name, _, found) in enumerate(rows):
         if found is None or found.mean is None:
             continue
-        color, is_mean = looks[name].color, label == "mean"
+        color, is_mean = looks[name].color, found in means
         if found.low is not None and found.high is not None:
             ends = [scale.factor * found.low, scale.factor * found.high]
             mark(ax.plot(ends, [y, y], color=color, lw=3.6 if is_mean else 1.8, zorder=3), name)
