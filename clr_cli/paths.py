@@ -10,7 +10,10 @@
     outputs/<experiment>/range-test/<arm>/        the answer for an arm named by --schedule
     outputs/<experiment>/rates/                   a search for the rates of a program; its runs
                                                   are in probes/
-    outputs/<experiment>/compare/                 a comparison (compare-tuned/ after tuning)
+    outputs/<experiment>/compare/                 a comparison (compare-tuned/ after tuning,
+                                                  compare-<data set>/ on one of several)
+    outputs/<experiment>/across/                  comparisons on several data sets, combined
+                                                  (across-tuned/ after tuning)
 
 The output folder and an experiment's folder may be symbolic links, for instance to a scratch disk.
 Inside an experiment's folder no link is followed: `links_to` finds them.
@@ -18,6 +21,8 @@ Inside an experiment's folder no link is followed: `links_to` finds them.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +49,9 @@ RUNS = "runs.csv"
 PAGE = "report.html"
 MARKDOWN = "report.md"
 PROGRESS = "progress.json"  # while runs are missing
+
+# A combination of comparisons on several data sets, besides PAGE and MARKDOWN.
+ACROSS = "across.json"
 
 # Files of a range test besides RESULT.
 BOUNDS = "bounds.yaml"
@@ -95,6 +103,17 @@ class Experiment:
     def comparison(self, *, tuned: bool = False) -> Path:
         return self.folder / ("compare-tuned" if tuned else "compare")
 
+    def comparison_on(self, data_set: str) -> Path:
+        """Return the folder of the comparison on one data set; its name may be any text."""
+        name = re.sub(r"[^A-Za-z0-9_.+]+", "-", data_set)[:60].strip("-.")
+        if name != data_set:  # another text may give the same name
+            name += "-" + hashlib.sha256(data_set.encode(errors="backslashreplace")).hexdigest()[:6]
+        return self.folder / f"compare-{name}"
+
+    def across(self, *, tuned: bool = False) -> Path:
+        """Return the folder of a combination of comparisons on several data sets."""
+        return self.folder / ("across-tuned" if tuned else "across")
+
     @property
     def written(self) -> tuple[Path, ...]:
         """The folders into which commands write."""
@@ -120,10 +139,10 @@ def links_to(run: Path) -> list[Path]:
 
 
 def comparison_in(folder: Path) -> Path:
-    """Return the folder of a comparison from itself or from its experiment's folder."""
-    inner = folder / "compare"
-    here = any((folder / name).exists() for name in (SUMMARY, PROGRESS))
-    return inner if not here and inner.is_dir() else folder
+    """Return the folder of a comparison or combination from itself or its experiment's folder."""
+    here = any((folder / name).exists() for name in (SUMMARY, PROGRESS, ACROSS))
+    inner = (folder / name for name in ("compare", "across"))
+    return folder if here else next((each for each in inner if each.is_dir()), folder)
 
 
 def range_test_of(comparison: Path) -> Path:

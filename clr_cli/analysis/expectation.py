@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from clr_cli.analysis.study import Study
@@ -48,6 +49,18 @@ def verdict(summary: Summary, expect: Expect) -> tuple[int, str]:
         runs = "these runs cannot tell for"
         return CANNOT_TELL, f"--expect {expect} {than}: {runs} {', '.join(open_)}"
     return 0, ""
+
+
+def verdict_on_all(summaries: Mapping[str, Summary], expect: Expect) -> tuple[int, str]:
+    """Return the same for comparisons on several data sets, by name: it must hold on each."""
+    texts: dict[tuple[int, str], list[str]] = {}
+    for name, summary in summaries.items():
+        texts.setdefault(verdict(summary, expect), []).append(name)
+    code = max(code for code, _ in texts)  # what fails on one does not hold on all
+    said = (
+        f"{text} on {', '.join(names)}" for (each, text), names in texts.items() if each == code
+    )
+    return code, "; ".join(said) if code else ""
 
 
 def _holds(comparison: Comparison, metric: Metric, expect: Expect, margin: float) -> bool | None:

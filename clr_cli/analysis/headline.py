@@ -67,24 +67,15 @@ def _several(summary: Summary) -> str:
     """Return how many arms are better, worse, undecided and so on, which, and the best mean."""
     comparisons, base = summary.comparisons, summary.baseline
     lower = summary.metric.mode == "min"
-    below, above = f"have a mean below {base}", f"have a mean above {base}"
-    phrases = {
-        "better": f"better than {base}",
-        "worse": f"worse than {base}",
-        "equivalent": f"equivalent to {base}",
-        "identical": f"identical to {base}",
-        "undecided": "undecided",
-        "too_few_runs": "undecided for too few runs",
-        "seed_changes_nothing": "not changed by the seed",
-    }
+    words = phrases(summary)
     if summary.design == "number":
-        phrases |= {"better": below if lower else above, "worse": above if lower else below}
+        words |= {key: f"have a mean {words[key]}" for key in ("better", "worse")}
     arms: dict[str, list[str]] = {}
     for c in comparisons:
         arms.setdefault(c.verdict, []).append(c.arm)
     said = [
         _of(arms[verdict], len(comparisons), phrase)
-        for verdict, phrase in phrases.items()
+        for verdict, phrase in words.items()
         if verdict in arms
     ]
     scale, name = summary.scale, summary.metric.name
@@ -92,7 +83,7 @@ def _several(summary: Summary) -> str:
     best = summary.best
     if best is not None and len(best.arms) < len(summary.arms):
         one = "is" if len(best.arms) == 1 else "is one of"
-        said.append(f"With 95 % certainty, the best {one} {_and(best.arms)}.")
+        said.append(f"With 95 % certainty, the best {one} {joined(best.arms)}.")
     if known:
         winner = (min if lower else max)(known, key=lambda arm: known[arm])
         own = (
@@ -110,6 +101,24 @@ def _several(summary: Summary) -> str:
     return " ".join(said)
 
 
+def phrases(summary: Summary) -> dict[str, str]:
+    """Return the verdicts in words that follow "is": "better than constant", "below 3.28"."""
+    base = summary.baseline
+    said = {
+        "better": f"better than {base}",
+        "worse": f"worse than {base}",
+        "equivalent": f"equivalent to {base}",
+        "identical": f"identical to {base}",
+        "undecided": "undecided",
+        "too_few_runs": "undecided for too few runs",
+        "seed_changes_nothing": "not changed by the seed",
+    }
+    if summary.design == "number":
+        sides = ["above", "below"] if summary.metric.mode == "max" else ["below", "above"]
+        said |= {"better": f"{sides[0]} {base}", "worse": f"{sides[1]} {base}"}
+    return said
+
+
 def _failed(summary: Summary) -> str:
     lost = [
         f"{arm.failing.count} of {arm.failing.runs} runs of {arm.name}"
@@ -117,7 +126,7 @@ def _failed(summary: Summary) -> str:
         if arm.failing.count
     ]
     stuck = [stuck_text(arm) for arm in summary.arms if arm.stuck]
-    failed = f"{_and(lost)} failed to train" if lost else "no run failed"
+    failed = f"{joined(lost)} failed to train" if lost else "no run failed"
     return "; ".join([*([] if stuck and not lost else [failed]), *stuck])
 
 
@@ -128,9 +137,10 @@ def _of(arms: Sequence[str], total: int, phrase: str) -> str:
     else:
         phrase = f"{'is' if one else 'are'} {phrase}"
     if len(arms) <= 4:
-        return f"{_and(arms)} {phrase}."
-    return f"{len(arms)} of {total} arms {phrase}: {_and(arms)}."
+        return f"{joined(arms)} {phrase}."
+    return f"{len(arms)} of {total} arms {phrase}: {joined(arms)}."
 
 
-def _and(names: Sequence[str]) -> str:
+def joined(names: Sequence[str]) -> str:
+    """Return names as a list in words: "a, b and c"."""
     return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), names[-1]])

@@ -13,7 +13,7 @@ from clr_cli.analysis.best import could_be_best, optimism
 from clr_cli.analysis.rule import ALPHA, Array, Estimate, Moments
 from clr_cli.analysis.stuck import are_set_apart, stuck_runs
 from clr_cli.analysis.study import Study
-from clr_cli.records import Best, Look, RunRecord, Stuck, Verdict
+from clr_cli.records import Best, Look, Metric, RunRecord, Stuck, Verdict
 
 Values = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value
 
@@ -96,6 +96,28 @@ class _Samples:
         return (designs.paired if self.study.paired else designs.unpaired)(arms, base)
 
 
+def estimates(study: Study, values: Values, at: Sequence[Look | None]) -> Estimate:
+    """Return the arms' differences from the baseline (K,), larger being better.
+
+    at: the look of each arm that decided it; None takes all of its runs.
+    """
+    samples = _Samples(study, values)
+    arms = []
+    for k, look in enumerate(at):
+        there = samples.arms, samples.base
+        if look is not None:
+            there = _counts(study, look).of(*there)
+        arms.append({key: v[..., k] for key, v in vars(samples.estimate(*there)).items()})
+    return Estimate(**{key: np.stack([arm[key] for arm in arms], axis=-1) for key in arms[0]})
+
+
+def _counts(study: Study, look: Look) -> looks.Look:
+    runs = look.runs
+    return looks.Look(
+        look.n, [runs.get(arm, 0) for arm in study.others], runs.get(str(study.baseline), 0)
+    )
+
+
 def judge(study: Study, values: Values, seen: Sequence[Look] = ()) -> dict[str, Judgement]:
     """Decide every arm.
 
@@ -132,11 +154,7 @@ def judge(study: Study, values: Values, seen: Sequence[Look] = ()) -> dict[str, 
 
 
 def _by_looks(study: Study, samples: _Samples, seen: Sequence[Look]) -> dict[str, Judgement]:
-    base = str(study.baseline)
-    past = [
-        looks.Look(each.n, [each.runs.get(arm, 0) for arm in study.others], each.runs.get(base, 0))
-        for each in seen
-    ]
+    past = [_counts(study, each) for each in seen]
     progress = looks.replay(
         samples.arms,
         samples.base,
@@ -206,7 +224,7 @@ def _judgement(
     if math.isnan(mean) or (counted == 0):
         ends, mean = (-math.inf, math.inf), math.nan
     own = tuple(float(end[k]) for end in estimate.interval(ALPHA))
-    low, high = _turned(ends, sign, study)
+    low, high = turned(ends, study.metric)
     return Judgement(
         verdict=verdict,
         n=int((~np.isnan(sides[0])).sum()),
@@ -215,7 +233,7 @@ def _judgement(
         low=low,
         high=high,
         level=1 - level,
-        own=_turned((own[0], own[1]), sign, study),
+        own=turned((own[0], own[1]), study.metric),
         p=p,
         p_holm=p_holm,
         spreads=tuple(math.sqrt(float(Moments.of(side).variance)) for side in sides),
@@ -230,10 +248,10 @@ def _by_seed(seeds: Sequence[int], row: Array) -> dict[int, float]:
     return {seed: value for seed, value in pairs if not math.isnan(value)}
 
 
-def _turned(ends: tuple[float, float], sign: int, study: Study) -> tuple[float, float]:
+def turned(ends: tuple[float, float], metric: Metric) -> tuple[float, float]:
     """Return an interval of "better" as one of the metric; no two fractions differ by over 1."""
-    low, high = ends if sign > 0 else (-ends[1], -ends[0])
-    if study.metric.unit == "%" and math.isfinite(low) and math.isfinite(high):
+    low, high = ends if metric.sign > 0 else (-ends[1], -ends[0])
+    if metric.unit == "%" and math.isfinite(low) and math.isfinite(high):
         return max(low, -1.0), min(high, 1.0)
     return low, high
 

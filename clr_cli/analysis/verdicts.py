@@ -7,14 +7,14 @@ the arm is called better or worse.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from clr_cli.analysis.designs import LEAST_PAIRS, LEAST_RUNS
 from clr_cli.analysis.rule import ALPHA, Array, Bools, Estimate
-from clr_cli.records import Verdict
+from clr_cli.records import Holds, Verdict
 
 # Too few runs: where so many comparisons, each falling on one side by chance as coins do, would
 # show it in more than one of eight cases. Noise of two humps that far apart is then called a
@@ -155,13 +155,18 @@ def comparisons_after_looking(arms: int, *, baseline_chosen: bool) -> int:
     return arms * (arms - 1) // 2 if baseline_chosen else arms - 1
 
 
-def holds_on_all(verdicts: list[Verdict]) -> Verdict:
+def holds_on_all(verdicts: Sequence[Verdict]) -> Holds:
     """Say what holds on every one of several data sets, each tested at its own full level.
 
     An intersection-union test (Berger 1982, "Multiparameter hypothesis testing and acceptance
-    sampling"): to hold everywhere it must be shown everywhere, so nothing is corrected.
+    sampling"): to hold everywhere it must be shown everywhere, so nothing is corrected. "mixed":
+    better on one and worse on another.
 
     >>> holds_on_all(["better", "better"]), holds_on_all(["better", "undecided"])
     ('better', 'undecided')
+    >>> holds_on_all(["better", "worse", "undecided"])
+    'mixed'
     """
-    return verdicts[0] if len(set(verdicts)) == 1 else "undecided"
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    return "mixed" if {"better", "worse"} <= set(verdicts) else "undecided"

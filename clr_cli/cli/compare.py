@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clr_cli.cli import compare_results, comparison, options, program_options, progress
+from clr_cli.cli import (
+    compare_results,
+    compare_training,
+    comparison,
+    options,
+    program_options,
+    progress,
+)
 from clr_cli.errors import InputError
 
 if TYPE_CHECKING:
     from clr_cli.analysis.expectation import Expect
-    from clr_cli.config.model import Config
     from clr_cli.config.program import ProgramConfig
-    from clr_cli.records import RunRecord
-    from clr_cli.study.training import TrainingSource
 
 # Options for runs that clr does not train itself, and for its own training only.
 NOT_TRAINING = {"source", "arm", "read", "metric", "mode", "unit", "paired"}
@@ -28,7 +32,7 @@ TRAINING = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "t
 
 def command(
     context: typer.Context,
-    config: options.OptionalConfig = None,
+    config: options.Configs = None,
     source: options.Results = None,
     arm_column: options.ArmColumn = None,
     seed_column: options.SeedColumn = None,
@@ -145,10 +149,13 @@ def command(
         tensorboard=tensorboard,
         expect=expected,
     )
-    if cmd is not None or program_options.is_program(config, sets or ()):
+    files = config or []
+    if cmd is not None or any(program_options.is_program(each, sets or ()) for each in files):
         options.refuse(context, "is for clr's own training; leave it out for a program", TRAINING)
+        if len(files) > 1:
+            raise InputError("--config: a program takes only one; several are for clr's training")
         arguments = program_options.ProgramArguments(
-            *(config, sets or (), name, cmd, arm or (), read or ()),
+            *(next(iter(files), None), sets or (), name, cmd, arm or (), read or ()),
             metric={"name": metric, "mode": mode, "unit": unit},
             compare={
                 "seeds": program_options.parse_seeds(seeds),
@@ -165,7 +172,7 @@ def command(
         return
     options.refuse(context, "works only with --cmd", PROGRAM)
     options.refuse(context, "works only with --from or --cmd", NOT_TRAINING)
-    config = config or options.DEFAULT_CONFIG
+    files = files or [options.DEFAULT_CONFIG]
     keys = {
         "schedules": options.as_yaml_list(schedules),
         "seeds": program_options.parse_seeds(seeds),
@@ -175,13 +182,14 @@ def command(
         "detect": detect,
         "vary": options.as_yaml_list(vary),
     }
-    overrides = (f"compare.{key}={value}" for key, value in keys.items() if value is not None)
-    resolved = options.load(config, sets, name, *overrides)
-    with options.errors_in(config):
-        if tune_arms is not None and not tune:
-            raise InputError("--tune-arms works only with --tune; add it")
-        tuned = None if not tune else tune_arms.split(",") if tune_arms else []
-        _compare_training(resolved, chosen, bounds, only or (), tuned, tune_seeds)
+    overrides = [f"compare.{key}={value}" for key, value in keys.items() if value is not None]
+    own = name if len(files) == 1 else None  # of several, --name is that of the combination
+    configs = [(file, options.load(file, sets, own, *overrides)) for file in files]
+    if tune_arms is not None and not tune:
+        raise InputError("--tune-arms works only with --tune; add it")
+    tuned = None if not tune else tune_arms.split(",") if tune_arms else []
+    asked = compare_training.Asked(chosen, bounds, tuple(only or ()), tuned, tune_seeds)
+    compare_training.compare(configs, asked, name)
 
 
 def _compare_program(
@@ -237,98 +245,3 @@ def _values(values: Mapping[str, str]) -> str:
     return (
         ", ".join(f"{key} {value}" for key, value in values.items()) or "the command without values"
     )
-
-
-def _compare_training(
-    config: Config,
-    chosen: options.Options,
-    bounds: Path | None,
-    names: Sequence[str],
-    tuned: Sequence[str] | None,
-    tune_seeds: int,
-) -> None:
-    """Train every arm and seed, and search first for the rates of the arms in ``tuned``."""
-    arms = config.arms(chosen.output_dir, bounds)
-    chosen.check(config)
-    options.refuse_torchrun("compare")
-    from clr_cli.analysis import expectation
-    from clr_cli.cli.live import LivePage
-    from clr_cli.cli.setup import rows, schedule_rows
-    from clr_cli.cli.tuning import check_arms, tune_arms
-    from clr_cli.execution.setup import measure
-    from clr_cli.study.training import TrainingSource, study_of
-
-    study = study_of(config, [*arms])
-    expectation.check(study, chosen.expect)
-    keys = comparison.only_these(names, study)
-    to_tune = check_arms(tuned, [*arms])
-    tasks = chosen.for_tasks(config)
-    source = TrainingSource(config=config, options=tasks, arms=arms)
-    engine, baseline = chosen.engine, config.baseline
-    with engine.connected():
-        first = replace(source, threads=config.training.threads).task(baseline, study.seeds[0])
-        jobs, threads = engine.workers(len(keys or study.runs()), config.training.threads, first)
-        # Built by this process, even if others execute the runs.
-        device = chosen.device if chosen.ray_address is None else "cpu"
-        source = replace(source, threads=threads)
-        setup = measure(replace(first, threads=threads, device=device))
-        setups = {  # refuses an arm that cannot be built before any training
-            arm: setup
-            if config.for_arm(arm) == config.for_arm(baseline)
-            else measure(replace(source.task(arm, study.seeds[0]), device=device))
-            for arm in arms
-        }
-        source = replace(source, setups=setups)
-        study = replace(study, chance=1 / setup.num_classes)
-        folder = tasks.experiment.comparison(tuned=bool(to_tune))
-        place = comparison.Place(folder, chosen.overwrite)
-        comparison.print_plan(
-            study,
-            [
-                *rows(config.for_arm(baseline), setup, place=engine.place(threads)),
-                *schedule_rows(arms, config, setups),
-                comparison.runs_row(study, keys, jobs, engine.where),
-            ],
-        )
-        comparison.print_outlook(study, place.before)
-        if to_tune:
-            source = source.at(tune_arms(source, to_tune, tune_seeds, engine))
-        source = replace(source, costs=_costs(source, bounds))
-        page = None if keys else LivePage(study, folder, config.training.epochs)
-        execute = progress.with_progress(engine, jobs, config.training.epochs, page)
-        if keys:
-            comparison.execute_only(keys, source, execute)
-            return
-        if chosen.tensorboard:
-            place = replace(place, also=_events_of(source))
-        result = comparison.compare(study, source, place, execute)
-    comparison.print_result(*result, chosen.expect, as_json=chosen.json)
-
-
-def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, float]]:
-    """Return the seconds of tuning, and of the range test for arms that use its bounds."""
-    from clr_cli.paths import RESULT
-    from clr_cli.records import RateAnswer, read_if_any
-
-    config, tuned = source.config, source.tuned
-    costs: dict[str, dict[str, float]] = {arm: {} for arm in source.arms}
-    for arm, answer in (tuned.arms if tuned else {}).items():
-        costs[arm]["tuning_seconds"] = answer.seconds
-    folder = bounds.parent if bounds else source.options.experiment.range_test
-    found = read_if_any(RateAnswer, folder / RESULT, remedy="run clr range-test again")
-    if found is not None:
-        for arm in config.compare.schedules:
-            schedule = config.schedule(arm)
-            bounded = {"base_lr", "max_lr"} & set(type(schedule).model_fields)
-            if (bounds and bounded) or schedule.needs_bounds:
-                costs[arm]["range_test_seconds"] = found.seconds
-    return costs
-
-
-def _events_of(source: TrainingSource) -> Callable[[Sequence[RunRecord]], list[Path]]:
-    """Return a function that writes TensorBoard's files of the runs."""
-    from clr_cli.execution.tensorboard import write_tensorboard
-
-    return lambda records: [
-        write_tensorboard(source.task(record.arm, record.seed).path, record) for record in records
-    ]

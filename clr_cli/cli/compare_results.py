@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clr_cli.cli import comparison
+from clr_cli.cli import across, comparison
 from clr_cli.errors import InputError
 from clr_cli.files import check_writable
 from clr_cli.paths import Experiment
@@ -70,6 +70,7 @@ def _compare(request: Request) -> None:
     from clr_cli.analysis.study import Study
     from clr_cli.records import Metric
     from clr_cli.results import Query, read_results
+    from clr_cli.study.collect import collect
     from clr_cli.study.table import TableSource
 
     chosen = None if request.schedules is None else tuple(request.schedules.split(","))
@@ -86,15 +87,14 @@ def _compare(request: Request) -> None:
         arms=chosen,
     )
     results = read_results(query)
-    name, records = results.metric, results.records
     if request.paired and results.numbered:
         raise InputError(
             "--paired needs the seeds of the runs; name their column with --seed-column"
         )
-    values = [row[name] for record in records for row in record.epochs]
-    unit = results.unit if request.unit is None else request.unit
-    metric = Metric.resolve(name, request.mode, unit, values)
-    arms = [*(chosen or dict.fromkeys(record.arm for record in records))]
+    if not results.records:
+        raise InputError("no run has ended", source=query.source)
+    experiment = _experiment(request, query.name)
+    arms = [*(chosen or dict.fromkeys(record.arm for record in results.records))]
     baseline = _baseline(request, arms)
     if len(arms) < 2 and isinstance(baseline, str):
         raise InputError(
@@ -103,24 +103,49 @@ def _compare(request: Request) -> None:
         )
     if isinstance(baseline, str):
         arms = [baseline, *(arm for arm in arms if arm != baseline)]
-    folder = _folder(request, query.name)
-    study = Study(
-        name=folder.parent.name,
-        arms=tuple(arms),
-        baseline=baseline,
-        seeds=tuple(sorted({record.seed for record in records})),
-        metric=metric,
-        paired=request.paired,
-        target=_target(request),
-        margin=request.margin,
-        detect=request.detect,
-    )
-    expectation.check(study, request.expect)
-    source = TableSource(records, name, query.source, results.sha256, results.notes)
-    summary, written = comparison.compare(study, source, comparison.Place(folder))
-    rows = [("results", summary.controlled.source or "")]
-    comparison.print_plan(study, [*rows, *(("note", note) for note in results.notes)])
-    comparison.print_result(summary, written, request.expect, as_json=request.as_json)
+
+    several = columns.across is not None
+    if several and len(results.blocks) == 1:
+        only = next(iter(results.blocks))
+        raise InputError(f"--across {columns.across}: all runs are of {only}; leave it out")
+    studies, sources = {}, {}
+    for data_set, block in results.blocks.items():
+        values = [row[results.metric] for record in block.records for row in record.epochs]
+        unit = results.unit if request.unit is None else request.unit
+        there = {record.arm for record in block.records}
+        studies[data_set] = Study(
+            name=f"{experiment.name}: {data_set}" if several else experiment.name,
+            arms=tuple(arm for arm in arms if arm in there or not several),
+            baseline=baseline,
+            seeds=tuple(sorted({record.seed for record in block.records})),
+            metric=Metric.resolve(results.metric, request.mode, unit, values),
+            paired=request.paired,
+            target=_target(request),
+            margin=request.margin,
+            detect=request.detect,
+        )
+        notes = [*results.file_notes, *block.notes]
+        sources[data_set] = TableSource(
+            block.records, results.metric, query.source, results.sha256, notes
+        )
+        expectation.check(studies[data_set], request.expect)
+    if several:
+        across.check(studies, experiment.across())
+    for data_set, study in studies.items():
+        collect(study, sources[data_set])  # what it refuses is refused before a page is written
+    found = {}
+    for data_set, study in studies.items():
+        source = sources[data_set]
+        folder = experiment.comparison_on(data_set) if several else experiment.comparison()
+        summary, written = comparison.compare(study, source, comparison.Place(folder))
+        rows = [("results", summary.controlled.source or "")]
+        comparison.print_plan(study, [*rows, *(("note", note) for note in source.notes)])
+        if not several:
+            comparison.print_result(summary, written, request.expect, as_json=request.as_json)
+            return
+        across.tell(data_set, summary)
+        found[data_set] = folder, summary
+    across.conclude(experiment.across(), found, request.expect, as_json=request.as_json)
 
 
 def _baseline(request: Request, arms: Sequence[str]) -> str | float:
@@ -159,14 +184,13 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) and abs(number) <= 1e15 else None
 
 
-def _folder(request: Request, stem: str) -> Path:
-    """Return the comparison's folder. Raises InputError if clr trained runs there."""
+def _experiment(request: Request, stem: str) -> Experiment:
+    """Return the comparison's experiment. Raises InputError if clr trained runs there."""
     name = request.name or re.sub(r"[^A-Za-z0-9_.+-]+", "-", stem).strip("-.")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", name):
-        raise InputError(f"--name {name[:120]!r}: expected letters, digits and . _ + -")
-    experiment = Experiment(request.output_dir, name)
-    folder = experiment.comparison()
+    experiment = across.experiment_of(request.output_dir, name)
     if (experiment.folder / "train").exists():
-        raise InputError(f"{folder} belongs to runs that clr trained; give another --name")
-    check_writable(folder)
-    return folder
+        raise InputError(
+            f"{experiment.folder} belongs to runs that clr trained; give another --name"
+        )
+    check_writable(experiment.comparison())
+    return experiment

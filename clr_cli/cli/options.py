@@ -45,7 +45,8 @@ def complete_arms(context: typer.Context, incomplete: str) -> list[str]:
     before, comma, last = incomplete.rpartition(",")
     names = dict.fromkeys(SCHEDULE_MODELS)
     with contextlib.suppress(InputError):
-        config = load(context.params.get("config") or DEFAULT_CONFIG, None, None)
+        given = context.params.get("config") or DEFAULT_CONFIG
+        config = load(given if isinstance(given, str) else given[0], None, None)
         names = dict.fromkeys([*config.schedules, *names])
     new = [name for name in names if name not in before.split(",") and name.startswith(last)]
     return [f"{before}{comma}{name}" for name in new]
@@ -60,6 +61,16 @@ OptionalConfig = Annotated[
         "--config",
         "-c",
         help=f"{_CONFIG_HELP} Default: {DEFAULT_CONFIG}.",
+        show_default=False,
+        autocompletion=complete_configs,
+    ),
+]
+Configs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help=f"{_CONFIG_HELP} Repeatable: each is a data set. Default: {DEFAULT_CONFIG}.",
         show_default=False,
         autocompletion=complete_configs,
     ),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from clr_cli.cli import terminal
-from clr_cli.paths import PROGRESS, SUMMARY, comparison_in
+from clr_cli.paths import ACROSS, PROGRESS, SUMMARY, comparison_in
 
 
 def command(
@@ -32,6 +32,13 @@ def command(
 
         terminal.note("some runs are not finished, so there is no verdict yet")
         terminal.paths([live.remake(folder)])
+        return
+    if (folder / ACROSS).exists():
+        from clr_cli.report import across
+
+        combination = across.load(folder)
+        show.print_combination(combination)
+        terminal.paths(across.write(folder, combination, wanted, inches))
         return
     summary, written = write.remake(folder, wanted, inches)
     show.print_summary(summary)

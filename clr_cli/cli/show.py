@@ -8,7 +8,7 @@ from clr_cli.analysis.headline import headline
 from clr_cli.analysis.rates import config_lines, describe
 from clr_cli.cli import terminal
 from clr_cli.format import NONE, Scale, moment, p_value
-from clr_cli.records import Difference, RateAnswer, Spread, Summary
+from clr_cli.records import Combination, Difference, RateAnswer, Spread, Summary
 from clr_cli.report.tables import rows_are, trained
 
 MOST_SENTENCES = 4  # at the prompt, below the headline
@@ -46,6 +46,14 @@ def print_summary(summary: Summary) -> None:
         sentences = []
     terminal.sentences([*sentences, summary.scope])
     print()
+
+
+def print_combination(combination: Combination) -> None:
+    """Print what holds on all data sets, then the table of arms by data sets."""
+    from clr_cli.report.across import table  # draws with matplotlib, which takes a while to load
+
+    terminal.verdict(combination.verdict)
+    terminal.table(*table(combination))
 
 
 def _mean(spread: Spread, scale: Scale) -> str:

@@ -1,5 +1,6 @@
 """Typed records: what passes between rooms, and what result.json and summary.json contain."""
 
+from clr_cli.records.across import Combination, DataSet, Holds, OverAll
 from clr_cli.records.base import Record, finite, read, read_if_any
 from clr_cli.records.metric import KNOWN, TEST_ACCURACY, VAL_ACCURACY, Metric, mode_of
 from clr_cli.records.rates import (
@@ -67,18 +68,22 @@ __all__ = [
     "BestEpoch",
     "Certified",
     "Clock",
+    "Combination",
     "Comparison",
     "ControlledVariables",
     "Cost",
+    "DataSet",
     "Design",
     "Difference",
     "Divergence",
     "Failing",
     "Final",
     "FunctionResult",
+    "Holds",
     "Interval",
     "Look",
     "Metric",
+    "OverAll",
     "OverImages",
     "Peak",
     "Probed",

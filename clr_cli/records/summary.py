@@ -304,7 +304,8 @@ class Summary(Record):
     decimals: decimals of the metric's values (in percent for fractions). reference: the number with
     which the arms are compared, or None if that is an arm; baseline is then its text. last: the
     look that gets the weight of the last one. looked_at: how many arms have been looked at under
-    this name, so that a choice among them is corrected for all.
+    this name, so that a choice among them is corrected for all. corrected_for: how many comparisons
+    the intervals are corrected for.
     """
 
     schema_version: Literal[3] = Field(3, alias="schema")
@@ -322,6 +323,7 @@ class Summary(Record):
     rule: Literal["fixed", "sequential"] = "fixed"
     last: Count | None = None
     looked_at: Count = 0
+    corrected_for: Count = 1
     best: Best | None = None
     controlled: ControlledVariables = Field(alias="contract")
     target: Target | None

@@ -230,35 +230,36 @@ def markdown(summary: Summary) -> str:
     named = [header[0], *(f"{a}: {value}" for a in header[1 : arms + 1])]
     named += [f"{a}: {unit}" for a in header[arms + 1 :]]
     parts = [
-        f"### {_plain(summary.experiment)}",
-        f"**{_plain(headline(summary))}**",
-        _plain(summary.scope),
-        _markdown_table(results_table(summary)),
-        "\n".join(f"- {_plain(c.sentence)}" for c in summary.comparisons),
+        f"### {plain(summary.experiment)}",
+        f"**{plain(headline(summary))}**",
+        plain(summary.scope),
+        markdown_table(results_table(summary)),
+        "\n".join(f"- {plain(c.sentence)}" for c in summary.comparisons),
     ]
     if summary.comparisons:
-        parts.append(_markdown_table(certainty_table(summary)))
-        parts.append(_markdown_table(robustness_table(summary)))
-    parts.append("\n".join(f"- {_plain(k)}: {_plain(v)}" for k, v in controlled_rows(summary)))
+        parts.append(markdown_table(certainty_table(summary)))
+        parts.append(markdown_table(robustness_table(summary)))
+    parts.append("\n".join(f"- {plain(k)}: {plain(v)}" for k, v in controlled_rows(summary)))
     if summary.tuning:
-        parts.append(_markdown_table(tuning_table(summary.tuning)))
-    parts += [_markdown_table((named, rows)), _markdown_table(costs_table(summary))]
+        parts.append(markdown_table(tuning_table(summary.tuning)))
+    parts += [markdown_table((named, rows)), markdown_table(costs_table(summary))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _markdown_table(table: Table | None) -> str:
+def markdown_table(table: Table | None) -> str:
+    """Return a table in GitHub's Markdown; an empty text for None."""
     if table is None:
         return ""
     header, rows = table
     cells = [
-        [_plain(cell) for cell in header],
+        [plain(cell) for cell in header],
         [":--", *["--:"] * (len(header) - 1)],
-        *([_plain(c) for c in row] for row in rows),
+        *([plain(c) for c in row] for row in rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return text that Markdown takes as text: on one line, without markup of any kind."""
     line = escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_|\[\]~])", r"\\\1", line)

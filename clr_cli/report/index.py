@@ -11,9 +11,9 @@ from clr_cli.analysis.headline import headline
 from clr_cli.analysis.rates import describe
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic
-from clr_cli.paths import PAGE, PROGRESS, RESULT, SUMMARY
+from clr_cli.paths import ACROSS, PAGE, PROGRESS, RESULT, SUMMARY
 from clr_cli.records import RateAnswer, Summary, read
-from clr_cli.report import live
+from clr_cli.report import across, live
 from clr_cli.report.page import render
 from clr_cli.report.tables import verdict
 
@@ -46,7 +46,8 @@ def write(output_dir: Path) -> Path:
 def _entries(output_dir: Path) -> Iterator[Entry]:
     for page in sorted(output_dir.glob(f"*/*/{PAGE}")):
         folder = page.parent
-        for name, look in ((SUMMARY, _comparison), (PROGRESS, _unfinished), (RESULT, _rates)):
+        looks = {SUMMARY: _comparison, ACROSS: _across, PROGRESS: _unfinished, RESULT: _rates}
+        for name, look in looks.items():
             path = folder / name
             if not path.exists():
                 continue
@@ -72,6 +73,12 @@ def _comparison(folder: Path) -> tuple[list[str], str, str]:
     summary = read(Summary, folder / SUMMARY, remedy="")
     words = [verdict(comparison) for comparison in summary.comparisons]
     return sorted(set(words), key=words.index), headline(summary), "finished"
+
+
+def _across(folder: Path) -> tuple[list[str], str, str]:
+    combination = across.load(folder)
+    words = [across.HOLDS[arm.holds] for arm in combination.arms]
+    return sorted(set(words), key=words.index), combination.verdict, "finished"
 
 
 def _unfinished(folder: Path) -> tuple[list[str], str, str]:

@@ -126,7 +126,8 @@ def _there(frames: Sequence[Frame]) -> str:
 
 
 def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
-    metrics = metrics_of(frames, (arm.casefold() for arm in arms))
+    identity = [*arms, *([query.across] if query.across is not None else [])]
+    metrics = metrics_of(frames, (name.casefold() for name in identity))
     names_text = listed(map(shown, metrics), 20) or "none"
     if query.metric is not None:
         reserved = ("arm", *SEEDS, *STATUS)

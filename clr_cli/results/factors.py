@@ -40,7 +40,8 @@ def check(
     if not several:
         return
     known = set().union(*(roles.not_factors(frame) for frame in frames))
-    known |= {query.across or ""}
+    if query.across is not None:
+        known |= {str(frame.find((query.across,))) for frame in frames}
     names = dict.fromkeys(name for frame in frames for name in frame.columns)
     for name in names:
         if name in known or name == "" or name.startswith("Unnamed: ") or name == "value":

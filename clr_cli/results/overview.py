@@ -53,11 +53,12 @@ def overview(query: Query) -> Overview:
     mode = () if mode_of(metric) is not None else ("--mode", "max")
     if mode:
         missing.append(f"whether a higher {metric} is better: --mode max or --mode min")
-    block = next(iter(results.blocks.values()), [])
-    arms = list(dict.fromkeys(run.arm for run in block))
+    arms = list(dict.fromkeys(run.arm for run in results.records))
     if len(arms) < 2:
         missing.append("a second arm, or a number to compare with: --baseline NUMBER")
-    facts += [*_runs(block, arms), ("metric", metric), *(("note", note) for note in results.notes)]
+    for name, block in results.blocks.items():
+        facts += [("data set", name)] * bool(name) + _runs(block.records, arms)
+    facts += [("metric", metric), *(("note", note) for note in dict.fromkeys(results.notes))]
     return Overview(facts, missing, chosen.command(*mode))
 
 
@@ -94,7 +95,7 @@ def _runs(block: list[RunRecord], arms: list[str]) -> list[tuple[str, str]]:
         ("seeds", listed(sorted(set(chain(*seeds.values()))), 12)),
         (
             "runs",
-            f"{len(block)}, {len(failed)} of them failed, with {_range(rows)} rows each",
+            f"{len(block)}, {len(failed)} of them failed, with {_range(rows or [0])} rows each",
         ),
     ]
     for key in ("iteration", "epoch", "seconds"):

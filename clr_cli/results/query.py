@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clr_cli.errors import InputError
 from clr_cli.records import RunRecord
 
 
@@ -72,6 +71,14 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Block:
+    """The runs of one data set or task, and sentences on them for the page."""
+
+    records: list[RunRecord]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
 class Results:
     """The runs that a query found.
 
@@ -79,7 +86,7 @@ class Results:
         metric: the name of the metric's column.
         unit: "%" if the cells have a percent sign (their values are fractions then), else None.
         blocks: the runs by the value of ``across``; without it, one block "".
-        notes: sentences for the page.
+        file_notes: sentences on the files for every page.
         numbered: whether the seeds only number the runs, so that runs cannot be paired.
         sha256: the digest of the contents of all files.
         files: the number of files.
@@ -87,19 +94,18 @@ class Results:
 
     metric: str
     unit: str | None
-    blocks: dict[str, list[RunRecord]]
-    notes: list[str]
+    blocks: dict[str, Block]
+    file_notes: list[str]
     numbered: bool
     sha256: str
     files: int
 
     @property
     def records(self) -> list[RunRecord]:
-        """The runs of the only block. Raises InputError if there are several."""
-        if len(self.blocks) > 1:
-            names = ", ".join(list(self.blocks)[:6])
-            raise InputError(
-                f"--across: {len(self.blocks)} blocks ({names}) cannot be compared at once yet;"
-                " choose one with --where"
-            )
-        return next(iter(self.blocks.values()), [])
+        """The runs of all blocks."""
+        return [run for block in self.blocks.values() for run in block.records]
+
+    @property
+    def notes(self) -> list[str]:
+        """The sentences on the files and on the runs of all blocks."""
+        return [*self.file_notes, *(note for b in self.blocks.values() for note in b.notes)]

@@ -84,7 +84,7 @@ def runs_of(loaded: Loaded, query: Query) -> Results:
         roles.metric,
         built.unit,
         built.blocks,
-        [*loaded.notes, *built.notes],
+        loaded.notes,
         not roles.seed,
         _digest(loaded.paths),
         len(loaded.paths),

@@ -24,9 +24,10 @@ from clr_cli.results.cells import (
 )
 from clr_cli.results.columns import RUNS, STATUS, Roles, is_long
 from clr_cli.results.frame import Frame
-from clr_cli.results.query import Query
+from clr_cli.results.query import Block, Query
 
 MOST_ARMS = 40  # more cannot be distinguished in a figure
+MOST_BLOCKS = 40  # more are hardly data sets: the column has a seed or a time
 MOST_STEPS = 1e15
 FAILED = {
     *("failed", "fail", "failure", "crashed", "crash", "killed", "preempted", "error", "errored"),
@@ -52,10 +53,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Built:
-    """Runs, and notes on them."""
+    """Runs by block, and the unit of their metric."""
 
-    blocks: dict[str, list[RunRecord]]
-    notes: list[str]
+    blocks: dict[str, Block]
     unit: str | None
 
 
@@ -69,6 +69,31 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
     values = [_values(frame, roles, long=is_long(frames)) for frame in frames]
     clocks = [_clocks(frame, roles, own) for frame, own in zip(frames, values, strict=True)]
     runs = _group(frames, values, clocks, roles, query)
+    ended = [run for run in runs if run.status not in GOING_ON]
+    factors.check(frames, roles, query, ended, clocks)
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.block, []).append(run)
+    if len(groups) > MOST_BLOCKS:
+        raise InputError(
+            f"--across {query.across}: {len(groups)} values; a comparison takes at most"
+            f" {MOST_BLOCKS} data sets",
+            source=query.source,
+        )
+    blocks = {
+        name: _block(group, frames, values, clocks, roles, query) for name, group in groups.items()
+    }
+    return Built(blocks, "%" if _has_percents(frames, roles) else None)
+
+
+def _block(
+    runs: Sequence[Run],
+    frames: Sequence[Frame],
+    values: Sequence[list[float | None]],
+    clocks: Sequence[dict[str, list[float | None]]],
+    roles: Roles,
+    query: Query,
+) -> Block:
     notes: list[str] = []
     running = [run for run in runs if run.status in GOING_ON]
     if running:
@@ -76,8 +101,7 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
         notes.append(f"{_are(len(running))} still running and left out: {_named(running)}.")
     if not roles.seed:
         notes.append("There is no column of seeds: the runs of an arm are numbered.")
-    factors.check(frames, roles, query, runs, clocks)
-    blocks: dict[str, list[RunRecord]] = {}
+    records: list[RunRecord] = []
     replaced = 0
     ends: dict[str, list[tuple[float, Run]]] = {}
     for run in runs:
@@ -86,8 +110,8 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
         replaced += doubles
         made = [_row(f, i, clocks, values, roles.metric) for f, i in rows]
         run.rows = []  # frees memory: there may be a million rows
-        blocks.setdefault(run.block, []).append(_record(run, made, roles.metric))
-        if key is not None and blocks[run.block][-1].status == "finished":
+        records.append(_record(run, made, roles.metric))
+        if key is not None and records[-1].status == "finished":
             ends.setdefault(key, []).append(
                 (float(clocks[rows[-1][0]][key][rows[-1][1]] or 0), run)
             )
@@ -102,7 +126,7 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
             f"'{roles.metric}' is the best value of a run, not the last one: longer and noisier"
             " runs have an advantage."
         )
-    return Built(blocks, notes, "%" if _has_percents(frames, roles) else None)
+    return Block(records, notes)
 
 
 def _row(
@@ -190,8 +214,7 @@ def _group(
     for f, frame in enumerate(frames):
         arms = _arms(frame, roles)
         seeds = _seeds(frame, roles)
-        across = _across(frame, query)
-        blocks = [_label(cell) for cell in frame.cells(across)] if across else [""] * frame.rows
+        blocks = _blocks(frame, query)
         status = frame.cells(frame.find(STATUS))
         own = {name for name in (*roles.arms, *roles.seed) if frame.find((name,)) in frame.columns}
         names = [frame.find((alias,)) for alias in RUNS]
@@ -214,6 +237,8 @@ def _group(
             known[arm] = None
             if query.arms is not None and arm not in query.arms:
                 continue
+            if query.across is not None and not block:
+                raise frame.error(row, f"no {query.across}: the data set of the row is not known")
             run = runs.get((block, arm, id_))
             if run is None:
                 seed = seeds[row] if roles.seed else None
@@ -245,20 +270,27 @@ def _group(
 
 def _add_empty(frame: Frame, f: int, roles: Roles, query: Query, runs: dict[Hashable, Run]) -> None:
     """Add the run of a frame without rows, if constants identify the run."""
-    names = [frame.find((arm,)) for arm in roles.arms]
+    across = () if query.across is None else (query.across,)
+    names = [frame.find((name,)) for name in (*roles.arms, *across)]
     if any(name is None or is_missing(frame.constants.get(name)) for name in names):
         return
     one = Frame(frame.path, {"": [None]}, frame.constants, frame.place)
     arm, seed = _arms(one, roles)[0], next(iter(_seeds(one, roles)), None)
-    block = _label(frame.constants.get(_across(frame, query) or ""))
+    block = _blocks(one, query)[0]
     status = _label(frame.constants.get(frame.find(STATUS) or "")).casefold()
     if query.arms is None or arm in query.arms:
         id_: Hashable = seed if roles.seed else f
         runs.setdefault((block, arm, id_), Run(block, arm, seed, f, status=status))
 
 
-def _across(frame: Frame, query: Query) -> str | None:
-    return frame.find((query.across,)) if query.across is not None else None
+def _blocks(frame: Frame, query: Query) -> list[str]:
+    """Return the block of every row. Raises InputError for a frame that does not have it."""
+    if query.across is None:
+        return [""] * frame.rows
+    name = frame.find((query.across,))
+    if name is None:
+        raise InputError(f"no column '{query.across}', but other files have one", source=frame.path)
+    return [_label(cell) for cell in frame.cells(name)]
 
 
 def _arms(frame: Frame, roles: Roles) -> list[str]:

@@ -317,13 +317,6 @@ def test_several_files_are_one_comparison(run, tmp_path):
     assert both["comparisons"] == one["comparisons"]
 
 
-def test_blocks_wait_for_their_analysis(run):
-    rows = [(*row, data) for row in finals() for data in ("x", "y")]
-    text = csv(rows, "arm,seed,val_loss,data")
-    assert "--across: 2 blocks (x, y)" in refused(run, text, "--across", "data")
-    assert run(text, "--where", "data=x").code == 0
-
-
 def test_reading_text_loads_no_library(tmp_path):
     (tmp_path / "results.csv").write_text(csv(finals()))
     code = "import sys; from clr_cli.results import Query, read_results;"

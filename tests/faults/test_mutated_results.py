@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from clr_cli.analysis.across import combine
 from clr_cli.errors import InputError
-from clr_cli.records import RateAnswer, RunResult, read
+from clr_cli.records import DataSet, RateAnswer, RunResult, Summary, read
+from clr_cli.report import across, rates, write
 from clr_cli.report import comparison as report
-from clr_cli.report import rates, write
 from clr_cli.report.runs import write_runs_csv
 
 REFERENCE = Path(__file__).parents[2] / "outputs" / "reference" / "svhn-9.6k"
@@ -86,6 +87,26 @@ def test_a_mutated_summary_gives_a_page_or_a_line(summary, first, tmp_path):
         except InputError as error:
             one_line(error, path)
     assert 0 < pages < 50
+
+
+def test_a_mutated_combination_gives_a_page_or_a_line(summary, tmp_path):
+    one = Summary.model_validate(summary)
+    sets = [DataSet(name=name, folder=name, summary=one) for name in ("x", "y")]
+    tree = combine("both", sets).plain()
+    for data in tree["data_sets"]:  # the summary has mutations of its own
+        data["summary"]["arms"] = data["summary"]["arms"][:2]
+        data["summary"]["comparisons"] = data["summary"]["comparisons"][:1]
+    tree["arms"] = tree["arms"][:1]
+    pages = 0
+    for seed in range(MUTATIONS // 5):
+        path = tmp_path / "across.json"
+        path.write_text(json.dumps(mutated(tree, random.Random(seed))))
+        try:
+            across.write(tmp_path, across.load(tmp_path), formats=())
+            pages += 1
+        except InputError as error:
+            one_line(error, path)
+    assert 0 < pages < MUTATIONS // 5
 
 
 def test_a_mutated_range_test_gives_a_figure_or_a_line(tmp_path):

@@ -115,8 +115,8 @@ def test_fewer_rows_or_blocks_by_such_a_column(read):
     small = read(DATASETS, where=("dataset=small",))
     assert set(finals(small).values()) == {0.9}
     blocks = read(DATASETS, across="DataSet").blocks
-    assert {name: len(runs) for name, runs in blocks.items()} == {"small": 6, "large": 6}
-    assert blocks["large"][0].result["final"]["val_acc"] == pytest.approx(0.7)
+    assert {name: len(block.records) for name, block in blocks.items()} == {"small": 6, "large": 6}
+    assert blocks["large"].records[0].result["final"]["val_acc"] == pytest.approx(0.7)
 
 
 def test_folds_without_a_clock_and_beside_seconds_are_refused(read):

@@ -1,0 +1,219 @@
+"""Several data sets: what holds on all of them, and the mean difference over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+import numpy as np
+
+from clr_cli.analysis import designs, looks, verdicts
+from clr_cli.analysis.headline import joined, phrases
+from clr_cli.analysis.judgement import estimates, turned
+from clr_cli.analysis.rule import Array, Estimate
+from clr_cli.analysis.sentences import claimed_size, interval_text
+from clr_cli.analysis.stuck import are_set_apart
+from clr_cli.analysis.study import DESIGNS, Study
+from clr_cli.errors import InputError
+from clr_cli.records import (
+    Combination,
+    DataSet,
+    Difference,
+    OverAll,
+    Summary,
+    Verdict,
+    finite,
+)
+
+MOST_NAMED = 2  # data sets by name
+
+
+def check_alike(studies: Mapping[str, Study]) -> None:
+    """Check that the studies of several data sets, by name, ask the same of each.
+
+    Raises InputError for arms, a baseline, a unit or a design that differ.
+    """
+    (first, one), *others = studies.items()
+    for name, other in others:
+        for arm in sorted({*one.arms} ^ {*other.arms}):
+            has, lacks = (first, name) if arm in one.arms else (name, first)
+            raise InputError(
+                f"{arm} is an arm on {has}, not on {lacks}: every data set needs the same arms;"
+                " choose them with --schedules"
+            )
+        for what, a, b in (
+            ("baseline", one.baseline, other.baseline),
+            ("design", DESIGNS[one.design], DESIGNS[other.design]),
+            (f"unit of {one.metric.name}", one.metric.unit or "none", other.metric.unit or "none"),
+        ):
+            if a != b:
+                raise InputError(f"the {what} is {a} on {first} and {b} on {name}; make it one")
+
+
+def combine(name: str, data_sets: Sequence[DataSet]) -> Combination:
+    """Return what holds on all data sets, and the mean difference over them.
+
+    An arm is better on all if it is better on each (see `verdicts.holds_on_all`). The mean
+    difference is that of these data sets, which count the same; its interval is corrected for the
+    arms as on one data set. Where seeds were added after a look, it is at the level of the
+    strictest of the looks that decided.
+
+    Args:
+        name: of the combination.
+        data_sets: two or more, of the same arms; see `check_alike`.
+    """
+    arms = [comparison.arm for comparison in data_sets[0].summary.comparisons]
+    means = _means(data_sets, arms)
+    plain = Combination(
+        experiment=name,
+        data_sets=[*data_sets],
+        arms=[_over_all(arm, data_sets, *mean) for arm, mean in zip(arms, means, strict=True)],
+        verdict="",
+    )
+    said = [arm.model_copy(update={"sentence": _sentence(arm, plain)}) for arm in plain.arms]
+    worded = plain.model_copy(update={"arms": said})
+    return worded.model_copy(update={"verdict": _headline(worded)})
+
+
+def _over_all(
+    arm: str, data_sets: Sequence[DataSet], mean: Difference, verdict: Verdict
+) -> OverAll:
+    on = [data.compared(arm).verdict for data in data_sets]
+    counts: dict[Verdict, int] = {each: on.count(each) for each in get_args(Verdict) if each in on}
+    holds = verdicts.holds_on_all(on)
+    return OverAll(
+        arm=arm, holds=holds, counts=counts, mean=mean, mean_verdict=verdict, sentence=""
+    )
+
+
+# --- the mean difference ---------------------------------------------------------------------
+
+
+def _means(data_sets: Sequence[DataSet], arms: Sequence[str]) -> list[tuple[Difference, Verdict]]:
+    """Return every arm's mean difference over the data sets, and what it shows."""
+    summaries = [data.summary for data in data_sets]
+    known = [_estimates(summary, arms) for summary in summaries]
+    fields = [vars(estimate) for estimate, _ in known]
+    mean = designs.average(
+        Estimate(**{key: np.stack([each[key] for each in fields], axis=-1) for key in fields[0]})
+    )
+    said = verdicts.claims(
+        mean,
+        comparisons=max(summary.corrected_for for summary in summaries),
+        weight=np.min([weights for _, weights in known], axis=0),
+    )
+    margins = [summary.margin for summary in summaries]
+    margin = min((each for each in margins if each is not None), default=None)
+    metric = summaries[0].metric
+    means = []
+    for k in range(len(arms)):
+        low, high = float(said.low[k]), float(said.high[k])
+        verdict = verdicts.verdict(low, high, None if None in margins else margin)
+        if not said.testable[k]:
+            blind = mean.enough[k] and mean.blind[k]
+            verdict = "seed_changes_nothing" if blind else "too_few_runs"
+        ends = turned((low, high), metric)
+        difference = Difference(
+            mean=finite(metric.sign * float(mean.mean[k])),
+            low=finite(ends[0]),
+            high=finite(ends[1]),
+            level=1 - float(said.level[k]),
+            values={},
+        )
+        means.append((difference, verdict))
+    return means
+
+
+def _estimates(summary: Summary, arms: Sequence[str]) -> tuple[Estimate, Array]:
+    """Return one data set's estimates (K,), as its comparison decided, and their looks' weights."""
+    values = {arm.name: _judged(summary, arm.name) for arm in summary.arms}
+    number = summary.reference
+    study = Study(
+        name=summary.experiment,
+        arms=(*([summary.baseline] if number is None else []), *arms),
+        baseline=summary.baseline if number is None else number,
+        seeds=tuple(sorted({seed for finals in values.values() for seed in finals})),
+        metric=summary.metric,
+        paired=summary.design == "paired",
+    )
+    if summary.rule == "fixed":
+        return estimates(study, values, [None] * len(arms)), np.ones(len(arms))
+    most = max(arm.failing.runs for arm in summary.arms)
+    seen = {look.n: look for look in summary.looks if max(look.runs.values()) <= most}
+    decided = {comparison.arm: comparison.decided_at for comparison in summary.comparisons}
+    last, latest = summary.last or looks.LAST, max(seen, default=most)
+    weights = [looks.weight(decided[arm] or latest, last) for arm in arms]
+    at = [seen.get(decided[arm] or 0) for arm in arms]
+    return estimates(study, values, at), np.array(weights)
+
+
+def _judged(summary: Summary, arm: str) -> dict[int, float]:
+    """Return the final values of an arm that its comparison judged, by seed."""
+    found = next(each for each in summary.arms if each.name == arm)
+    finals = found.metrics[summary.metric.name].values
+    known = {seed: value for seed, value in finals.items() if value is not None}
+    if are_set_apart(len(found.stuck), len(known)):
+        for each in found.stuck:
+            del known[each.seed]
+    return known
+
+
+# --- words -----------------------------------------------------------------------------------
+
+
+def _where(arm: OverAll, combination: Combination) -> str:
+    """Return where an arm is what: "better than a on 2 (x, y), worse than a on 1 (z) of 3 ..."."""
+    sets, words, said = combination.data_sets, phrases(combination.first), ""
+    if len(arm.counts) == 1:
+        every = "both data sets" if len(sets) == 2 else f"all {len(sets)} data sets"
+        return f"{words[next(iter(arm.counts))]} on {every}"
+    for verdict, count in arm.counts.items():
+        names = [data.name for data in sets if data.compared(arm.arm).verdict == verdict]
+        where = f" ({', '.join(names)})" if len(names) <= MOST_NAMED else ""
+        said += f", {words[verdict]} on {count}{where}"
+    return f"{said[2:]} of {len(sets)} data sets"
+
+
+def _sentence(arm: OverAll, combination: Combination) -> str:
+    """Return what one arm is on the data sets, and its mean difference over them."""
+    first, mean, scale = combination.first, arm.mean.mean, combination.scale
+    label = first.metric.label
+    subject = f"{arm.arm}'s mean {label}" if first.design == "number" else arm.arm
+    said = f"{subject} is {_where(arm, combination)}"
+    if mean is None:
+        return f"{said}; there is no mean over the data sets."
+    proof = interval_text(arm.mean, scale)
+    what = "" if scale.unit == "%" else f"{label} "
+    if arm.mean_verdict in ("better", "worse"):
+        side = "higher" if mean > 0 else "lower"
+        size = claimed_size(arm.mean, scale, label)
+        return f"{said}; on average {what}{side} by {size} ({proof})."
+    size = scale.bare(mean, sign=True) + scale.points + ("" if what else f" of {label}")
+    return f"{said}; on average {what}{size} ({proof}), {phrases(first)[arm.mean_verdict]}."
+
+
+def _headline(combination: Combination) -> str:
+    """Return what holds on all data sets, arm by arm, and which arms could be the best."""
+    arms, best = combination.arms, combination.best
+    said = [arms[0].sentence]
+    if len(arms) > 1:
+        groups: dict[str, list[str]] = {}
+        whose = "'s mean" if combination.first.design == "number" else ""
+        for arm in arms:
+            groups.setdefault(_where(arm, combination), []).append(arm.arm + whose)
+        said = [
+            f"{joined(names)} {'is' if len(names) == 1 else 'are'} {where}."
+            for where, names in groups.items()
+        ]
+    if best:
+        said.append(f"With 95 % certainty on each, {joined(best)} could be the best on every one.")
+    elif best is not None:
+        said.append("No arm could be the best on every data set.")
+    runs = [arm for data in combination.data_sets for arm in data.summary.arms]
+    total = sum(arm.failing.runs for arm in runs)
+    for count, what in (
+        (sum(arm.failing.count for arm in runs), "failed to train"),
+        (sum(len(arm.stuck) for arm in runs), "are stuck"),
+    ):
+        said += [f"{count} of {total} runs {what}."] * bool(count)
+    return " ".join(said)
