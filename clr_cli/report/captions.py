@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clr_cli.format import loss, moment, number
 from clr_cli.records import KNOWN, ArmSummary, Comparison, Metric, Summary, Target
-from clr_cli.report.figures.epochs import axis_of, curves, mean_interval
+from clr_cli.report.figures.curves import axis_of, curves, mean_interval
 from clr_cli.report.figures.style import Curve
 from clr_cli.report.figures.times import MOST_BANDS
 

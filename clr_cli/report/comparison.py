@@ -24,7 +24,7 @@ from clr_cli.report import page
 from clr_cli.report.captions import captions, drawn_metrics
 from clr_cli.report.controlled import controlled_rows
 from clr_cli.report.figures import comparison as plots
-from clr_cli.report.figures.epochs import axis_of
+from clr_cli.report.figures.curves import axis_of
 from clr_cli.report.figures.style import Curve, Size
 from clr_cli.report.runs import read_runs_csv
 from clr_cli.report.tables import (

@@ -15,7 +15,7 @@ from clr_cli.records.base import Arm, Count, Number, Record, Seconds, Text
 from clr_cli.report import page
 from clr_cli.report.figures import svg as drawing
 from clr_cli.report.figures.comparison import epoch_curves
-from clr_cli.report.figures.epochs import axis_of
+from clr_cli.report.figures.curves import axis_of
 from clr_cli.report.figures.style import arm_colors
 
 RELOAD = 15  # seconds after which a browser reads the page again
@@ -79,8 +79,7 @@ def html(progress: Progress) -> str:
         figure = epoch_curves(records, metric, axis=axis, baseline=progress.baseline)
         caption = "Of the runs so far; a mean is that of the runs that have come as far."
         figures.append(page.draw(f"f{k}", figure, metric.heading, caption))
-        told = {"axes": drawing.numbers(figure), "percent": metric.unit == "%", "one": "seed"}
-        numbers[f"f{k}"] = told
+        numbers[f"f{k}"] = {"axes": drawing.numbers(figure), "one": "seed"}
     by_key = {(each.arm, each.seed): each for each in progress.runs}
     grid = [
         [arm, *(_cell(by_key.get((arm, seed))) for seed in progress.seeds)] for arm in progress.arms

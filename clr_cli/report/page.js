@@ -95,8 +95,8 @@
   }
 
   class Axes {
-    constructor(svg, told, percent) {
-      Object.assign(this, { svg, percent, name: told.name, box: told.box, curves: told.curves });
+    constructor(svg, told) {
+      Object.assign(this, { svg, percent: told.percent, name: told.name, box: told.box, curves: told.curves });
       this.group = svg.querySelector(`[id$="-${told.id}"]`);
       this.from = { x: told.x, y: told.y };
       this.view = { ...this.from };
@@ -111,7 +111,7 @@
       this.group.append(this.marks);
     }
     points(path) { // what report/figures/svg.py writes: m x y l dx dy dx dy ... z
-      const d = path.getAttribute("d"), read = [];
+      const d = path.getAttribute("d") || "", read = [];
       let x = 0, y = 0;
       for (const part of d.split("m").slice(1)) {
         const numbers = (part.match(/-?(\d+\.?\d*|\.\d+)/g) || []).map(Number), line = [];
@@ -165,7 +165,7 @@
 
   for (const id in figures) {
     const figure = document.getElementById(id), svg = figure.querySelector("svg");
-    const axes = figures[id].axes.map((told) => new Axes(svg, told, figures[id].percent && told.id === "axes_1"));
+    const axes = figures[id].axes.map((told) => new Axes(svg, told));
     const tip = make("div", { class: "tip", role: "status" });
     tip.hidden = true;
     figure.append(tip);
@@ -285,8 +285,9 @@
       if (start && frame && frame.width > 6 && frame.height > 6) {
         const { ax } = start, [x0, y1] = ax.values(frame.x, frame.y);
         const [x1, y0] = ax.values(frame.x + frame.width, frame.y + frame.height);
-        ax.look({ x: [x0, x1, ax.view.x[2]], y: [y0, y1, ax.view.y[2]] });
-        for (const each of axes) if (each !== ax) each.look({ ...each.view, x: [x0, x1, ax.view.x[2]] });
+        const view = { x: [x0, x1, ax.view.x[2]], y: [y0, y1, ax.view.y[2]] };
+        const goes = (each, side) => String(each.from[side]) === String(ax.from[side]) ? view[side] : each.view[side];
+        for (const each of axes) each.look({ x: goes(each, "x"), y: goes(each, "y") }); // equal axes stay equal
         whole.hidden = false;
       }
       start = frame = null;

@@ -90,12 +90,10 @@ def html(
     main = next((figure for figure in drawn if figure.title in MAIN), None)
     certainty = certainty_table(summary) if comparisons else None
     robustness = robustness_table(summary) if comparisons else None
-    fraction = {name for name, metric in KNOWN.items() if metric.unit == "%"}
-    fraction |= {"metric"} if summary.metric.unit == "%" else set()
     one = "seed" if summary.design == "paired" else "run"
     numbers = {
-        f"f{k}": {"axes": drawing.numbers(figure), "percent": key in fraction, "one": one}
-        for k, (key, figure) in enumerate(figures.items(), 1)
+        f"f{k}": {"axes": drawing.numbers(figure), "one": one}
+        for k, figure in enumerate(figures.values(), 1)
     }
     return render(
         "page.html.j2",

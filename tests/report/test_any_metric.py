@@ -16,7 +16,7 @@ from clr_cli.report import tables
 from clr_cli.report.captions import captions
 from clr_cli.report.controlled import controlled_rows
 from clr_cli.report.figures import comparison as plots
-from clr_cli.report.figures.epochs import axis_of, curves
+from clr_cli.report.figures.curves import axis_of, curves
 
 LOSS = Metric(name="val_loss", mode="min")
 BITS = Metric(name="bits", mode="min", unit="bpb")

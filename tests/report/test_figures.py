@@ -224,6 +224,28 @@ class TestEpochCurves:
     def test_thin_results_draw(self, key: str, records: list[RunRecord]) -> None:
         assert "Epoch" in texts(plots.epoch_curves(records, KNOWN[key]))
 
+    def test_arms_that_end_together_get_a_panel_of_their_last_tenth(self) -> None:
+        assert len(plots.epoch_curves(make_records(), KNOWN["test_accuracy"]).axes) == 1
+        arms = ("cosine", "other", "third", "clr")  # of equal curves but for clr's
+        records = make_records(arms, epochs=40)
+        whole, end = plots.epoch_curves(records, KNOWN["test_accuracy"]).axes
+        assert end.get_xlim() == (36, 40)
+        finals = [r.epochs[-1]["test_accuracy"] for r in records]
+        assert np.ptp(end.get_ylim()) < 0.5 * np.ptp(whole.get_ylim())
+        assert end.get_ylim()[0] < np.mean(finals) < end.get_ylim()[1]
+        named = {text.get_text().split()[0] for text in end.texts}
+        assert named == {*arms}
+        assert len(whole.texts) < len(arms)
+
+    def test_arms_of_unequal_length_meet_at_their_ends(self) -> None:
+        records = make_records(("cosine", "other", "third"), epochs=40)
+        for record in records[:6]:
+            del record.epochs[36:]
+        whole, end = plots.epoch_curves(records, KNOWN["test_accuracy"]).axes
+        assert end.get_xlim() == (90, 100)
+        marks = [line for line in whole.lines if len(line.get_xdata()) == 1]
+        assert sorted(float(line.get_xdata()[0]) for line in marks) == [36, 40, 40]
+
     def test_dollar_signs_stay_text(self) -> None:
         figure = plots.epoch_curves(make_records(("a$^b$",), 1), KNOWN["test_loss"])
         assert "a$^b$" in texts(figure)

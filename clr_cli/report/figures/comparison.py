@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from clr_cli.format import Scale
-from clr_cli.report.figures.epochs import epoch_curves, mean_interval
+from clr_cli.report.figures.curves import mean_interval
+from clr_cli.report.figures.epochs import epoch_curves
 from clr_cli.report.figures.style import (
     BAND,
     MUTED,

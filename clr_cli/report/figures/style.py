@@ -29,6 +29,7 @@ Size = tuple[float, float]
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 Array = NDArray[np.float64]
 
+LINE = 13.5  # the height of a line of 10 pt text, in points
 SIZE: Size = (5.6, 3.5)  # inches; the text is 10 pt, so that half of this size is still readable
 PAPER, INK, MUTED, GRID, BAND = "#ffffff", "#24292f", "#636c76", "#e4e7eb", "#eef1f4"
 RED, NEUTRAL = "#cc2a1e", "#4a4f57"
@@ -214,7 +215,7 @@ def label_ends(ax: Axes, labels: Sequence[EndLabel], *, panel_height: float) -> 
     to_axes = ax.transScale + ax.transLimits
     ordered = sorted(labels, key=lambda label: label.y)
     places = [to_axes.transform((label.x, label.y)) for label in ordered]
-    gap = 13.5 / (72 * panel_height * 0.74)  # a line of 10 pt text, in fractions of the axes
+    gap = LINE / (72 * panel_height * 0.74)  # in fractions of the axes
     moved = spread_apart([float(place[1]) for place in places], gap)
     for label, (x, y), height in zip(ordered, places, moved, strict=True):
         here = min(float(x), 1.0)

@@ -17,6 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from clr_cli.format import percent_tick
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -87,6 +89,7 @@ def numbers(figure: Figure) -> list[dict[str, Any]]:
                 "box": [round(float(side), 2) for side in box],
                 "x": [*map(float, ax.get_xlim()), ax.get_xscale() == "log"],
                 "y": [*map(float, ax.get_ylim()), ax.get_yscale() == "log"],
+                "percent": getattr(ax.yaxis.get_major_formatter(), "func", None) is percent_tick,
                 "name": ax.get_xlabel() or figure.axes[-1].get_xlabel(),
                 "curves": _TOLD[ax],
             }
