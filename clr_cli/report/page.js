@@ -59,7 +59,7 @@
   // --- runs: the marks of one light up together ---
   const runs = $$("svg [data-seeds]").flatMap((group) => {
     const seeds = group.dataset.seeds.split(" "), uses = $$("use", group);
-    const marks = uses.length ? uses : $$("path[style]", group);
+    const marks = uses.length ? uses : $$("path[class]", group);
     return marks.map((mark, k) => ({ mark, arm: group.dataset.arm, seed: seeds[k] ?? seeds[0] }));
   });
   const rows = $$("tr[data-seed]");
@@ -110,14 +110,13 @@
       this.group.prepend(this.ticks); // grid lines lie below the curves
       this.group.append(this.marks);
     }
-    points(path) { // what report/figures/svg.py writes: m x y l dx dy dx dy ... z
+    points(path) { // what report/figures/svg.py writes: M x y l dx dy dx dy ... z
       const d = path.getAttribute("d") || "", read = [];
-      let x = 0, y = 0;
-      for (const part of d.split("m").slice(1)) {
+      for (const part of d.split("M").slice(1)) {
+        let x = 0, y = 0;
         const numbers = (part.match(/-?(\d+\.?\d*|\.\d+)/g) || []).map(Number), line = [];
         for (let k = 0; k + 1 < numbers.length; k += 2) line.push([x += numbers[k], y += numbers[k + 1]]);
         read.push({ line, end: part.includes("z") ? "Z" : "" });
-        if (part.includes("z")) [x, y] = line[0];
       }
       return read;
     }

@@ -21,6 +21,7 @@ from clr_cli.records import RateAnswer, Stopped, Sweep, read_if_any
 from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.style import save_figure
+from clr_cli.report.figures.svg import numbers
 from clr_cli.report.page import Drawn, draw, render
 
 PROBES = "probes.csv"
@@ -108,13 +109,18 @@ def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
         scores += [NONE] * (most - len(scores))
         rows.append([number(each.rate), scale.shown(each.mean), *scores])
     first, *others = describe(answer)
+    shown = _drawn(drawn, answer)
+    told = {
+        each.id: {"axes": numbers(figure), "one": "seed"}
+        for each, figure in zip(shown, drawn.values(), strict=True)
+    }
     return render(
         "rates.html.j2",
-        {"figures": {}, "paired": False},
+        {"figures": told, "paired": True},
         answer=answer,
         first=first,
         facts=[others],
-        figures=_drawn(drawn, answer),
+        figures=shown,
         probes=(header, rows) if rows else None,
         lines=config_lines(answer),
     )
@@ -140,7 +146,7 @@ def _drawn(drawn: Mapping[str, Figure], answer: RateAnswer) -> list[Drawn]:
             "The rate rises during each sweep; it shows where to begin, the probes where to stay.",
         ),
     }
-    return [draw(name, figure, *texts[name]) for name, figure in drawn.items()]
+    return [draw(f"f{k}", drawn[name], *texts[name]) for k, name in enumerate(drawn, 1)]
 
 
 def to_csv(sweeps: Sequence[Sweep]) -> str:

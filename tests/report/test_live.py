@@ -17,6 +17,7 @@ from clr_cli.analysis.study import Study
 from clr_cli.cli.live import LivePage
 from clr_cli.errors import InputError
 from clr_cli.execution.task import Event
+from clr_cli.records import TEST_ACCURACY
 from clr_cli.report import index, live, write
 
 STUDY = Study(name="digits", arms=("constant", "clr"), baseline="constant", seeds=(0, 1))
@@ -101,6 +102,22 @@ def test_making_it_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
     for _ in page.follow(TASKS, (event for event in HALF)):  # type: ignore[arg-type]
         assert not (tmp_path / "report.html").exists()
     assert (tmp_path / "report.html").exists()
+
+
+def test_a_run_that_learned_nothing_is_named(tmp_path: Path) -> None:
+    def run(seed: int, state: str, last: float) -> live.RunState:
+        rows: list[dict[str, float | None]] = [{"epoch": 1, "test_accuracy": last}]
+        return live.RunState(arm="clr", seed=seed, state=state, total=1, rows=rows)
+
+    runs = [run(0, "finished", 0.9), run(1, "finished", 0.11), run(2, "running", 0.1)]
+    known: dict[str, Any] = {"experiment": "digits", "metric": TEST_ACCURACY, "seeds": [0, 1, 2]}
+    progress = live.Progress(**known, baseline="clr", arms=["clr"], runs=runs, chance=0.1)
+    page = live.write(tmp_path, progress).read_text("utf-8")
+    assert [word.strip() for word in cells(page)[0] if word.strip()] == [
+        *("clr", "finished", "stuck", "epoch 1 of 1")
+    ]
+    assert "2 of 3 runs have ended, 1 learned nothing" in page
+    assert "clr 50.50\N{NO-BREAK SPACE}% (2 of 3)" in page  # of those that finished
 
 
 def test_a_damaged_file_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from clr_cli.records import Metric, RunRecord
 
 MOST_LINES = 400  # single runs that are drawn; more would hide each other
+MANY = 4  # arms at least for a panel of the last tenth
+MOST_LATE = 40  # the same, in the panel of the last tenth
 LATE = 0.4  # of the height: the panel of the last tenth
 SLOPE = 2.5  # times the spread of the ends that this panel shows of the way there
 Limits = tuple[float, float, bool]  # low, high, whether the axis is logarithmic
@@ -56,16 +58,14 @@ def epoch_curves(
     """Draw a metric against progress: mean over runs, its 95 % interval, faint single runs.
 
     The interval (Student's t) needs 3 runs. A diverged run leaves the mean, with a cross at the
-    axis' bad end; the arm's label then says how many runs the last mean holds. Where three arms
-    end within the height of a label, a second panel shows the last tenth. `axis`: epoch, iteration
-    or seconds. `of`: what a run is called.
+    axis' bad end; the arm's label then says how many runs the last mean holds. Where three of many
+    arms end within the height of a label, a second panel shows the last tenth. `axis`: epoch,
+    iteration or seconds. `of`: what a run is called.
     """
     scale = scale or Scale(metric.unit, 2 if metric.unit == "%" else 3)
     data = curves(records, metric.name, axis)
     looks = arm_looks(list(data), baseline)
-    means = {arm: mean_interval(each.values)[0] for arm, each in data.items()}
-    *limits, note = _view(data, means, metric, scale)
-    low, high, log = limits
+    low, high, log, note = view(data, metric, scale)
     first = min((each.x[0] for each in data.values()), default=1.0)
     last = max((each.x[-1] for each in data.values()), default=1.0)
     sides = (first, last) if last > first else (first - 0.5, first + 0.5)
@@ -73,14 +73,14 @@ def epoch_curves(
     spots = _spots(labels, sides, (low, high, log))
     gap = LINE / (72 * (size or SIZE)[1] * 0.74)
     heights = np.sort(spots[:, 1])
-    crowded = bool((heights[2:] - heights[:-2] < gap).any())
+    crowded = len(labels) >= MANY and bool((heights[2:] - heights[:-2] < gap).any())
 
     figure = new_figure(size or (SIZE[0], SIZE[1] / (1 - LATE) if crowded else SIZE[1]))
     ratios = (1 - LATE, LATE) if crowded else (1,)
     panels = figure.subplots(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
     ax, height = panels[0], figure.get_figheight() * ratios[0]
     dress(ax, ylabel=metric.heading)
-    _scale(ax, (low, high, log), metric)
+    set_scale(ax, (low, high, log), metric)
     _draw(ax, data, looks, labels, floor=low / 10 if log else -math.inf)
     for record in records:
         if record.status == "diverged":
@@ -95,15 +95,13 @@ def epoch_curves(
     diverged = any(record.status == "diverged" for record in records)
     note_above(ax, [_seeds_note(data, of), "× diverged" if diverged else "", note])
     if crowded:
-        _draw_end(panels[1], data, looks, metric, scale, axis)
+        _draw_end(panels[1], data, looks, metric, scale, axis, LATE * figure.get_figheight())
         labels = [k for k, spot in zip(labels, spots, strict=True) if _is_alone(spot, spots, gap)]
     label_ends(ax, labels, panel_height=height)
     return figure
 
 
-def _labels(
-    data: Mapping[str, Curves], looks: Mapping[str, Look], scale: Scale
-) -> list[EndLabel]:
+def _labels(data: Mapping[str, Curves], looks: Mapping[str, Look], scale: Scale) -> list[EndLabel]:
     """Return the label of every arm of which a run finished, at its own curve's end."""
     labels = []
     for arm, each in data.items():
@@ -131,7 +129,8 @@ def _is_alone(spot: Array, spots: Array, gap: float) -> bool:
     return int((np.abs(spots - spot) < (0.1, gap)).all(axis=1).sum()) == 1
 
 
-def _scale(ax: Axes, limits: Limits, metric: Metric) -> None:
+def set_scale(ax: Axes, limits: Limits, metric: Metric) -> None:
+    """Set limits, scale and ticks of a metric's axis."""
     low, high, log = limits
     if log:
         ax.set_yscale("log")
@@ -152,8 +151,9 @@ def _draw(
     labels: Sequence[EndLabel],
     *,
     floor: float = -math.inf,
+    most: int = MOST_LINES,
 ) -> None:
-    """Draw every arm: single runs, interval (not below `floor`), mean, and its labelled end."""
+    """Draw every arm: single runs, if at most `most`, interval, not below `floor`, mean, end."""
     lines = sum(len(each.values) for each in data.values())
     faint = 0.3 * math.sqrt(16 / max(16, lines))  # many of them must not hide the means
     ends = {label.arm: ([label.x], [label.y]) for label in labels}
@@ -162,7 +162,7 @@ def _draw(
         mean, lower, upper = mean_interval(values)
         tell(ax, arm, x, mean, lower, upper)
         if len(values) > 1:
-            if lines <= MOST_LINES:
+            if lines <= most:
                 single = ax.plot(x, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
                 for line, seed in zip(single, seeds, strict=True):
                     mark([line], arm, [seed])
@@ -184,26 +184,29 @@ def _draw_end(
     metric: Metric,
     scale: Scale,
     axis: str,
+    height: float,
 ) -> None:
     """Draw the last tenth of every arm, and label every end."""
     late, start, end, share = last_part(data)
-    means = [mean_interval(each.values)[0][each.x >= start] for each in late.values()]
+    spreads = [[a[each.x >= start] for a in mean_interval(each.values)] for each in late.values()]
+    means = [mean for mean, *_ in spreads]
+    halves = [(high - low)[-1] / 2 for _, low, high in spreads if np.isfinite((high - low)[-1])]
     labels = _labels(late, looks, scale)
     ends = metric.sign * np.array([label.y for label in labels])  # better is higher
     heights = metric.sign * np.concatenate([mean[np.isfinite(mean)] for mean in means])
-    span = float(np.ptp(ends)) or float(np.ptp(heights)) or 1e-3
+    span = max(float(np.ptp(ends)), *halves, 0.0) or float(np.ptp(heights)) or 1e-3
     best, worst = max(heights.max(), ends.max()), max(heights.min(), ends.min() - SLOPE * span)
     sides = metric.sign * (best + 0.1 * span), metric.sign * (min(worst, ends.min()) - 0.1 * span)
     limits = (min(sides), max(sides), False)
     dress(ax, ylabel=metric.heading)
-    _scale(ax, limits, metric)
-    _draw(ax, late, looks, labels)
+    set_scale(ax, limits, metric)
+    _draw(ax, late, looks, labels, most=MOST_LATE)
     ax.set_xlim(start, end)
     progress_axis(ax, axis)
     if share:
         ax.set_xlabel(f"{PROGRESS[axis]}, % of the arm’s own length", fontsize=10, color=INK)
     note_above(ax, ["the end, enlarged"])
-    label_ends(ax, labels, panel_height=ax.get_figure(root=True).get_figheight() * LATE)
+    label_ends(ax, labels, panel_height=height)
 
 
 def _seeds_note(data: Mapping[str, Curves], of: str) -> str:
@@ -214,8 +217,8 @@ def _seeds_note(data: Mapping[str, Curves], of: str) -> str:
     return f"{seeds} {of}s: mean" + (", 95 % interval" if counts[-1] >= 3 else "")
 
 
-def _view(
-    data: Mapping[str, Curves], means: Mapping[str, Array], metric: Metric, scale: Scale
+def view(
+    data: Mapping[str, Curves], metric: Metric, scale: Scale
 ) -> tuple[float, float, bool, str]:
     """Return (low, high, log?, note) of a y axis that shows the end of training, not its accidents.
 
@@ -233,7 +236,8 @@ def _view(
         return metric.sign * (np.log(values) if log else values)  # better is higher
 
     best, worst = float(height(pool).max()), float(height(pool).min())
-    late = [m[len(m) // 10 :] for m in means.values()]
+    means = [mean_interval(each.values)[0] for each in data.values()]
+    late = [mean[len(mean) // 10 :] for mean in means]
     late = [height(m[np.isfinite(m)]) for m in late if np.isfinite(m).any()]
     final = height(np.concatenate([f.final[np.isfinite(f.final)] for f in data.values()]))
     needed = min([*(float(np.quantile(m, 0.1)) for m in late), *final], default=worst)
