@@ -236,7 +236,9 @@ def _place(comparison: Comparison, summary: Summary) -> float:
 
 def render(summary: Summary, records: Sequence[RunRecord], made: Mapping[str, Figure]) -> str:
     """Return the whole HTML page, self-contained, with the figures `made` (by `figures`)."""
-    return page.html(summary, made, captions(summary, records, schedule_curves(summary)[0]))
+    probed = "range_test" in made and len(made["range_test"].axes) == 1  # sweeps have two panels
+    rates = schedule_curves(summary)[0]
+    return page.html(summary, made, captions(summary, records, rates, probed=probed))
 
 
 def markdown(summary: Summary) -> str:

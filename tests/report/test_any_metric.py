@@ -191,7 +191,8 @@ class TestHeadline:
         assert texts["difference"].startswith(
             "The 99.3 % interval leaves out zero: arm1, arm2, arm3,"
         )
-        assert texts["time_to_target"].startswith("Median iterations: adam ")
+        assert texts["time_to_target"].startswith("Median iterations: arm1 300, arm2 300, ")
+        assert "Missed by 3 of 6 runs of adam." in texts["time_to_target"]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MOST_LINES = 400  # single runs that are drawn; more would hide each other
 MANY = 4  # arms at least for a panel of the last tenth
 MOST_LATE = 40  # the same, in the panel of the last tenth
-LATE = 0.4  # of the height: the panel of the last tenth
+LATE = 0.36  # of the height: the panel of the last tenth
 SLOPE = 2.5  # times the spread of the ends that this panel shows of the way there
 Limits = tuple[float, float, bool]  # low, high, whether the axis is logarithmic
 
