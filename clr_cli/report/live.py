@@ -89,6 +89,7 @@ def html(progress: Progress) -> str:
         caption = "Of the runs so far; a mean is that of the runs that have come as far."
         figures.append(page.draw(f"f{k}", figure, metric.heading, caption))
         numbers[f"f{k}"] = {"axes": drawing.numbers(figure), "one": "seed"}
+    reload = RELOAD if progress.running else None
     by_key = {(each.arm, each.seed): each for each in progress.runs}
     grid = [
         [
@@ -102,8 +103,8 @@ def html(progress: Progress) -> str:
     ]
     return page.render(
         "live.html.j2",
-        {"figures": numbers, "paired": True},
-        reload=RELOAD if progress.running else None,
+        {"figures": numbers, "paired": True, "reload": reload},
+        reload=reload,
         progress=progress,
         colors=colors,
         said=describe(progress),

@@ -4,7 +4,7 @@
 (() => {
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
   const SVG = $$("svg")[0]?.namespaceURI;
-  const { figures, paired } = JSON.parse(document.getElementById("numbers").textContent);
+  const { figures, paired, reload } = JSON.parse(document.getElementById("numbers").textContent);
   const make = (tag, attributes = {}, text = "") => {
     const made = tag === "line" || tag === "rect" || tag === "g" || tag === "text"
       ? document.createElementNS(SVG, tag) : document.createElement(tag);
@@ -17,6 +17,13 @@
     made.onclick = act;
     return made;
   };
+
+  // --- a page of runs that go on reads itself again, but not from under a hand ---
+  const again = () => {
+    if (document.querySelector(".moved, .tip:not([hidden])")) setTimeout(again, 1000);
+    else location.reload();
+  };
+  if (reload) setTimeout(again, 1000 * reload);
 
   // --- headings that open; what is printed is open ---
   const sections = $$("details");
