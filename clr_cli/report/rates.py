@@ -108,7 +108,8 @@ def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
         scores = ["failed" if score is None else scale.shown(score) for score in each.scores]
         scores += [NONE] * (most - len(scores))
         rows.append([number(each.rate), scale.shown(each.mean), *scores])
-    first, *others = describe(answer)
+    said, reason = headline(answer)
+    others = describe(answer)[0 if answer.inconclusive else 1 :]
     shown = _drawn(drawn, answer)
     told = {
         each.id: {"axes": numbers(figure), "one": "seed"}
@@ -118,12 +119,23 @@ def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
         "rates.html.j2",
         {"figures": told, "paired": True},
         answer=answer,
-        first=first,
-        facts=[others],
+        headline=said,
+        reason=reason,
+        facts=[[fact for fact in others if fact[0] != "inconclusive"]],
         figures=shown,
         probes=(header, rows) if rows else None,
         lines=config_lines(answer),
     )
+
+
+def headline(answer: RateAnswer) -> tuple[str, str]:
+    """Return what an answer says first, and why."""
+    if answer.inconclusive:
+        return f"No answer: {answer.inconclusive}", ""
+    name, text = describe(answer)[0]
+    result, _, reason = text.partition(": ")
+    name = name if name == answer.key else f"{name[:1].upper()}{name[1:]}"
+    return f"{name}: {result}", reason and f"{reason[:1].upper()}{reason[1:]}."
 
 
 def fragment(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
@@ -139,11 +151,13 @@ def _drawn(drawn: Mapping[str, Figure], answer: RateAnswer) -> list[Drawn]:
     texts = {
         "rates": (
             f"{answer.metric.heading} against the learning rate",
-            "A dot is a probe, the line joins the means, the shaded rates are good.",
+            "A dot is a probe, the line joins the means"
+            + ("." if answer.low is None else ", the shaded rates are good."),
         ),
         "range_test": (
             "Validation accuracy and training loss of the sweep",
-            "The rate rises during each sweep; it shows where to begin, the probes where to stay.",
+            "The rate rises during each sweep, so that one run meets all of them"
+            + ("; it shows where to begin, the probes where to stay." if answer.tried else "."),
         ),
     }
     return [draw(f"f{k}", drawn[name], *texts[name]) for k, name in enumerate(drawn, 1)]

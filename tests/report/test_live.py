@@ -17,8 +17,8 @@ from clr_cli.analysis.study import Study
 from clr_cli.cli.live import LivePage
 from clr_cli.errors import InputError
 from clr_cli.execution.task import Event
-from clr_cli.records import TEST_ACCURACY
-from clr_cli.report import index, live, write
+from clr_cli.records import TEST_ACCURACY, Probed, RateAnswer
+from clr_cli.report import index, live, rates, write
 
 STUDY = Study(name="digits", arms=("constant", "clr"), baseline="constant", seeds=(0, 1))
 
@@ -124,6 +124,21 @@ def test_a_damaged_file_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "progress.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         live.remake(tmp_path)
+
+
+def test_the_page_of_a_search_without_an_answer_says_why(tmp_path: Path) -> None:
+    about: dict[str, Any] = {"experiment": "digits", "metric": TEST_ACCURACY, "start": 0.1}
+    about |= {"relative": False, "within": "3 points", "delta": 0.03, "probes": 2}
+    tried = [Probed(rate=rate, scores=[0.1], mean=0.1) for rate in (0.1, 0.2)]
+    answer = RateAnswer(**about, tried=tried, inconclusive="nothing was learned; train longer")
+    rates.write(tmp_path / "digits" / "range-test", answer)
+    page = (tmp_path / "digits" / "range-test" / "report.html").read_text("utf-8")
+    assert '<p class="verdict">No answer: nothing was learned; train longer</p>' in page
+    words = Reader(page).words
+    assert words.count("nothing was learned") == 1
+    assert re.search(r"Every probe.*0.1\s*10.00\s%\s*10.00\s%\s*0.2", words, re.S)
+    index.write(tmp_path)
+    assert "No answer: nothing was learned" in (tmp_path / "index.html").read_text("utf-8")
 
 
 def test_the_index_has_every_experiment_with_its_state(tmp_path: Path) -> None:
