@@ -229,9 +229,15 @@
       tip.replaceChildren(make("b", {}, `${ax.name} ${value(x)}`));
       const [px] = ax.place(x, ax.view.y[0]), [, top, , height] = ax.box;
       ax.marks.replaceChildren(make("line", { x1: px, x2: px, y1: top, y2: top + height }));
-      const lines = arms.map(([arm, [places, mean, low, high]]) => {
-        const k = near(places), ends = places[places.length - 1];
-        return { arm, mean: x > ends || x < places[0] ? null : mean[k], low: low?.[k], high: high?.[k] };
+      const lines = arms.map(([arm, [places, ...columns]]) => {
+        const after = places.findIndex((place) => place >= x), before = places[after] === x ? after : after - 1;
+        const part = before === after ? 0 : (x - places[before]) / (places[after] - places[before]);
+        const at = (of) => { // arms are measured at different places: the line between two
+          const [a, b] = [of?.[before], of?.[after]];
+          return a == null || b == null ? null : a + part * (b - a);
+        };
+        const [mean, low, high] = columns.map(at);
+        return { arm, mean: mean ?? null, low, high };
       }).filter(({ mean }) => mean !== null);
       for (const { arm, mean, low, high } of lines.sort((a, b) => b.mean - a.mean)) {
         const row = make("div"), key = keys.find((each) => each.dataset.key === arm);
@@ -266,7 +272,8 @@
         const values = Object.values(ax.curves).flatMap(([, mean]) => mean).filter((each) => each !== null);
         if (values.every((each) => each > 0)) tools.append(button("log / linear", "Change the vertical axis", () => {
           const [low, high, log] = ax.view.y, least = Math.min(...values);
-          ax.look({ ...ax.view, y: [low > 0 ? low : least / 1.5, high, !log] });
+          const y = [low > 0 ? low : least / 1.5, high, !log];
+          for (const each of axes) if (String(each.from.y) === String(ax.from.y)) each.look({ ...each.view, y });
           whole.hidden = false;
         }));
       }
