@@ -1,4 +1,4 @@
-"""Which arms could be the best, and how much the winner's own mean flatters it."""
+"""Which arms could be the best, how likely, and how much the winner's own mean flatters it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from clr_cli.analysis.rule import ALPHA, Array, Bools, Estimate, Moments
 
 Design = Callable[[ArrayLike, ArrayLike], Estimate]  # designs.paired or designs.unpaired
 _POINTS = 401  # of the integral over a mean
+_SHARES = 2000  # places of equal probability of the same
 
 
 def could_be_best(arms: ArrayLike, design: Design, *, weight: float = 1.0) -> Bools:
@@ -42,6 +43,54 @@ def could_be_best(arms: ArrayLike, design: Design, *, weight: float = 1.0) -> Bo
     return keep
 
 
+def probabilities(arms: ArrayLike, *, paired: bool) -> Array:
+    """Return how likely every arm has the largest true mean.
+
+    The posterior probability under the reference prior of normal runs: a true mean is the observed
+    one plus Student's t times its standard error (Box & Tiao 1973, "Bayesian Inference in
+    Statistical Analysis", section 2.4), by quadrature over the arm's own mean. Nothing is drawn
+    together, no looks are counted: a description beside the set of `could_be_best`, not a test.
+
+    Args:
+        arms: (K, n), NaN where a run is missing.
+        paired: whether what the runs of one seed share is no noise between arms.
+
+    Returns:
+        (K,), of sum 1; NaN where an arm has fewer than 2 runs.
+    """
+    means, square, n = _errors(arms, paired=paired)
+    if np.isnan(square).any():
+        return np.full(len(means), np.nan)
+    error = np.sqrt(np.maximum(square, 1e-300))
+    shares = (np.arange(_SHARES) + 0.5) / _SHARES
+    chances = np.empty(len(means))
+    for k in range(len(means)):
+        ends = means[k] + error[k] * special.stdtrit(n[k] - 1, shares)  # of equal probability
+        others = (ends - np.delete(means, k)[:, None]) / np.delete(error, k)[:, None]
+        degrees = np.delete(n, k)[:, None] - 1
+        chances[k] = special.stdtr(degrees, others).prod(axis=0).mean()
+    return np.asarray(chances / chances.sum())
+
+
+def _errors(arms: ArrayLike, *, paired: bool) -> tuple[Array, Array, Array]:
+    """Return the means of arms, their squared standard errors, and their numbers of runs.
+
+    Of paired runs the errors are of what is left when a seed's mean over the arms is subtracted.
+    They are NaN where an arm has fewer than 2 runs.
+    """
+    values = np.asarray(arms, dtype=np.float64)
+    noise, count = Moments.of(values), len(values)
+    variance = noise.variance
+    if paired:
+        complete = values[:, ~np.isnan(values).any(axis=0)]
+        variance = np.full(count, np.nan)
+        if complete.shape[-1] > 1:
+            rest = Moments.of(complete - complete.mean(axis=0, keepdims=True))
+            variance = rest.variance * count / max(count - 1, 1)
+    variance = np.where(noise.n < 2, np.nan, variance)
+    return noise.mean, variance / np.maximum(noise.n, 1), noise.n
+
+
 def optimism(arms: ArrayLike, *, paired: bool) -> Array:
     """Return by how much the largest of the means is likely to exceed its arm's true mean.
 
@@ -58,18 +107,10 @@ def optimism(arms: ArrayLike, *, paired: bool) -> Array:
     Returns:
         An excess of 0 or more; NaN where an arm has fewer than 2 runs.
     """
-    values = np.asarray(arms, dtype=np.float64)
-    count = len(values)
-    noise = Moments.of(values)
-    means, square = noise.mean, noise.variance / np.maximum(noise.n, 1)
-    if paired:
-        complete = values[:, ~np.isnan(values).any(axis=0)]
-        rest = Moments.of(complete - complete.mean(axis=0, keepdims=True))
-        square = rest.variance / np.maximum(noise.n, 1) * count / max(count - 1, 1)
-        if complete.shape[-1] < 2:
-            return np.array(np.nan)
-    if count < 2 or (noise.n < 2).any():
-        return np.array(np.nan if (noise.n < 2).any() else 0.0)
+    means, square, _ = _errors(arms, paired=paired)
+    count = len(means)
+    if count < 2 or np.isnan(square).any():
+        return np.array(np.nan if np.isnan(square).any() else 0.0)
     error = np.sqrt(np.maximum(square, 1e-300))
     spread = ((means - means.mean()) ** 2).sum() / (count - 1)
     kept = max(0.0, 1 - square.mean() / spread) if spread > 0 else 0.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clr_cli.analysis import designs, looks, verdicts
-from clr_cli.analysis.best import could_be_best, optimism
+from clr_cli.analysis.best import could_be_best, optimism, probabilities
 from clr_cli.analysis.rule import ALPHA, Array, Estimate, Moments
 from clr_cli.analysis.stuck import are_set_apart, stuck_runs
 from clr_cli.analysis.study import Study
@@ -303,8 +303,14 @@ def choose_best(study: Study, values: Values, seen: Sequence[Look] = ()) -> Best
     could = could_be_best(table, design, weight=weight or 1.0)
     means = np.nanmean(table, axis=1)
     excess = float(optimism(table, paired=paired))
+    chances = probabilities(table, paired=paired).tolist()
     return Best(
         arms=[arm for arm, kept in zip(study.arms, could.tolist(), strict=True) if kept],
         winner=study.arms[int(means.argmax())],
         optimism=excess if math.isfinite(excess) else None,
+        probabilities={
+            arm: float(f"{chance:.4g}")
+            for arm, chance in zip(study.arms, chances, strict=True)
+            if math.isfinite(chance)
+        },
     )

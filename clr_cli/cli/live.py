@@ -86,6 +86,7 @@ class LivePage:
             arms=[*study.arms],
             seeds=seeds,
             runs=[*self.runs.values()],
+            chance=study.chance,
             seconds_left=left / speed if speed else None,
             running=running,
         )

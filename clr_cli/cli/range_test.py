@@ -114,7 +114,7 @@ def command(
         )
         program = program_options.search(arguments, start=start, delta=delta, allow_code=allow_code)
         raise typer.Exit(_search_program(program, chosen.check(program)))
-    options.refuse(context, "applies only with --cmd", PROGRAM)
+    options.refuse(context, "works only with --cmd", PROGRAM)
     config = config or options.DEFAULT_CONFIG
     keys: dict[str, Any] = ramp | own
     if epochs is not None or iterations is not None:

@@ -283,12 +283,14 @@ class Best(Record):
     """Which arms could be the best.
 
     arms: a set that contains the best arm with 95 % certainty. winner: the arm of the best mean;
-    optimism: by how much that mean is likely to flatter it.
+    optimism: by how much that mean is likely to flatter it. probabilities: how likely every arm has
+    the best true mean.
     """
 
     arms: list[Arm]
     winner: Arm
     optimism: Number | None
+    probabilities: dict[Arm, Fraction] = Field(default_factory=dict)
 
 
 class Reproduce(Record):

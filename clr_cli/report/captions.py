@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clr_cli.format import loss, moment, number
 from clr_cli.records import KNOWN, ArmSummary, Comparison, Metric, Summary, Target
-from clr_cli.report.figures.epochs import axis_of, curves, mean_interval
+from clr_cli.report.figures.curves import axis_of, curves, mean_interval
 from clr_cli.report.figures.style import Curve
 from clr_cli.report.figures.times import MOST_BANDS
 
@@ -19,14 +19,25 @@ if TYPE_CHECKING:
 
 
 def captions(
-    summary: Summary, records: Sequence[RunRecord], schedules: Mapping[str, Curve]
+    summary: Summary,
+    records: Sequence[RunRecord],
+    schedules: Mapping[str, Curve],
+    *,
+    probed: bool = False,
 ) -> dict[str, str]:
-    """Return the caption of each figure, by the figure's name."""
+    """Return the caption of each figure, by the figure's name.
+
+    probed: whether the range test's figure shows its probes; otherwise it shows the sweeps.
+    """
     target, metrics = summary.target, drawn_metrics(summary.metric)
     texts = {
-        "range_test": _range_test(summary.arms),
+        "range_test": _range_test(summary.arms, probed),
         "lr_schedule": _join(_schedule(arm, *curve) for arm, curve in schedules.items()),
         **{name: _final(records, drawn, summary) for name, drawn in metrics.items()},
+        "every_seed": "A panel has the runs of one seed, which share weights, order and crops; its"
+        " title says which seed, and by how much the arm ended ahead of the baseline.",
+        "tuning": "The mean score of every rate that was tried. The rates under a bar are good: "
+        "within 3 points of the arm’s best.",
         "paired_difference": _differences(_paired, summary),
         "difference": _differences(_unpaired, summary),
     }
@@ -67,8 +78,11 @@ def _join(sentences: Iterable[str]) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _range_test(arms: Sequence[ArmSummary]) -> str:
-    text = "Each line is one sweep with its own seed; the dashed lines are the bounds it suggests."
+def _range_test(arms: Sequence[ArmSummary], probed: bool) -> str:
+    text = "Each line is one sweep with its own seed; the ring is where accuracy is highest."
+    if probed:
+        text = "A dot is a probe, the line joins their means; the shaded rates are good, the ring"
+        text += " is the one that was chosen."
     for arm in arms:
         low, high = (arm.schedule.get(key) for key in ("base_lr", "max_lr"))
         if low is not None and high is not None:
@@ -189,18 +203,21 @@ def _all_times(summary: Summary) -> str:
     arms = summary.arms
     if len(arms) <= MOST + 1:
         return _join(_times(arm, summary) for arm in arms)
-    missed = [
+    never = [arm.name for arm in arms if arm.times.values and not _reached(arm)]
+    some = [
         f"{len(values) - reached} of {len(values)} runs of {arm.name}"
         for arm in arms
-        if (values := arm.times.values) and (reached := _reached(arm)) < len(values)
+        if (values := arm.times.values) and 0 < (reached := _reached(arm)) < len(values)
     ]
-    medians = ", ".join(f"{arm.name} {_median(arm)}" for arm in arms)
-    text = f"Median {summary.clock}: {medians}."
-    return f"{text} Missed by {', '.join(missed)}." if missed else text
-
-
-def _median(arm: ArmSummary) -> str:
-    return "not reached" if arm.times.median is None else moment(arm.times.median)
+    medians = [(arm.name, arm.times.median) for arm in arms]
+    known = [f"{name} {moment(median)}" for name, median in medians if median is not None]
+    return _join(
+        [
+            f"Median {summary.clock}: {', '.join(known)}." if known else "",
+            f"Missed by {', '.join(some)}." if some else "",
+            f"Missed by every run of {', '.join(never)}." if never else "",
+        ]
+    )
 
 
 def _reached(arm: ArmSummary) -> int:

@@ -24,8 +24,10 @@ from clr_cli.report import page
 from clr_cli.report.captions import captions, drawn_metrics
 from clr_cli.report.controlled import controlled_rows
 from clr_cli.report.figures import comparison as plots
-from clr_cli.report.figures.epochs import axis_of
+from clr_cli.report.figures.curves import axis_of
+from clr_cli.report.figures.seeds import seed_curves
 from clr_cli.report.figures.style import Curve, Size
+from clr_cli.report.figures.tuning import tuned_rates
 from clr_cli.report.runs import read_runs_csv
 from clr_cli.report.tables import (
     CLOCKS,
@@ -115,7 +117,7 @@ def figures(
     size: Size | None = None,
 ) -> dict[str, Figure]:
     """Return the report's figures by name, in the page's order; each of this size, in inches."""
-    baseline, kind = summary.baseline, rows_are(summary)
+    baseline = summary.baseline
     paired = summary.design == "paired"
     one = "seed" if paired else "run"
     metric, scale = summary.metric, summary.scale
@@ -133,11 +135,28 @@ def figures(
             made[name] = plots.epoch_curves(
                 records, drawn, axis=axis, scale=own, baseline=baseline, of=one, **wide
             )
+    axis = axis_of(records, metric.name)
+    if paired and axis is not None:
+        panels = seed_curves(
+            records, metric, axis=axis, scale=scale, baseline=summary.baseline, size=size
+        )
+        made |= {"every_seed": panels} if panels else {}
     made |= difference(summary, size=size)
-    target = summary.target
+    made |= _times(summary, size)
+    searched = summary.tuning.arms if summary.tuning else {}
+    searched = {arm: answer for arm, answer in searched.items() if answer.tried}
+    if searched:
+        made["tuning"] = tuned_rates(searched, baseline=baseline, size=size)
+    return made
+
+
+def _times(summary: Summary, size: Size | None) -> dict[str, Figure]:
+    """Return the figures of times to the target, by name; none without a target."""
+    target, made = summary.target, dict[str, Figure]()
     if target is None:
         return made
-    unit = CLOCKS[summary.clock]
+    baseline, scale, metric = summary.baseline, summary.scale, summary.metric
+    unit, paired = CLOCKS[summary.clock], summary.design == "paired"
     target_metric = Metric(name=target.metric, mode=metric.mode, unit=metric.unit)
     made["time_to_target"] = plots.time_to_target(
         {arm.name: arm.times.values for arm in summary.arms},
@@ -145,8 +164,8 @@ def figures(
         baseline=baseline,
         limit=summary.controlled.iterations if summary.clock == "iterations" else None,
         unit=unit,
-        rows_are=kind,
-        of=one,
+        rows_are=rows_are(summary),
+        of="seed" if paired else "run",
         size=size,
     )
     curves = {c.arm: c.ratios for c in summary.comparisons if len(c.ratios) > 1}
@@ -217,7 +236,9 @@ def _place(comparison: Comparison, summary: Summary) -> float:
 
 def render(summary: Summary, records: Sequence[RunRecord], made: Mapping[str, Figure]) -> str:
     """Return the whole HTML page, self-contained, with the figures `made` (by `figures`)."""
-    return page.html(summary, made, captions(summary, records, schedule_curves(summary)[0]))
+    probed = "range_test" in made and len(made["range_test"].axes) == 1  # sweeps have two panels
+    rates = schedule_curves(summary)[0]
+    return page.html(summary, made, captions(summary, records, rates, probed=probed))
 
 
 def markdown(summary: Summary) -> str:

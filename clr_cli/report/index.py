@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clr_cli.analysis.headline import headline
-from clr_cli.analysis.rates import describe
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic
 from clr_cli.paths import ACROSS, PAGE, PROGRESS, RESULT, SUMMARY
 from clr_cli.records import RateAnswer, Summary, read
-from clr_cli.report import across, live
+from clr_cli.report import across, live, rates
 from clr_cli.report.page import render
 from clr_cli.report.tables import verdict
 
@@ -88,5 +87,5 @@ def _unfinished(folder: Path) -> tuple[list[str], str, str]:
 
 def _rates(folder: Path) -> tuple[list[str], str, str]:
     answer = read(RateAnswer, folder / RESULT, remedy="")
-    name, text = describe(answer)[0]
-    return [], f"{name}: {text}", "inconclusive" if answer.inconclusive else "finished"
+    said = ". ".join(part for part in rates.headline(answer) if part)
+    return [], said, "inconclusive" if answer.inconclusive else "finished"

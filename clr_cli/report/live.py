@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from clr_cli.analysis.stuck import stuck_runs
 from clr_cli.files import write_atomic, write_json
 from clr_cli.format import rough_duration
 from clr_cli.paths import PAGE, PROGRESS
@@ -15,10 +16,15 @@ from clr_cli.records.base import Arm, Count, Number, Record, Seconds, Text
 from clr_cli.report import page
 from clr_cli.report.figures import svg as drawing
 from clr_cli.report.figures.comparison import epoch_curves
-from clr_cli.report.figures.epochs import axis_of
+from clr_cli.report.figures.curves import axis_of
 from clr_cli.report.figures.style import arm_colors
 
 RELOAD = 15  # seconds after which a browser reads the page again
+# What a run's curves are: one that goes on has no end yet, like one that failed.
+STATUS: dict[str, Literal["finished", "diverged"]] = {
+    "finished": "finished",
+    "diverged": "diverged",
+}
 REMEDY = "run the same clr compare again to write it anew (finished runs are kept)"
 
 
@@ -27,7 +33,7 @@ class RunState(Record):
 
     arm: Arm
     seed: Count
-    state: Text  # waiting, running, finished, diverged, failed
+    state: Text  # running, finished, diverged, failed
     total: Count | None = None
     rows: list[dict[str, Number | None]] = Field(default_factory=list)
 
@@ -35,7 +41,8 @@ class RunState(Record):
 class Progress(Record):
     """progress.json: what a comparison has come to so far.
 
-    seconds_left: by the speed so far. running: whether the command that makes the runs is alive.
+    chance: the metric of a run that learned nothing, if that is known. seconds_left: by the speed
+    so far. running: whether the command that makes the runs is alive.
     """
 
     experiment: Text
@@ -44,6 +51,7 @@ class Progress(Record):
     arms: Annotated[list[Arm], Field(min_length=1)]
     seeds: list[Count]
     runs: list[RunState]
+    chance: Number | None = None
     seconds_left: Seconds | None = None
     running: bool = True
 
@@ -67,10 +75,11 @@ def html(progress: Progress) -> str:
     colors = arm_colors(progress.arms, progress.baseline)
     figures, numbers = [], {}
     records = [
-        RunRecord(each.arm, each.seed, "failed", _finite(each.rows), {})
+        RunRecord(each.arm, each.seed, STATUS.get(each.state, "failed"), _finite(each.rows), {})
         for each in progress.runs
         if each.rows
     ]
+    stuck = _stuck(progress)
     metrics = {progress.metric.name: progress.metric, "train_loss": KNOWN["train_loss"]}
     for k, (name, metric) in enumerate(metrics.items(), 1):
         axis = axis_of(records, name) if records else None
@@ -79,22 +88,44 @@ def html(progress: Progress) -> str:
         figure = epoch_curves(records, metric, axis=axis, baseline=progress.baseline)
         caption = "Of the runs so far; a mean is that of the runs that have come as far."
         figures.append(page.draw(f"f{k}", figure, metric.heading, caption))
-        told = {"axes": drawing.numbers(figure), "percent": metric.unit == "%", "one": "seed"}
-        numbers[f"f{k}"] = told
+        numbers[f"f{k}"] = {"axes": drawing.numbers(figure), "one": "seed"}
+    reload = RELOAD if progress.running else None
     by_key = {(each.arm, each.seed): each for each in progress.runs}
     grid = [
-        [arm, *(_cell(by_key.get((arm, seed))) for seed in progress.seeds)] for arm in progress.arms
+        [
+            arm,
+            *(
+                "stuck" if (arm, seed) in stuck else _cell(by_key.get((arm, seed)))
+                for seed in progress.seeds
+            ),
+        ]
+        for arm in progress.arms
     ]
     return page.render(
         "live.html.j2",
-        {"figures": numbers, "paired": True},
-        reload=RELOAD if progress.running else None,
+        {"figures": numbers, "paired": True, "reload": reload},
+        reload=reload,
         progress=progress,
         colors=colors,
         said=describe(progress),
         grid=(["Arm", *(f"seed {seed}" for seed in progress.seeds)], grid),
         figures=figures,
     )
+
+
+def _stuck(progress: Progress) -> set[tuple[str, int]]:
+    """Return the runs that finished at chance or far outside the others of their arm."""
+    name, stuck = progress.metric.name, set[tuple[str, int]]()
+    for arm in progress.arms:
+        finals = {
+            run.seed: value
+            for run in progress.runs
+            if run.arm == arm and run.state == "finished" and run.rows
+            if (value := run.rows[-1].get(name)) is not None
+        }
+        found = stuck_runs([*finals.values()], chance=progress.chance)
+        stuck |= {(arm, [*finals][each.run]) for each in found}
+    return stuck
 
 
 def _finite(rows: list[dict[str, float | None]]) -> list[dict[str, float]]:
@@ -115,7 +146,9 @@ def describe(progress: Progress) -> str:
     ended = [each for each in progress.runs if each.state not in ("waiting", "running")]
     failed = sum(each.state in ("failed", "diverged") for each in ended)
     text = f"{len(ended)} of {total} runs have ended"
+    stuck = len(_stuck(progress))
     text += f", {failed} of them failed" if failed else ""
+    text += f", {stuck} learned nothing or ended far from the others" if stuck else ""
     if not progress.running:
         return f"{text}; the command was stopped. Run it again: it goes on from here."
     left = progress.seconds_left

@@ -4,7 +4,7 @@
 (() => {
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
   const SVG = $$("svg")[0]?.namespaceURI;
-  const { figures, paired } = JSON.parse(document.getElementById("numbers").textContent);
+  const { figures, paired, reload } = JSON.parse(document.getElementById("numbers").textContent);
   const make = (tag, attributes = {}, text = "") => {
     const made = tag === "line" || tag === "rect" || tag === "g" || tag === "text"
       ? document.createElementNS(SVG, tag) : document.createElement(tag);
@@ -17,6 +17,13 @@
     made.onclick = act;
     return made;
   };
+
+  // --- a page of runs that go on reads itself again, but not from under a hand ---
+  const again = () => {
+    if (document.querySelector(".moved, .tip:not([hidden])")) setTimeout(again, 1000);
+    else location.reload();
+  };
+  if (reload) setTimeout(again, 1000 * reload);
 
   // --- headings that open; what is printed is open ---
   const sections = $$("details");
@@ -59,7 +66,7 @@
   // --- runs: the marks of one light up together ---
   const runs = $$("svg [data-seeds]").flatMap((group) => {
     const seeds = group.dataset.seeds.split(" "), uses = $$("use", group);
-    const marks = uses.length ? uses : $$("path[style]", group);
+    const marks = uses.length ? uses : $$("path[class]", group);
     return marks.map((mark, k) => ({ mark, arm: group.dataset.arm, seed: seeds[k] ?? seeds[0] }));
   });
   const rows = $$("tr[data-seed]");
@@ -95,8 +102,8 @@
   }
 
   class Axes {
-    constructor(svg, told, percent) {
-      Object.assign(this, { svg, percent, name: told.name, box: told.box, curves: told.curves });
+    constructor(svg, told) {
+      Object.assign(this, { svg, percent: told.percent, name: told.name, box: told.box, curves: told.curves });
       this.group = svg.querySelector(`[id$="-${told.id}"]`);
       this.from = { x: told.x, y: told.y };
       this.view = { ...this.from };
@@ -110,14 +117,13 @@
       this.group.prepend(this.ticks); // grid lines lie below the curves
       this.group.append(this.marks);
     }
-    points(path) { // what report/figures/svg.py writes: m x y l dx dy dx dy ... z
-      const d = path.getAttribute("d"), read = [];
-      let x = 0, y = 0;
-      for (const part of d.split("m").slice(1)) {
+    points(path) { // what report/figures/svg.py writes: M x y l dx dy dx dy ... z
+      const d = path.getAttribute("d") || "", read = [];
+      for (const part of d.split("M").slice(1)) {
+        let x = 0, y = 0;
         const numbers = (part.match(/-?(\d+\.?\d*|\.\d+)/g) || []).map(Number), line = [];
         for (let k = 0; k + 1 < numbers.length; k += 2) line.push([x += numbers[k], y += numbers[k + 1]]);
         read.push({ line, end: part.includes("z") ? "Z" : "" });
-        if (part.includes("z")) [x, y] = line[0];
       }
       return read;
     }
@@ -165,7 +171,7 @@
 
   for (const id in figures) {
     const figure = document.getElementById(id), svg = figure.querySelector("svg");
-    const axes = figures[id].axes.map((told) => new Axes(svg, told, figures[id].percent && told.id === "axes_1"));
+    const axes = figures[id].axes.map((told) => new Axes(svg, told));
     const tip = make("div", { class: "tip", role: "status" });
     tip.hidden = true;
     figure.append(tip);
@@ -223,9 +229,15 @@
       tip.replaceChildren(make("b", {}, `${ax.name} ${value(x)}`));
       const [px] = ax.place(x, ax.view.y[0]), [, top, , height] = ax.box;
       ax.marks.replaceChildren(make("line", { x1: px, x2: px, y1: top, y2: top + height }));
-      const lines = arms.map(([arm, [places, mean, low, high]]) => {
-        const k = near(places), ends = places[places.length - 1];
-        return { arm, mean: x > ends || x < places[0] ? null : mean[k], low: low?.[k], high: high?.[k] };
+      const lines = arms.map(([arm, [places, ...columns]]) => {
+        const after = places.findIndex((place) => place >= x), before = places[after] === x ? after : after - 1;
+        const part = before === after ? 0 : (x - places[before]) / (places[after] - places[before]);
+        const at = (of) => { // arms are measured at different places: the line between two
+          const [a, b] = [of?.[before], of?.[after]];
+          return a == null || b == null ? null : a + part * (b - a);
+        };
+        const [mean, low, high] = columns.map(at);
+        return { arm, mean: mean ?? null, low, high };
       }).filter(({ mean }) => mean !== null);
       for (const { arm, mean, low, high } of lines.sort((a, b) => b.mean - a.mean)) {
         const row = make("div"), key = keys.find((each) => each.dataset.key === arm);
@@ -260,7 +272,8 @@
         const values = Object.values(ax.curves).flatMap(([, mean]) => mean).filter((each) => each !== null);
         if (values.every((each) => each > 0)) tools.append(button("log / linear", "Change the vertical axis", () => {
           const [low, high, log] = ax.view.y, least = Math.min(...values);
-          ax.look({ ...ax.view, y: [low > 0 ? low : least / 1.5, high, !log] });
+          const y = [low > 0 ? low : least / 1.5, high, !log];
+          for (const each of axes) if (String(each.from.y) === String(ax.from.y)) each.look({ ...each.view, y });
           whole.hidden = false;
         }));
       }
@@ -285,8 +298,9 @@
       if (start && frame && frame.width > 6 && frame.height > 6) {
         const { ax } = start, [x0, y1] = ax.values(frame.x, frame.y);
         const [x1, y0] = ax.values(frame.x + frame.width, frame.y + frame.height);
-        ax.look({ x: [x0, x1, ax.view.x[2]], y: [y0, y1, ax.view.y[2]] });
-        for (const each of axes) if (each !== ax) each.look({ ...each.view, x: [x0, x1, ax.view.x[2]] });
+        const view = { x: [x0, x1, ax.view.x[2]], y: [y0, y1, ax.view.y[2]] };
+        const goes = (each, side) => String(each.from[side]) === String(ax.from[side]) ? view[side] : each.view[side];
+        for (const each of axes) each.look({ x: goes(each, "x"), y: goes(each, "y") }); // equal axes stay equal
         whole.hidden = false;
       }
       start = frame = null;

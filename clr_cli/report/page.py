@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 from clr_cli import format as words
 from clr_cli.analysis.headline import headline
+from clr_cli.analysis.rates import config_lines
 from clr_cli.records import KNOWN, Summary
 from clr_cli.report.controlled import controlled_rows
 from clr_cli.report.figures import comparison as plots
@@ -45,6 +46,8 @@ TITLES = {
     "range_test": "Range test",
     "lr_schedule": "Learning rate",
     **{name: metric.heading for name, metric in KNOWN.items()},
+    "every_seed": "Every seed",
+    "tuning": "Search for the rates",
     "paired_difference": "Paired difference",
     "difference": "Difference",
     "time_to_target": "Time to target",
@@ -88,14 +91,13 @@ def html(
     ]
     comparisons = summary.comparisons
     main = next((figure for figure in drawn if figure.title in MAIN), None)
+    search = next((figure for figure in drawn if figure.title == titles["tuning"]), None)
     certainty = certainty_table(summary) if comparisons else None
     robustness = robustness_table(summary) if comparisons else None
-    fraction = {name for name, metric in KNOWN.items() if metric.unit == "%"}
-    fraction |= {"metric"} if summary.metric.unit == "%" else set()
     one = "seed" if summary.design == "paired" else "run"
     numbers = {
-        f"f{k}": {"axes": drawing.numbers(figure), "percent": key in fraction, "one": one}
-        for k, (key, figure) in enumerate(figures.items(), 1)
+        f"f{k}": {"axes": drawing.numbers(figure), "one": one}
+        for k, figure in enumerate(figures.values(), 1)
     }
     return render(
         "page.html.j2",
@@ -115,7 +117,9 @@ def html(
         robustness_lead=robustness and explain(robustness),
         headline=headline(summary),
         main=main,
-        figures=[figure for figure in drawn if figure is not main],
+        figures=[figure for figure in drawn if figure not in (main, search)],
+        search=search,
+        chosen=_chosen(summary),
         controlled=[rows[:middle], rows[middle:]],
         tuning=tuning_table(summary.tuning) if summary.tuning else None,
         seeds=seeds_tables(summary),
@@ -125,6 +129,13 @@ def html(
         reproduce=_reproduce(summary),
         version=summary.controlled.versions.get("clr", ""),
     )
+
+
+def _chosen(summary: Summary) -> str:
+    """Return the lines of a config that use the rates that were searched for."""
+    answers = summary.tuning.arms.values() if summary.tuning else ()
+    lines = [found.partition("\n") for each in answers if (found := config_lines(each))]
+    return "\n".join([lines[0][0], *(line for _, _, line in lines)]) if lines else ""
 
 
 def _reproduce(summary: Summary) -> list[tuple[str, str]]:
@@ -175,9 +186,23 @@ def render(template: str, numbers: Mapping[str, Any], **values: Any) -> str:
         contents=Markup(CONTENTS),
         **values,
     )
+    made = _with_classes(made)
     there = re.findall(r'<(?:details|section) id="([^"]*)".*?<h2>(.*?)</h2>', made, re.S)
     links = "".join(f'<li><a href="#{id}">{title}</a></li>' for id, title in there)
     return made.replace(CONTENTS, links if len(there) > 3 else "", 1)
+
+
+def _with_classes(page: str) -> str:
+    """Return the page with a class for every style that its figures use: a third fewer letters."""
+    classes: dict[str, str] = {}
+
+    def name(style: re.Match[str]) -> str:
+        return f' class="{classes.setdefault(style[1], f"s{len(classes)}")}"'
+
+    figures = re.compile(r"<svg .*?</svg>", re.S)
+    made = figures.sub(lambda svg: re.sub(r' style="([^"]*)"', name, svg[0]), page)
+    rules = "".join(f".{each}{{{style}}}\n" for style, each in classes.items())
+    return made.replace("</style>", f"{rules}</style>", 1)
 
 
 def _tied(text: str) -> Markup:
@@ -201,6 +226,12 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> str:
     svg = re.sub(r' id="(?:line2d|text|patch|FillBetween\w*|figure)_\d+"', "", svg)
     svg = re.sub(r'(?<=>)\s+(?=<)| transform="rotate\(-0 [^"]*"|<!--.*?-->', "", svg)
     svg = re.sub(r'(?<= [xy])="(-?\d+\.\d\d)\d*"', r'="\1"', svg)
+    ids: dict[str, str] = {}  # instead of matplotlib's hashes
+    svg = re.sub(
+        r"\b([mp])[0-9a-f]{10}\b",
+        lambda m: ids.setdefault(m[0], f"{m[1]}{len(ids)}"),
+        svg,
+    )
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = svg.replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
     svg = re.sub(r'style="[^"]*"', lambda m: _themed(m[0]), svg)

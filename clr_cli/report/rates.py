@@ -21,6 +21,7 @@ from clr_cli.records import RateAnswer, Stopped, Sweep, read_if_any
 from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.style import save_figure
+from clr_cli.report.figures.svg import numbers
 from clr_cli.report.page import Drawn, draw, render
 
 PROBES = "probes.csv"
@@ -107,17 +108,34 @@ def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
         scores = ["failed" if score is None else scale.shown(score) for score in each.scores]
         scores += [NONE] * (most - len(scores))
         rows.append([number(each.rate), scale.shown(each.mean), *scores])
-    first, *others = describe(answer)
+    said, reason = headline(answer)
+    others = describe(answer)[0 if answer.inconclusive else 1 :]
+    shown = _drawn(drawn, answer)
+    told = {
+        each.id: {"axes": numbers(figure), "one": "seed"}
+        for each, figure in zip(shown, drawn.values(), strict=True)
+    }
     return render(
         "rates.html.j2",
-        {"figures": {}, "paired": False},
+        {"figures": told, "paired": True},
         answer=answer,
-        first=first,
-        facts=[others],
-        figures=_drawn(drawn, answer),
+        headline=said,
+        reason=reason,
+        facts=[[fact for fact in others if fact[0] != "inconclusive"]],
+        figures=shown,
         probes=(header, rows) if rows else None,
         lines=config_lines(answer),
     )
+
+
+def headline(answer: RateAnswer) -> tuple[str, str]:
+    """Return what an answer says first, and why."""
+    if answer.inconclusive:
+        return f"No answer: {answer.inconclusive}", ""
+    name, text = describe(answer)[0]
+    result, _, reason = text.partition(": ")
+    name = name if name == answer.key else f"{name[:1].upper()}{name[1:]}"
+    return f"{name}: {result}", reason and f"{reason[:1].upper()}{reason[1:]}."
 
 
 def fragment(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
@@ -133,14 +151,16 @@ def _drawn(drawn: Mapping[str, Figure], answer: RateAnswer) -> list[Drawn]:
     texts = {
         "rates": (
             f"{answer.metric.heading} against the learning rate",
-            "A dot is a probe, the line joins the means, the shaded rates are good.",
+            "A dot is a probe, the line joins the means"
+            + ("." if answer.low is None else ", the shaded rates are good."),
         ),
         "range_test": (
             "Validation accuracy and training loss of the sweep",
-            "The rate rises during each sweep; it shows where to begin, the probes where to stay.",
+            "The rate rises during each sweep, so that one run meets all of them"
+            + ("; it shows where to begin, the probes where to stay." if answer.tried else "."),
         ),
     }
-    return [draw(name, figure, *texts[name]) for name, figure in drawn.items()]
+    return [draw(f"f{k}", drawn[name], *texts[name]) for k, name in enumerate(drawn, 1)]
 
 
 def to_csv(sweeps: Sequence[Sweep]) -> str:

@@ -69,7 +69,9 @@ def first_table(summary: Summary) -> Table:
     scale, metric = summary.scale, summary.metric
     unit = f" ({scale.points.strip()})" if scale.points else ""
     level = _level(summary).replace(" %", "\N{NO-BREAK SPACE}%")
-    header = [rows_are(summary), metric.heading, f"Difference{unit}{level}", "Verdict"]
+    chances = {} if summary.best is None else summary.best.probabilities
+    header = [rows_are(summary), metric.heading, f"Difference{unit}{level}"]
+    header += ["Best?", "Verdict"] if chances else ["Verdict"]
 
     def place(arm: ArmSummary) -> float:
         mean = arm.metrics[metric.name].mean
@@ -84,10 +86,23 @@ def first_table(summary: Summary) -> Table:
         else:
             d = c.difference
             row += [scale.difference(d.mean, d.low, d.high), verdict(c)]
+        if chances:
+            row.insert(3, _chance(arm.name, summary))
         if trained(arm) != str(arm.failing.runs):
             row[1] += f" ({trained(arm)} trained)".replace(" ", "\N{NO-BREAK SPACE}")
         rows.append(row)
     return header, rows
+
+
+def _chance(arm: str, summary: Summary) -> str:
+    """Return how likely an arm is the best; "no" outside of the set that contains the best."""
+    best = summary.best
+    if best is None or arm not in best.probabilities:
+        return words.NONE
+    if arm not in best.arms:
+        return "no"
+    share = round(100 * best.probabilities[arm])
+    return f"{share}\N{NO-BREAK SPACE}%" if share else "<\N{NO-BREAK SPACE}1\N{NO-BREAK SPACE}%"
 
 
 def _level(summary: Summary) -> str:

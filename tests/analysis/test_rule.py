@@ -384,6 +384,25 @@ def test_the_set_holds_the_best_and_shrinks(design) -> None:
     assert keep.sum(axis=-1).mean() < 2
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_best_arm_is_as_likely_as_draws_of_the_true_means_say(paired: bool) -> None:
+    random = np.random.default_rng(5)
+    x = random.normal(size=(3, 6)) + np.array([[0.0], [0.4], [0.9]])
+    x += 5 * paired * random.normal(size=6)  # what the runs of a seed share
+    rest = x - x.mean(axis=0) if paired else x
+    error = np.sqrt(rest.var(axis=1, ddof=1) * (1.5 if paired else 1) / 6)
+    truth = x.mean(axis=1) + error * random.standard_t(5, size=(200_000, 3))
+    expected = np.bincount(truth.argmax(axis=1), minlength=3) / len(truth)
+    np.testing.assert_allclose(best.probabilities(x, paired=paired), expected, atol=0.005)
+
+
+def test_equal_arms_are_equally_likely_the_best_and_one_run_says_nothing() -> None:
+    same = np.tile(np.arange(4.0), (3, 1))
+    np.testing.assert_allclose(best.probabilities(same, paired=True), 1 / 3)
+    alone = np.array([[1.0, np.nan], [1.0, 2.0], [1.0, 3.0]])
+    assert np.isnan(best.probabilities(alone, paired=False)).all()
+
+
 def test_the_winners_optimism_is_that_of_equal_arms() -> None:
     x = RNG(0).normal(size=(200, 6, 10))
     excess = x.mean(axis=-1).max(axis=-1).mean()

@@ -107,7 +107,7 @@ def test_options_of_clrs_own_training_are_refused(clr, tmp_path):
         assert done.returncode == 2
         assert f"{option[0]} is for clr's own training" in done.stderr
     done = clr("range-test", "--start", "0.1", check=False)
-    assert "--start applies only with --cmd" in done.stderr
+    assert "--start works only with --cmd" in done.stderr
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -16,7 +16,7 @@ from clr_cli.report import tables
 from clr_cli.report.captions import captions
 from clr_cli.report.controlled import controlled_rows
 from clr_cli.report.figures import comparison as plots
-from clr_cli.report.figures.epochs import axis_of, curves
+from clr_cli.report.figures.curves import axis_of, curves
 
 LOSS = Metric(name="val_loss", mode="min")
 BITS = Metric(name="bits", mode="min", unit="bpb")
@@ -191,7 +191,8 @@ class TestHeadline:
         assert texts["difference"].startswith(
             "The 99.3 % interval leaves out zero: arm1, arm2, arm3,"
         )
-        assert texts["time_to_target"].startswith("Median iterations: adam ")
+        assert texts["time_to_target"].startswith("Median iterations: arm1 300, arm2 300, ")
+        assert "Missed by 3 of 6 runs of adam." in texts["time_to_target"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from test_figures import make_records
 from test_report import make_page
 
 from clr_cli.records import TEST_ACCURACY, RateAnswer, read
+from clr_cli.report import comparison as report
 from clr_cli.report import index, live, rates
 
 REFERENCE = Path(__file__).parents[2] / "outputs" / "reference"
@@ -146,7 +147,7 @@ def test_an_axis_becomes_logarithmic_and_linear_again(page: Any) -> None:
     ("form", "start", "row"),
     [
         ("Markdown", "| Schedule | ", "| clr | "),
-        ("LaTeX", "\\begin{tabular}{lrrr}", "clr & "),
+        ("LaTeX", "\\begin{tabular}{lrrrr}", "clr & "),
         ("TSV", "Schedule\t", "clr\t"),
     ],
 )
@@ -229,16 +230,41 @@ def test_a_running_comparison_reads_itself_again(
     opened.close()
 
 
+def test_the_pointer_tells_the_probes_of_a_rate(browser: Any, tmp_path: Path) -> None:
+    answer = read(RateAnswer, REFERENCE / "post/range-test/result.json", remedy="")
+    probed = max(answer.tried, key=lambda each: len(each.scores))
+    scores = [score for score in probed.scores if score is not None]
+    file = tmp_path / "report.html"
+    file.write_text(rates.page(answer, rates.figures(answer)), "utf-8")
+    opened = browser.new_page(viewport={"width": 1300, "height": 900})
+    opened.goto(file.as_uri())
+    svg = opened.locator("figure svg").first
+    box = svg.bounding_box()
+    told = set()
+    for step in range(200):
+        opened.mouse.move(box["x"] + step * box["width"] / 200, box["y"] + 0.5 * box["height"])
+        told.add(opened.locator("figure .tip").first.inner_text())
+    opened.close()
+    start = f"Learning rate {float(f'{probed.rate:.6g}'):g}\nmean "
+    found = next(words for words in told if words.startswith(start))
+    for end in (min(scores), max(scores)):
+        assert f"{float(f'{100 * end:.4g}'):g} %" in found
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["live", "rates", "index"])
+@pytest.mark.parametrize("kind", ["live", "running", "rates", "tuned", "index"])
 def test_axe_finds_nothing_on_the_other_pages(
     browser: Any, tmp_path: Path, kind: str, scheme: str
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     folder = tmp_path / "digits" / "compare"
-    file = live.write(folder, half(running=False))
+    file = live.write(folder, half(running=kind == "running"))
     if kind == "index":
         file = index.write(tmp_path)
+    if kind == "tuned":
+        summary, records = report.load(REFERENCE / "quickstart-tuned")
+        text = report.render(summary, records, report.figures(summary, records))
+        file.write_text(text, "utf-8")
     if kind == "rates":
         answer = read(RateAnswer, REFERENCE / "post/range-test/result.json", remedy="")
         file.write_text(rates.page(answer, rates.figures(answer)), "utf-8")

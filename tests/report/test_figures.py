@@ -15,10 +15,21 @@ from matplotlib.colors import to_hex
 
 from clr_cli import schedules
 from clr_cli.format import Scale
-from clr_cli.records import KNOWN, TEST_ACCURACY, Peak, RunRecord, Stopped
+from clr_cli.records import (
+    KNOWN,
+    TEST_ACCURACY,
+    Peak,
+    Probed,
+    RateAnswer,
+    RunRecord,
+    Stopped,
+)
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.range_test import range_test
+from clr_cli.report.figures.seeds import seed_curves
 from clr_cli.report.figures.style import NEUTRAL, THEME, arm_looks, spread_apart
+from clr_cli.report.figures.svg import compact
+from clr_cli.report.figures.tuning import tuned_rates
 
 PER_EPOCH = 50
 PARAMS: dict[str, dict[str, Any]] = {
@@ -224,9 +235,81 @@ class TestEpochCurves:
     def test_thin_results_draw(self, key: str, records: list[RunRecord]) -> None:
         assert "Epoch" in texts(plots.epoch_curves(records, KNOWN[key]))
 
+    def test_arms_that_end_together_get_a_panel_of_their_last_tenth(self) -> None:
+        assert len(plots.epoch_curves(make_records(), KNOWN["test_accuracy"]).axes) == 1
+        arms = ("cosine", "other", "third", "clr")  # of equal curves but for clr's
+        records = make_records(arms, epochs=40)
+        whole, end = plots.epoch_curves(records, KNOWN["test_accuracy"]).axes
+        assert end.get_xlim() == (36, 40)
+        finals = [r.epochs[-1]["test_accuracy"] for r in records]
+        assert np.ptp(end.get_ylim()) < 0.5 * np.ptp(whole.get_ylim())
+        assert end.get_ylim()[0] < np.mean(finals) < end.get_ylim()[1]
+        named = {text.get_text().split()[0] for text in end.texts}
+        assert named == {*arms}
+        assert len(whole.texts) < len(arms)
+
+    def test_arms_of_unequal_length_meet_at_their_ends(self) -> None:
+        records = make_records(("cosine", "other", "third", "fourth"), epochs=40)
+        for record in records[:6]:
+            del record.epochs[36:]
+        whole, end = plots.epoch_curves(records, KNOWN["test_accuracy"]).axes
+        assert end.get_xlim() == (90, 100)
+        marks = [line for line in whole.lines if len(line.get_xdata()) == 1]
+        assert sorted(float(line.get_xdata()[0]) for line in marks) == [36, 40, 40, 40]
+
     def test_dollar_signs_stay_text(self) -> None:
         figure = plots.epoch_curves(make_records(("a$^b$",), 1), KNOWN["test_loss"])
         assert "a$^b$" in texts(figure)
+
+
+class TestEverySeed:
+    def test_a_panel_has_the_runs_of_one_seed_and_their_difference(self) -> None:
+        records = make_records(seeds=5)
+        figure = seed_curves(records, TEST_ACCURACY, scale=POINTS, baseline="constant")
+        assert figure is not None
+        panels = [ax for ax in figure.axes if ax.get_visible()]
+        assert len(panels) == 5
+        last = {(r.arm, r.seed): r.epochs[-1]["test_accuracy"] for r in records}
+        for seed, ax in enumerate(panels):
+            lead = 100 * (last["clr", seed] - last["constant", seed])
+            assert ax.get_title(loc="left") == f"seed {seed}: +{lead:.2f}"
+            ends = {float(line.get_ydata()[-1]) for line in ax.lines}
+            assert ends == {last["clr", seed], last["constant", seed]}
+        assert len({ax.get_ylim() for ax in panels}) == 1
+
+    def test_what_failed_has_no_difference(self) -> None:
+        records = make_records(seeds=3, diverged=(("clr", 1),))
+        figure = seed_curves(records, TEST_ACCURACY, scale=POINTS, baseline="constant")
+        assert figure is not None
+        assert figure.axes[1].get_title(loc="left") == "seed 1"
+
+    @pytest.mark.parametrize(("arms", "seeds"), [(2, 9), (4, 2), (1, 3), (2, 1)])
+    def test_too_many_or_too_few_have_none(self, arms: int, seeds: int) -> None:
+        records = make_records(("constant", "clr", "cosine", "other")[:arms], seeds=seeds)
+        assert seed_curves(records, TEST_ACCURACY, scale=POINTS, baseline="constant") is None
+
+
+def test_the_search_for_rates_shows_every_arms_scores_and_good_rates() -> None:
+    def answer(best: float, low: float, failed: float) -> RateAnswer:
+        tried = [Probed(rate=low * 2**k, scores=[0.8 - k / 10], mean=0.8 - k / 10) for k in (0, 1)]
+        tried.append(Probed(rate=failed, scores=[None], mean=None))
+        about: dict[str, Any] = {"experiment": "digits", "metric": TEST_ACCURACY, "start": best}
+        about |= {"relative": False, "within": "3 points", "delta": 0.03, "probes": 3}
+        return RateAnswer(**about, low=low, high=2 * low, max_lr=best, tried=tried)
+
+    answers = {"constant": answer(0.05, 0.04, 0.7), "clr": answer(0.1, 0.08, 2.0)}
+    top, below = tuned_rates(answers, baseline="constant").axes
+    assert all(line.get_ydata() == pytest.approx([0.8, 0.7]) for line in top.lines)
+    drawn = [line.get_xdata() for line in below.lines]
+    for best, low, failed in ((0.05, 0.04, 0.7), (0.1, 0.08, 2.0)):
+        assert any(list(x) == [low, 2 * low] for x in drawn)
+        assert any(list(x) == [best] for x in drawn)
+        assert any(list(x) == [failed] for x in drawn)
+    assert below.get_xlim()[0] < 0.04 < 2.0 < below.get_xlim()[1]
+
+
+def test_a_path_of_several_lines_keeps_the_place_of_each() -> None:
+    assert compact("M -4 -4 \nL 4 4 \nM -4 4 \nL 4 -4 \n") == "M-4-4l8 8M-4 4l8-8"
 
 
 class TestOtherFigures:
@@ -236,7 +319,8 @@ class TestOtherFigures:
             {"clr": curve, "constant": curve}, momentum={"clr": ([0, 1, 2], [0.95, 0.85, 0.95])}
         )
         assert labels(figure) == [("", "Learning rate"), ("Epoch", "Momentum")]
-        assert [len(ax.lines) for ax in figure.axes] == [2, 1]
+        drawn = [[line for line in ax.lines if len(line.get_xdata()) == 3] for ax in figure.axes]
+        assert [*map(len, drawn)] == [2, 1]
         colors = plots.arm_colors(["clr", "constant"])
         assert to_hex(figure.axes[1].lines[0].get_color()) == colors["clr"]
 

@@ -17,7 +17,8 @@ from clr_cli.analysis.study import Study
 from clr_cli.cli.live import LivePage
 from clr_cli.errors import InputError
 from clr_cli.execution.task import Event
-from clr_cli.report import index, live, write
+from clr_cli.records import TEST_ACCURACY, Probed, RateAnswer
+from clr_cli.report import index, live, rates, write
 
 STUDY = Study(name="digits", arms=("constant", "clr"), baseline="constant", seeds=(0, 1))
 
@@ -103,10 +104,41 @@ def test_making_it_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").exists()
 
 
+def test_a_run_that_learned_nothing_is_named(tmp_path: Path) -> None:
+    def run(seed: int, state: str, last: float) -> live.RunState:
+        rows: list[dict[str, float | None]] = [{"epoch": 1, "test_accuracy": last}]
+        return live.RunState(arm="clr", seed=seed, state=state, total=1, rows=rows)
+
+    runs = [run(0, "finished", 0.9), run(1, "finished", 0.11), run(2, "running", 0.1)]
+    known: dict[str, Any] = {"experiment": "digits", "metric": TEST_ACCURACY, "seeds": [0, 1, 2]}
+    progress = live.Progress(**known, baseline="clr", arms=["clr"], runs=runs, chance=0.1)
+    page = live.write(tmp_path, progress).read_text("utf-8")
+    assert [word.strip() for word in cells(page)[0] if word.strip()] == [
+        *("clr", "finished", "stuck", "epoch 1 of 1")
+    ]
+    assert "2 of 3 runs have ended, 1 learned nothing" in page
+    assert "clr 50.50\N{NO-BREAK SPACE}% (2 of 3)" in page  # of those that finished
+
+
 def test_a_damaged_file_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "progress.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         live.remake(tmp_path)
+
+
+def test_the_page_of_a_search_without_an_answer_says_why(tmp_path: Path) -> None:
+    about: dict[str, Any] = {"experiment": "digits", "metric": TEST_ACCURACY, "start": 0.1}
+    about |= {"relative": False, "within": "3 points", "delta": 0.03, "probes": 2}
+    tried = [Probed(rate=rate, scores=[0.1], mean=0.1) for rate in (0.1, 0.2)]
+    answer = RateAnswer(**about, tried=tried, inconclusive="nothing was learned; train longer")
+    rates.write(tmp_path / "digits" / "range-test", answer)
+    page = (tmp_path / "digits" / "range-test" / "report.html").read_text("utf-8")
+    assert '<p class="verdict">No answer: nothing was learned; train longer</p>' in page
+    words = Reader(page).words
+    assert words.count("nothing was learned") == 1
+    assert re.search(r"Every probe.*0.1\s*10.00\s%\s*10.00\s%\s*0.2", words, re.S)
+    index.write(tmp_path)
+    assert "No answer: nothing was learned" in (tmp_path / "index.html").read_text("utf-8")
 
 
 def test_the_index_has_every_experiment_with_its_state(tmp_path: Path) -> None:

@@ -175,11 +175,11 @@ class TestPage:
         figure = range_test([])
         made = report.figures(summary, records, range_test=figure)
         assert next(iter(made)) == "range_test"
-        assert len(made) == 8
+        assert len(made) == 9
         assert "<b>Range test.</b>" in report.render(summary, records, made)
 
     def test_figures_follow_the_colour_scheme(self, page: str) -> None:
-        svgs = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.S))
+        svgs = "".join(re.findall(r"<svg.*?</svg>|^[.]s[0-9]+{.*?}$", page, flags=re.S | re.M))
         assert "var(--c" in svgs
         own = re.sub(r"var\(--c([0-9a-f]{6}), #\1\)", "", svgs)  # where no page defines them
         assert not re.search(r"#[0-9a-f]{6}\b", own)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from clr_cli.format import Scale
-from clr_cli.report.figures.epochs import epoch_curves, mean_interval
+from clr_cli.report.figures.curves import mean_interval
+from clr_cli.report.figures.epochs import epoch_curves
 from clr_cli.report.figures.style import (
     BAND,
     MUTED,
@@ -174,10 +175,8 @@ def difference(
     ax.margins(x=0.12)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
     grey = "" if margin is None else f"grey: ±{factor * margin:.2g}{scale.points}"
-    if any(row.unpaired_seeds for row in arms):
-        note_above(ax, ["small: a seed; large: mean, deciding interval", grey, "×: a run failed"])
-    else:
-        note_above(ax, [f"small: one {one}; large: mean and the interval that decides", grey])
+    failed = "×: a run failed" if any(row.unpaired_seeds for row in arms) else ""
+    note_above(ax, [f"small: a {one}; large: mean, deciding interval", grey, failed])
     return figure
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from scipy.special import stdtrit
 
 from clr_cli.format import Scale, number, percent_tick
+from clr_cli.report.figures.curves import Curves, curves, last_part, mean_interval
 from clr_cli.report.figures.style import (
+    INK,
+    LINE,
     PAPER,
     PROGRESS,
     SIZE,
     Array,
     EndLabel,
+    Look,
     Size,
     arm_looks,
     dress,
@@ -30,90 +33,16 @@ from clr_cli.report.figures.style import (
 from clr_cli.report.figures.svg import mark, tell
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from clr_cli.records import Metric, RunRecord
 
 MOST_LINES = 400  # single runs that are drawn; more would hide each other
-MOST_POINTS = 400  # of a curve whose runs were measured at different places
-
-
-class Curves(NamedTuple):
-    """The runs of one arm: where they were measured, their values there, and how they ended.
-
-    values has shape (runs, points), NaN where a run has no finite value; final, (runs,), is NaN for
-    a run that did not finish; seeds are those of the runs.
-    """
-
-    x: Array
-    values: Array
-    final: Array
-    seeds: Sequence[int]
-
-
-def axis_of(records: Sequence[RunRecord], key: str) -> str | None:
-    """Return the axis of `key`: "epoch", "iteration", "seconds", or None."""
-    rows = [row for record in records for row in record.epochs if key in row]
-    if not rows:
-        return "epoch" if not any(record.epochs for record in records) else None
-    return next((axis for axis in PROGRESS if all(axis in row for row in rows)), None)
-
-
-def curves(records: Sequence[RunRecord], key: str, axis: str = "epoch") -> dict[str, Curves]:
-    """Return per arm the values of `key` along `axis`. Epochs are the same for all arms.
-
-    Runs of an arm that were measured at different places are interpolated, each within its own
-    range. A row whose training loss is not finite has no value: it is that of broken weights.
-    """
-    runs: dict[str, list[tuple[Array, Array, float]]] = {}
-    seeds: dict[str, list[int]] = {}
-    for record in records:
-        rows = [row for row in record.epochs if key in row and axis in row]
-        x = np.array([row[axis] for row in rows], np.float64)
-        sound = [math.isfinite(row.get("train_loss", row[key])) for row in rows]
-        values = np.where(sound, [row[key] for row in rows], np.nan) if rows else np.zeros(0)
-        values = np.where(np.isfinite(values), values, np.nan)
-        final = float(values[-1]) if rows and record.status == "finished" else math.nan
-        runs.setdefault(record.arm, []).append((x, values, final))
-        seeds.setdefault(record.arm, []).append(record.seed)
-    ends = [(int(x[0]), int(x[-1])) for each in runs.values() for x, *_ in each if len(x)]
-    first, last = min((a for a, _ in ends), default=1), max((b for _, b in ends), default=1)
-    made = {}
-    for arm, each in runs.items():
-        grid = (
-            np.arange(float(first), last + 1) if axis == "epoch" else _grid([x for x, *_ in each])
-        )
-        lines = [_on(grid, x, values) for x, values, _ in each]
-        finals = np.array([final for *_, final in each])
-        made[arm] = Curves(grid, np.array(lines), finals, seeds[arm])
-    return made
-
-
-def _grid(places: Sequence[Array]) -> Array:
-    union = np.unique(np.concatenate([*places, np.zeros(0)]))
-    if len(union) > max(MOST_POINTS, *(len(x) for x in places)):
-        return np.linspace(union[0], union[-1], MOST_POINTS)
-    return union if len(union) else np.zeros(1)
-
-
-def _on(grid: Array, x: Array, values: Array) -> Array:
-    """Interpolate a run's values to the grid; NaN outside of its own range."""
-    if not len(x):
-        return np.full(len(grid), np.nan)
-    return np.asarray(np.interp(grid, x, values, left=np.nan, right=np.nan))
-
-
-def mean_interval(values: Array, level: float = 0.95) -> tuple[Array, Array, Array]:
-    """Return the mean over axis 0 and its Student-t interval (low, high); NaN is left out.
-
-    The interval is NaN where fewer than 3 values are left: two say next to nothing of a spread.
-    """
-    count = np.isfinite(values).sum(axis=0)
-    total = np.where(np.isfinite(values), values, 0.0).sum(axis=0)
-    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    deviation = np.where(np.isfinite(values), values - mean, 0.0)
-    degrees = np.maximum(count - 1, 1)
-    error = np.sqrt((deviation**2).sum(axis=0) / degrees / np.maximum(count, 1))
-    half = np.where(count >= 3, stdtrit(degrees, 0.5 + level / 2) * error, np.nan)
-    return mean, mean - half, mean + half
+MANY = 4  # arms at least for a panel of the last tenth
+MOST_LATE = 40  # the same, in the panel of the last tenth
+LATE = 0.36  # of the height: the panel of the last tenth
+SLOPE = 2.5  # times the spread of the ends that this panel shows of the way there
+Limits = tuple[float, float, bool]  # low, high, whether the axis is logarithmic
 
 
 def epoch_curves(
@@ -124,79 +53,35 @@ def epoch_curves(
     scale: Scale | None = None,
     baseline: str | None = None,
     of: str = "seed",
-    size: Size = SIZE,
+    size: Size | None = None,
 ) -> Figure:
     """Draw a metric against progress: mean over runs, its 95 % interval, faint single runs.
 
     The interval (Student's t) needs 3 runs. A diverged run leaves the mean, with a cross at the
-    axis' bad end; the arm's label then says how many runs the last mean holds. `axis`: epoch,
+    axis' bad end; the arm's label then says how many runs the last mean holds. Where three of many
+    arms end within the height of a label, a second panel shows the last tenth. `axis`: epoch,
     iteration or seconds. `of`: what a run is called.
     """
-    percent = metric.unit == "%"
-    scale = scale or Scale(metric.unit, 2 if percent else 3)
+    scale = scale or Scale(metric.unit, 2 if metric.unit == "%" else 3)
     data = curves(records, metric.name, axis)
     looks = arm_looks(list(data), baseline)
-    means = {arm: mean_interval(found.values) for arm, found in data.items()}
-    low, high, log, note = _view(data, {arm: m[0] for arm, m in means.items()}, metric, scale)
-    figure = new_figure(size)
-    ax = figure.subplots()
+    low, high, log, note = view(data, metric, scale)
+    first = min((each.x[0] for each in data.values()), default=1.0)
+    last = max((each.x[-1] for each in data.values()), default=1.0)
+    sides = (first, last) if last > first else (first - 0.5, first + 0.5)
+    labels = _labels(data, looks, scale)
+    spots = _spots(labels, sides, (low, high, log))
+    gap = LINE / (72 * (size or SIZE)[1] * 0.74)
+    heights = np.sort(spots[:, 1])
+    crowded = len(labels) >= MANY and bool((heights[2:] - heights[:-2] < gap).any())
+
+    figure = new_figure(size or (SIZE[0], SIZE[1] / (1 - LATE) if crowded else SIZE[1]))
+    ratios = (1 - LATE, LATE) if crowded else (1,)
+    panels = figure.subplots(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
+    ax, height = panels[0], figure.get_figheight() * ratios[0]
     dress(ax, ylabel=metric.heading)
-    if log:
-        ax.set_yscale("log")
-        subs = (1.0, 2.0, 5.0) if high / low > 30 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-        ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
-        ax.yaxis.set_minor_locator(NullLocator())
-    if percent:
-        ax.yaxis.set_major_formatter(FuncFormatter(percent_tick))
-    elif log:
-        ax.yaxis.set_major_formatter(FuncFormatter(number))
-    labels = []
-    lines = sum(len(found.values) for found in data.values())
-    faint = 0.3 * math.sqrt(16 / max(16, lines))  # many of them must not hide the means
-    band = 0.6 * faint
-    for index, (arm, (x, values, final, seeds)) in enumerate(data.items()):
-        color, marker = looks[arm]
-        mean, lower, upper = means[arm]
-        tell(ax, arm, x, mean, lower, upper)
-        if len(values) > 1:
-            if lines <= MOST_LINES:
-                single = ax.plot(x, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
-                for line, seed in zip(single, seeds, strict=True):
-                    mark([line], arm, [seed])
-            floor = np.maximum(lower, low / 10) if log else lower
-            area = ax.fill_between(x, floor, upper, color=color, alpha=band, lw=0, zorder=1)
-            mark([area], arm)
-        step = max(1, len(x) // 7)
-        drawn = ax.plot(
-            x,
-            mean,
-            color=color,
-            lw=1.8,
-            marker=marker,
-            ms=5,
-            mec=PAPER,
-            mew=0.7,
-            markevery=(index * step // max(1, len(data)), step),
-            zorder=4,
-        )
-        finished = np.isfinite(final)
-        if finished.any():
-            end = float(final[finished].mean())
-            drawn += ax.plot(
-                x[-1:],
-                [end],
-                color=color,
-                marker=marker,
-                ms=7,
-                mec=PAPER,
-                mew=0.8,
-                zorder=5,
-                clip_on=False,
-            )
-            share = "" if finished.all() else f" ({finished.sum()} of {len(values)})"
-            text = f"{short(arm)} {scale.shown(end)}{share}"
-            labels.append(EndLabel(float(x[-1]), end, text, color, arm))
-        mark(drawn, arm)
+    set_scale(ax, (low, high, log), metric)
+    _draw(ax, data, looks, labels, floor=low / 10 if log else -math.inf)
     for record in records:
         if record.status == "diverged":
             at = max([row[axis] for row in record.epochs if axis in row], default=1)
@@ -205,15 +90,123 @@ def epoch_curves(
             style["color"] = looks[record.arm].color
             cross = ax.plot([at], [y], "x", transform=ax.get_xaxis_transform(), **style)
             mark(cross, record.arm, [record.seed])
-    ax.set_ylim(low, high)
-    first = min((found.x[0] for found in data.values()), default=1.0)
-    most = max((found.x[-1] for found in data.values()), default=1.0)
-    ax.set_xlim((first, most) if most > first else (first - 0.5, first + 0.5))
-    label_ends(ax, labels, panel_height=size[1])
+    ax.set_xlim(sides)
     progress_axis(ax, axis)
     diverged = any(record.status == "diverged" for record in records)
     note_above(ax, [_seeds_note(data, of), "× diverged" if diverged else "", note])
+    if crowded:
+        _draw_end(panels[1], data, looks, metric, scale, axis, LATE * figure.get_figheight())
+        labels = [k for k, spot in zip(labels, spots, strict=True) if _is_alone(spot, spots, gap)]
+    label_ends(ax, labels, panel_height=height)
     return figure
+
+
+def _labels(data: Mapping[str, Curves], looks: Mapping[str, Look], scale: Scale) -> list[EndLabel]:
+    """Return the label of every arm of which a run finished, at its own curve's end."""
+    labels = []
+    for arm, each in data.items():
+        finished = np.isfinite(each.final)
+        if finished.any():
+            value = float(each.final[finished].mean())
+            share = "" if finished.all() else f" ({finished.sum()} of {len(finished)})"
+            text = f"{short(arm)} {scale.shown(value)}{share}"
+            labels.append(EndLabel(each.end, value, text, looks[arm].color, arm))
+    return labels
+
+
+def _spots(labels: Sequence[EndLabel], sides: tuple[float, float], limits: Limits) -> Array:
+    """Return where the curves end, in fractions of width and height. Shape (labels, 2)."""
+    low, high, log = limits
+    places = np.array([(label.x, label.y) for label in labels], np.float64).reshape(-1, 2)
+    x, y = places.T
+    if log:
+        y, low, high = np.log(y), math.log(low), math.log(high)
+    return np.stack([(x - sides[0]) / (sides[1] - sides[0]), (y - low) / (high - low)], 1)
+
+
+def _is_alone(spot: Array, spots: Array, gap: float) -> bool:
+    """Return whether no other curve ends near: within a label's height and a tenth of the width."""
+    return int((np.abs(spots - spot) < (0.1, gap)).all(axis=1).sum()) == 1
+
+
+def set_scale(ax: Axes, limits: Limits, metric: Metric) -> None:
+    """Set limits, scale and ticks of a metric's axis."""
+    low, high, log = limits
+    if log:
+        ax.set_yscale("log")
+        subs = (1.0, 2.0, 5.0) if high / low > 30 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+        ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
+        ax.yaxis.set_minor_locator(NullLocator())
+    if metric.unit == "%":
+        ax.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+    elif log:
+        ax.yaxis.set_major_formatter(FuncFormatter(number))
+    ax.set_ylim(low, high)
+
+
+def _draw(
+    ax: Axes,
+    data: Mapping[str, Curves],
+    looks: Mapping[str, Look],
+    labels: Sequence[EndLabel],
+    *,
+    floor: float = -math.inf,
+    most: int = MOST_LINES,
+) -> None:
+    """Draw every arm: single runs, if at most `most`, interval, not below `floor`, mean, end."""
+    lines = sum(len(each.values) for each in data.values())
+    faint = 0.3 * math.sqrt(16 / max(16, lines))  # many of them must not hide the means
+    ends = {label.arm: ([label.x], [label.y]) for label in labels}
+    for index, (arm, (x, values, _, seeds)) in enumerate(data.items()):
+        color, marker = looks[arm]
+        mean, lower, upper = mean_interval(values)
+        tell(ax, arm, x, mean, lower, upper)
+        if len(values) > 1:
+            if lines <= most:
+                single = ax.plot(x, values.T, color=color, lw=0.7, alpha=faint, zorder=2)
+                for line, seed in zip(single, seeds, strict=True):
+                    mark([line], arm, [seed])
+            band: dict[str, Any] = {"color": color, "alpha": 0.6 * faint, "lw": 0, "zorder": 1}
+            mark([ax.fill_between(x, np.maximum(lower, floor), upper, **band)], arm)
+        step = max(1, len(x) // 7)
+        style: dict[str, Any] = {"color": color, "marker": marker, "mec": PAPER}
+        every = (index * step // max(1, len(data)), step)
+        drawn = ax.plot(x, mean, lw=1.8, ms=5, mew=0.7, markevery=every, zorder=4, **style)
+        if arm in ends:
+            drawn += ax.plot(*ends[arm], ms=7, mew=0.8, zorder=5, clip_on=False, **style)
+        mark(drawn, arm)
+
+
+def _draw_end(
+    ax: Axes,
+    data: Mapping[str, Curves],
+    looks: Mapping[str, Look],
+    metric: Metric,
+    scale: Scale,
+    axis: str,
+    height: float,
+) -> None:
+    """Draw the last tenth of every arm, and label every end."""
+    late, start, end, share = last_part(data)
+    spreads = [[a[each.x >= start] for a in mean_interval(each.values)] for each in late.values()]
+    means = [mean for mean, *_ in spreads]
+    halves = [(high - low)[-1] / 2 for _, low, high in spreads if np.isfinite((high - low)[-1])]
+    labels = _labels(late, looks, scale)
+    ends = metric.sign * np.array([label.y for label in labels])  # better is higher
+    heights = metric.sign * np.concatenate([mean[np.isfinite(mean)] for mean in means])
+    span = max(float(np.ptp(ends)), *halves, 0.0) or float(np.ptp(heights)) or 1e-3
+    best, worst = max(heights.max(), ends.max()), max(heights.min(), ends.min() - SLOPE * span)
+    sides = metric.sign * (best + 0.1 * span), metric.sign * (min(worst, ends.min()) - 0.1 * span)
+    limits = (min(sides), max(sides), False)
+    dress(ax, ylabel=metric.heading)
+    set_scale(ax, limits, metric)
+    _draw(ax, late, looks, labels, most=MOST_LATE)
+    ax.set_xlim(start, end)
+    progress_axis(ax, axis)
+    if share:
+        ax.set_xlabel(f"{PROGRESS[axis]}, % of the arm’s own length", fontsize=10, color=INK)
+    note_above(ax, ["the end, enlarged"])
+    label_ends(ax, labels, panel_height=height)
 
 
 def _seeds_note(data: Mapping[str, Curves], of: str) -> str:
@@ -224,8 +217,8 @@ def _seeds_note(data: Mapping[str, Curves], of: str) -> str:
     return f"{seeds} {of}s: mean" + (", 95 % interval" if counts[-1] >= 3 else "")
 
 
-def _view(
-    data: Mapping[str, Curves], means: Mapping[str, Array], metric: Metric, scale: Scale
+def view(
+    data: Mapping[str, Curves], metric: Metric, scale: Scale
 ) -> tuple[float, float, bool, str]:
     """Return (low, high, log?, note) of a y axis that shows the end of training, not its accidents.
 
@@ -243,7 +236,8 @@ def _view(
         return metric.sign * (np.log(values) if log else values)  # better is higher
 
     best, worst = float(height(pool).max()), float(height(pool).min())
-    late = [m[len(m) // 10 :] for m in means.values()]
+    means = [mean_interval(each.values)[0] for each in data.values()]
+    late = [mean[len(mean) // 10 :] for mean in means]
     late = [height(m[np.isfinite(m)]) for m in late if np.isfinite(m).any()]
     final = height(np.concatenate([f.final[np.isfinite(f.final)] for f in data.values()]))
     needed = min([*(float(np.quantile(m, 0.1)) for m in late), *final], default=worst)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -24,6 +24,7 @@ from clr_cli.report.figures.style import (
     note_above,
     offset_text,
 )
+from clr_cli.report.figures.svg import mark, tell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,27 +63,33 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.
     means = [(each.rate, each.mean) for each in answer.tried if each.mean is not None]
     if means:
         ax.plot(*zip(*means, strict=True), color=color, lw=2, zorder=3)
+        learned = [each for each in answer.tried if each.mean is not None]
+        scores = [[score for score in each.scores if score is not None] for each in learned]
+        ends = [*map(min, scores)], [*map(max, scores)]
+        tell(ax, "mean", [each.rate for each in learned], [mean for _, mean in means], *ends)
     percent = answer.metric.unit == "%"
     values = [score for each in answer.tried for score in each.scores if score is not None]
     worst = min if answer.metric.mode == "max" else max
     floor = worst(values, default=0.0) if answer.chance is None else answer.chance
     if answer.metric.mode == "min" and means:
-        floor = min(floor, _highest([mean for _, mean in means], answer))
+        floor = min(floor, highest([mean for _, mean in means], answer))
     for each in answer.tried:
         there = [score for score in each.scores if score is not None]
-        ax.plot([each.rate] * len(there), there, "o", color=color, ms=5, alpha=0.75, zorder=4)
+        style: dict[str, Any] = {"color": color, "ms": 5, "alpha": 0.75, "zorder": 4}
+        seeds = [k for k, score in enumerate(each.scores) if score is not None]
+        mark(ax.plot([each.rate] * len(there), there, "o", **style), "probes", seeds)
         if len(there) < len(each.scores):
             ax.plot(each.rate, floor, "x", color=RED, ms=8, mew=2.2, zorder=5)
     if best is not None and means:
         ax.plot(best, _between(means, best), "o", mfc="none", mec=RED, ms=17, mew=2.2, zorder=6)
     _labels(ax, answer)
     dress(ax, xlabel="Learning rate (its highest, where it moves)", ylabel=answer.metric.heading)
-    ax.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if _narrow(rates) else (1.0,)))
+    ax.xaxis.set_major_locator(rate_ticks(rates))
     ax.xaxis.set_major_formatter(FuncFormatter(number))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else _plain_tick))
     if answer.metric.mode == "min" and means:
-        ax.set_ylim(top=min(ax.get_ylim()[1], _highest([mean for _, mean in means], answer)))
+        ax.set_ylim(top=min(ax.get_ylim()[1], highest([mean for _, mean in means], answer)))
     length = "" if answer.epochs is None else f" of {epochs(answer.epochs)}"
     parts = [f"{answer.probes} probes{length}, line: means"]
     note_above(ax, [*parts, "grey: the sweep" if sweeps else ""])
@@ -93,15 +100,17 @@ def _plain_tick(value: float, _: object = None) -> str:
     return f"{value:.6g}"
 
 
-def _highest(means: Sequence[float], answer: RateAnswer) -> float:
-    """What of a metric to be minimised is drawn: a bad rate must not hide the others."""
+def highest(means: Sequence[float], answer: RateAnswer) -> float:
+    """Return up to where a metric to be minimised is drawn: a bad rate must not hide the others."""
     best = min(means)
     several = best * SEVERAL if best > 0 else math.inf
     return several if answer.relative else max(several, best + DELTAS * answer.delta)
 
 
-def _narrow(rates: Sequence[float]) -> bool:
-    return bool(rates) and max(rates) / min(rates) < 3000
+def rate_ticks(rates: Sequence[float]) -> LogLocator:
+    """Return where an axis of these rates has ticks: 1, 2, 5, or only 1 of every power of ten."""
+    ratio = max(rates, default=1) / min(rates, default=1)
+    return LogLocator(10, subs=(1.0, 2.0, 5.0) if ratio < 500 else (1.0,))
 
 
 def _between(means: Sequence[tuple[float, float]], rate: float) -> float:

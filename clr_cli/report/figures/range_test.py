@@ -25,6 +25,7 @@ from clr_cli.report.figures.style import (
     new_figure,
     offset_text,
 )
+from clr_cli.report.figures.svg import tell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,9 +66,11 @@ def range_test(
         if strong:
             top.plot(*smooth[k], color=color, lw=2, zorder=4)
         ends, shown = smooth[k] if strong else (sweep.val_lr, sweep.val_accuracy)
+        tell(top, f"seed {sweep.seed}", ends, shown)
         if len(shown):
             labels.append(EndLabel(ends[-1], shown[-1], f"seed {sweep.seed}", color))
         if len(smooth_loss) > k:
+            tell(bottom, f"seed {sweep.seed}", *smooth_loss[k])
             bottom.plot(*smooth_loss[k], color=color, lw=2, zorder=4)
         if sweep.stopped and math.isfinite(sweep.stopped.lr):
             place = bottom.get_xaxis_transform()

@@ -29,6 +29,7 @@ Size = tuple[float, float]
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 Array = NDArray[np.float64]
 
+LINE = 13.5  # the height of a line of 10 pt text, in points
 SIZE: Size = (5.6, 3.5)  # inches; the text is 10 pt, so that half of this size is still readable
 PAPER, INK, MUTED, GRID, BAND = "#ffffff", "#24292f", "#636c76", "#e4e7eb", "#eef1f4"
 RED, NEUTRAL = "#cc2a1e", "#4a4f57"
@@ -214,32 +215,25 @@ def label_ends(ax: Axes, labels: Sequence[EndLabel], *, panel_height: float) -> 
     to_axes = ax.transScale + ax.transLimits
     ordered = sorted(labels, key=lambda label: label.y)
     places = [to_axes.transform((label.x, label.y)) for label in ordered]
-    gap = 13.5 / (72 * panel_height * 0.74)  # a line of 10 pt text, in fractions of the axes
+    gap = LINE / (72 * panel_height * 0.74)  # in fractions of the axes
     moved = spread_apart([float(place[1]) for place in places], gap)
     for label, (x, y), height in zip(ordered, places, moved, strict=True):
-        here = min(float(x), 1.0)
-        start = (1.012, height) if here < 0.97 else (here, float(y))
-        line = {"arrowstyle": "-", "color": label.color, "lw": 1.8, "relpos": (0, 0.5)}
-        text = ax.annotate(
-            label.text,
-            start,
-            (1.07, height),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            color=INK,
-            va="center",
-            fontsize=10,
-            parse_math=False,
-            annotation_clip=False,
-            arrowprops=line | {"shrinkA": 2, "shrinkB": 2 if here < 0.97 else 4},
-        )
-        if label.arm:
-            mark([text, *filter(None, [text.arrow_patch])], label.arm)
+        own, here = float(y), min(float(x), 1.0)
+        style: dict[str, Any] = {
+            "color": label.color,
+            "transform": ax.transAxes,
+            "clip_on": False,
+            "zorder": 3,
+        }
+        lines = []
         if here < 0.97:  # a thin line from the curve's own end to the swatch
-            style: dict[str, Any] = {"color": label.color, "lw": 0.7, "ls": ":", "clip_on": False}
-            thin = ax.plot([here, 1.012], [y, height], transform=ax.transAxes, **style)
-            if label.arm:
-                mark(thin, label.arm)
+            lines = ax.plot([here, 1.012], [own, height], lw=0.7, ls=":", **style)
+            here, own = 1.012, height
+        lines += ax.plot([here, 1.052], [own, height], lw=1.8, solid_capstyle="butt", **style)
+        place: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": 10}
+        text = ax.text(1.07, height, label.text, color=INK, parse_math=False, **place)
+        if label.arm:
+            mark([text, *lines], label.arm)
 
 
 def spread_apart(heights: Sequence[float], gap: float) -> list[float]:

@@ -17,6 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from clr_cli.format import percent_tick
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
@@ -87,7 +89,8 @@ def numbers(figure: Figure) -> list[dict[str, Any]]:
                 "box": [round(float(side), 2) for side in box],
                 "x": [*map(float, ax.get_xlim()), ax.get_xscale() == "log"],
                 "y": [*map(float, ax.get_ylim()), ax.get_yscale() == "log"],
-                "name": ax.get_xlabel() or figure.axes[-1].get_xlabel(),
+                "percent": getattr(ax.yaxis.get_major_formatter(), "func", None) is percent_tick,
+                "name": (ax.get_xlabel() or figure.axes[-1].get_xlabel()).split(" (")[0],
                 "curves": _TOLD[ax],
             }
         )
@@ -98,7 +101,7 @@ def compact(path: str) -> str:
     r"""Return an SVG path in fewer letters; a long line loses the points that nobody would see.
 
     >>> compact("M 1 2 \nL 3.14 4 \nL 5 6 \n")
-    'm1 2l2.1 2 1.9 2'
+    'M1 2l2.1 2 1.9 2'
     """
     parts = re.split(r"(?=M)", path)
     return "".join(_compact(part) for part in parts if part.strip())
@@ -113,7 +116,7 @@ def _compact(path: str) -> str:
     tenths = (points * 10).round().astype(int)
     steps = np.diff(tenths, axis=0, prepend=0)
     start, *rest = [_joined([_tenth(x), _tenth(y)]) for x, y in steps.tolist()]
-    return f"m{start}" + (f"l{_joined(rest)}" if rest else "") + ("z" if "z" in path else "")
+    return f"M{start}" + (f"l{_joined(rest)}" if rest else "") + ("z" if "z" in path else "")
 
 
 def _tenth(value: int) -> str:

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from clr_cli.records import Metric, RatioAt
 
 MOST_BANDS = 4  # arms with bands at most: those of more would merge in grey
+RATIOS = (  # where the axis of ratios has ticks: the first that are few enough
+    (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.5, 1.75, 2),
+    (1 / 8, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 0.8, 1, 1.25, 1.5, 2, 3, 4, 8),
+    (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8),
+)
+LETTER = 6.0  # points of a tick's letter, with some room
 LARGEST_RATIO = 8.0  # drawn, and its inverse; a ratio beyond lies on the edge
 
 
@@ -141,10 +147,13 @@ def time_ratio(
     curves = {arm: points for arm, points in arrives.items() if points} or curves
     drawn = [point.ratio for points in curves.values() for point in points]
     ends = [end for points in curves.values() for p in points for end in (p.low, p.high)]
-    spread = [abs(math.log(r)) for r in [*drawn, *ends] if r] + [math.log(2)]
-    edge = min(LARGEST_RATIO, math.exp(1.05 * max(spread)))
+    banded = len(curves) <= MOST_BANDS
+    seen = [1.0, *filter(None, [*drawn, *(ends if banded else ())])]
+    room = 1.2 if max(seen) < 1.3 * min(seen) else 1.08
+    bottom = max(1 / LARGEST_RATIO, min(seen) / room)
+    top = min(LARGEST_RATIO, max(seen) * room)
     ax.set_yscale("log")
-    ax.set_ylim(1 / edge, edge)
+    ax.set_ylim(bottom, top)
     targets = [p.target for points in curves.values() for p in points]
     left = _Left.of(targets, metric)
     errors = [left(t) for t in targets]
@@ -155,14 +164,13 @@ def time_ratio(
     if min(errors) <= left(target) <= max(errors):
         ax.axvline(left(target), color=MUTED, lw=1, ls="--", zorder=1)
     labels = []
-    banded = len(curves) <= MOST_BANDS
     for arm, points in curves.items():
         color, marker = looks[arm]
         x = [left(point.target) for point in points]
-        ratio = np.clip([_or(point.ratio, math.inf) for point in points], 1 / edge, edge)
+        ratio = np.clip([_or(point.ratio, math.inf) for point in points], bottom, top)
         if banded and any(point.low is not None for point in points):
-            low = np.clip([_or(point.low, 1 / edge) for point in points], 1 / edge, edge)
-            high = np.clip([_or(point.high, edge) for point in points], 1 / edge, edge)
+            low = np.clip([_or(point.low, bottom) for point in points], bottom, top)
+            high = np.clip([_or(point.high, top) for point in points], bottom, top)
             mark([ax.fill_between(x, low, high, color=color, alpha=0.16, lw=0, zorder=2)], arm)
         style: dict[str, Any] = {"color": color, "lw": 1.8, "zorder": 3, "ms": 5, "mec": PAPER}
         mark(ax.plot(x, ratio, marker=marker, markevery=max(1, len(x) // 8), **style), arm)
@@ -170,12 +178,13 @@ def time_ratio(
     rival = short(baseline) if baseline else "the baseline"
     dress(ax, xlabel=f"{metric.heading} to be held", ylabel=f"{unit}, × {rival}’s")
     chosen = left.ticks(min(errors), max(errors))
-    texts = [f"{100 * t:.4g} %" if scale.unit == "%" else f"{t:,.6g}" for t in chosen]
-    ax.set_xticks([left(t) for t in chosen], texts)
+    texts = {t: f"{100 * t:.4g} %" if scale.unit == "%" else f"{t:,.6g}" for t in chosen}
+    wide = max(map(len, texts.values()), default=0) * LETTER / (0.6 * 72 * height[0])
+    chosen = left.apart(chosen, wide * math.log(max(errors) / min(errors)))
+    ax.set_xticks([left(t) for t in chosen], [texts[t] for t in chosen])
     ax.xaxis.set_minor_locator(NullLocator())
-    fine = (1 / 8, 1 / 4, 1 / 2, 2 / 3, 0.8, 1, 1.25, 1.5, 2, 4, 8)
-    ticks = [r for r in fine if 1 / edge <= r <= edge]
-    ticks = ticks if len(ticks) < 8 else [r for r in ticks if math.log2(r).is_integer()]
+    fits = ([r for r in ratios if bottom <= r <= top] for ratios in RATIOS)
+    ticks = next((each for each in fits if len(each) < 8), [1.0])
     ax.set_yticks(ticks, [f"{tick:.2g}" if tick < 1 else f"{tick:g}" for tick in ticks])
     ax.yaxis.set_minor_locator(NullLocator())
     label_ends(ax, labels, panel_height=height[1])
@@ -206,6 +215,14 @@ class _Left:
 
     def __call__(self, target: float) -> float:
         return max(self.sign * (self.end - target), 1e-12)
+
+    def apart(self, targets: Sequence[float], least: float) -> list[float]:
+        """Return those of the targets, from the last on, that lie `least` apart on the axis."""
+        kept: list[float] = []
+        for target in reversed(targets):
+            if not kept or abs(math.log(self(target) / self(kept[-1]))) >= least:
+                kept.append(target)
+        return kept[::-1]
 
     def ticks(self, least: float, most: float) -> list[float]:
         """Return at most seven round targets, evenly over the axis."""
