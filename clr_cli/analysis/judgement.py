@@ -247,7 +247,7 @@ def next_counts(study: Study, values: Values, judged: Mapping[str, Judgement], n
     open_arms = [arm for arm in study.others if judged[arm].is_open]
     base, runs = str(study.baseline), dict(now.runs)
     if study.paired:
-        runs |= dict.fromkeys([*open_arms, base], max(now.runs.values()) + 1)
+        runs |= dict.fromkeys([*open_arms, base], now.most + 1)
         return Look(n=now.n + 1, runs=runs)
     samples = _Samples(study, values)
     is_open = np.array([arm in open_arms for arm in study.others])

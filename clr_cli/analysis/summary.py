@@ -44,7 +44,10 @@ def analyse(study: Study, runs: Runs) -> Summary:
     values, stuck = final_values(study, records)
     study = replace(study, margin=_margin(study, values))
     past = [look for look in study.past if look not in runs.looks]
-    seen = [*past, *runs.looks] if study.grows else []
+    looks = sorted([*past, *runs.looks], key=lambda look: (look.most, look.n))
+    # These runs say nothing of a look at more of them, which counts when there are as many again.
+    most = max((look.most for look in runs.looks), default=study.last_look)
+    seen = [look for look in looks if look.most <= most] if study.grows else []
     measures = Measures.of(records, metric, study.target_metric or metric)
     scale = Scale(metric.unit, _decimals(arms, metric))
     goal = None
@@ -88,7 +91,7 @@ def analyse(study: Study, runs: Runs) -> Summary:
         margin=study.margin,
         detect=study.detect,
         num_seeds=max(len(side.outcomes) for side, _ in sides),
-        looks=seen or [*runs.looks],
+        looks=looks,
         rule="sequential" if study.grows else "fixed",
         last=study.last_look if study.grows else None,
         looked_at=max(study.looked_at, len(arms)),

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from clr_cli.study.collect import Execute, Source
 
 
+REMEDY = "give --overwrite to replace it"
+
+
 @dataclass(frozen=True)
 class Place:
     """The place where a comparison is written.
@@ -43,7 +46,7 @@ class Place:
 
         if self.overwrite:
             return None
-        return read_if_any(Summary, self.folder / SUMMARY, remedy="give --overwrite to replace it")
+        return read_if_any(Summary, self.folder / SUMMARY, remedy=REMEDY)
 
 
 def print_plan(study: Study, rows: Iterable[tuple[str, str]]) -> None:
@@ -138,17 +141,15 @@ def compare(
     study: Study, source: Source, place: Place, execute: Execute | None = None
 ) -> tuple[Summary, list[Path]]:
     """Collect the runs, compare them, write result and page, and return result and paths."""
-    from clr_cli.analysis.summary import analyse
     from clr_cli.records import Reproduce
     from clr_cli.report import index, write
-    from clr_cli.study.collect import collect, needs_no_engine
+    from clr_cli.study.collect import analysed, collect, needs_no_engine
 
-    before = place.before
     runs = collect(study, source, execute or needs_no_engine, notify=terminal.note)
-    summary = analyse(study.after(before, runs.records), runs).model_copy(
-        update={"reproduce": Reproduce(command=command_line(), config=runs.facts.config)}
-    )
-    written = write.write_comparison(place.folder, summary, runs.records)
+    again = Reproduce(command=command_line(), config=runs.facts.config)
+    with analysed(study, runs, place.folder, remedy=REMEDY, overwrite=place.overwrite) as found:
+        summary = found.model_copy(update={"reproduce": again})
+        written = write.write_comparison(place.folder, summary, runs.records)
     index.write(place.folder.parents[1])
     return summary, [*written, *place.also(runs.records)]
 

@@ -278,6 +278,11 @@ class Look(Record):
     n: Count
     runs: dict[str, Count]
 
+    @property
+    def most(self) -> int:
+        """The runs of the arm that had the most."""
+        return max(self.runs.values())
+
 
 class Best(Record):
     """Which arms could be the best.
