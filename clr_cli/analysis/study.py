@@ -21,7 +21,7 @@ from clr_cli.records import (
 
 DESIGNS: dict[Design, str] = {
     "paired": "paired: runs of equal seeds share their randomness",
-    "unpaired": "unpaired: runs share nothing",
+    "unpaired": "unpaired: runs are compared as if they shared nothing",
     "number": "every arm against a number",
 }
 Key = tuple[str, int]  # arm and seed of a run

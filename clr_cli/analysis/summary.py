@@ -11,6 +11,7 @@ from dataclasses import replace
 from clr_cli.analysis.comparisons import LEVEL, Side, compare_arms
 from clr_cli.analysis.judgement import Values, choose_best, final_values, judge
 from clr_cli.analysis.outcomes import Measures, Outcome, choose_target, describe_arm, spread
+from clr_cli.analysis.pairing import gain
 from clr_cli.analysis.sentences import Wording, scope
 from clr_cli.analysis.study import Runs, Study
 from clr_cli.format import Scale, decimals
@@ -100,6 +101,9 @@ def analyse(study: Study, runs: Runs) -> Summary:
         arms=[described for _, described in sides],
         comparisons=compared,
         best=choose_best(study, values, seen),
+        pairing=gain([values[arm] for arm in study.others], values[str(study.baseline)])
+        if study.design == "paired"
+        else None,
         tuning=facts.tuning,
         verdict=" ".join(comparison.sentence for comparison in compared)
         or f"Only {study.baseline} has run: there is nothing to compare it with.",

@@ -119,7 +119,8 @@ def _compare(request: Request) -> None:
     source = TableSource(records, name, query.source, results.sha256, results.notes)
     summary, written = comparison.compare(study, source, comparison.Place(folder))
     rows = [("results", summary.controlled.source or "")]
-    comparison.print_plan(study, [*rows, *(("note", note) for note in results.notes)])
+    rows += [("note", note) for note in results.notes]
+    comparison.print_plan(study, rows, comparison.CAN_PAIR)
     comparison.print_result(summary, written, request.expect, as_json=request.as_json)
 
 

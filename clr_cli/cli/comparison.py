@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 REMEDY = "give --overwrite to replace it"
+CAN_PAIR = " (if runs of equal seeds share their randomness, add --paired)"
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,19 @@ class Place:
         return read_if_any(Summary, self.folder / SUMMARY, remedy=REMEDY)
 
 
-def print_plan(study: Study, rows: Iterable[tuple[str, str]]) -> None:
-    """Print the plan of a comparison; ``rows``: those of the source of its runs."""
+def print_plan(study: Study, rows: Iterable[tuple[str, str]], hint: str = "") -> None:
+    """Print the plan of a comparison.
+
+    Args:
+        study: what is asked.
+        rows: those of the source of its runs.
+        hint: follows an unpaired design.
+    """
     from clr_cli.analysis.study import DESIGNS
 
     metric, design = study.metric, DESIGNS[study.design]
     if study.design == "unpaired":
-        design += " (if runs of equal seeds do, add --paired)"
+        design += hint
     title = " vs ".join(study.arms) if len(study.arms) <= 6 else f"{len(study.arms)} arms"
     judged = [("metric", f"{metric.label}, {metric.direction}"), ("design", design)]
     terminal.plan(f"clr compare: {study.name}, {title}", [*rows, *judged])
