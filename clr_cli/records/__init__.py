@@ -14,6 +14,7 @@ from clr_cli.records.rates import (
     SweepSummary,
 )
 from clr_cli.records.runs import (
+    RUN_COLUMNS,
     Divergence,
     Final,
     FunctionResult,
@@ -60,6 +61,7 @@ from clr_cli.records.summary import (
 __all__ = [
     "CLOCKS",
     "KNOWN",
+    "RUN_COLUMNS",
     "TEST_ACCURACY",
     "VAL_ACCURACY",
     "ArmSummary",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # results are read without numpy
     import numpy as np
     import numpy.typing as npt
 
-
+RUN_COLUMNS = ("arm", "seed", "status")  # with which runs.csv begins
 Row = dict[str, Any]  # a row of metrics by name, or a part of a result
 
 
