@@ -152,6 +152,8 @@ def test_nothing_saved_yet_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nothing was saved yet" in app._saved()
     shown.feed(0, "start", 0)
     assert "all progress is saved" in app._saved()
+    monkeypatch.setattr(progress.Progress, "programs", True)
+    assert "every finished run is saved" in app._saved()
 
 
 @pytest.mark.parametrize(
