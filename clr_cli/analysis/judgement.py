@@ -13,7 +13,7 @@ from clr_cli.analysis.best import could_be_best, optimism
 from clr_cli.analysis.rule import ALPHA, Array, Estimate, Moments
 from clr_cli.analysis.stuck import are_set_apart, stuck_runs
 from clr_cli.analysis.study import Study
-from clr_cli.records import Best, Look, RunRecord, Stuck, Verdict
+from clr_cli.records import Best, Look, Metric, RunRecord, Stuck, Verdict
 
 Values = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value
 
@@ -206,7 +206,7 @@ def _judgement(
     if math.isnan(mean) or (counted == 0):
         ends, mean = (-math.inf, math.inf), math.nan
     own = tuple(float(end[k]) for end in estimate.interval(ALPHA))
-    low, high = _turned(ends, sign, study)
+    low, high = _turned(ends, study.metric)
     return Judgement(
         verdict=verdict,
         n=int((~np.isnan(sides[0])).sum()),
@@ -215,7 +215,7 @@ def _judgement(
         low=low,
         high=high,
         level=1 - level,
-        own=_turned((own[0], own[1]), sign, study),
+        own=_turned((own[0], own[1]), study.metric),
         p=p,
         p_holm=p_holm,
         spreads=tuple(math.sqrt(float(Moments.of(side).variance)) for side in sides),
@@ -230,12 +230,10 @@ def _by_seed(seeds: Sequence[int], row: Array) -> dict[int, float]:
     return {seed: value for seed, value in pairs if not math.isnan(value)}
 
 
-def _turned(ends: tuple[float, float], sign: int, study: Study) -> tuple[float, float]:
-    """Return an interval of "better" as one of the metric; no two fractions differ by over 1."""
-    low, high = ends if sign > 0 else (-ends[1], -ends[0])
-    if study.metric.unit == "%" and math.isfinite(low) and math.isfinite(high):
-        return max(low, -1.0), min(high, 1.0)
-    return low, high
+def _turned(ends: tuple[float, float], metric: Metric) -> tuple[float, float]:
+    """Return an interval of "better" as one of the metric."""
+    low, high = ends if metric.sign > 0 else (-ends[1], -ends[0])
+    return metric.possible(low, high)
 
 
 def next_counts(study: Study, values: Values, judged: Mapping[str, Judgement], now: Look) -> Look:

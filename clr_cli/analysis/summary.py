@@ -12,7 +12,7 @@ from clr_cli.analysis.comparisons import LEVEL, Side, compare_arms
 from clr_cli.analysis.judgement import Values, choose_best, final_values, judge
 from clr_cli.analysis.outcomes import Measures, Outcome, choose_target, describe_arm, spread
 from clr_cli.analysis.pairing import gain
-from clr_cli.analysis.sentences import Wording, scope
+from clr_cli.analysis.sentences import Telling, scope
 from clr_cli.analysis.study import Runs, Study
 from clr_cli.format import Scale, decimals
 from clr_cli.records import ArmSummary, Metric, RunRecord, Summary, Target
@@ -74,10 +74,12 @@ def analyse(study: Study, runs: Runs) -> Summary:
     others = sides[1:]
     if reference is not None:
         base, others = (Side(scale.exact(reference), {}, {}), None), sides
-    wording = Wording(
-        study=study,
-        measures=measures,
+    wording = Telling(
+        design=study.design,
+        metric=metric,
         scale=scale,
+        study=study,
+        target_metric=measures.target_metric,
         target=goal and goal[0],
     )
     compared = compare_arms(study, others, base, judge(study, values, seen), measures, wording)

@@ -70,13 +70,8 @@ def first_table(summary: Summary) -> Table:
     unit = f" ({scale.points.strip()})" if scale.points else ""
     level = _level(summary).replace(" %", "\N{NO-BREAK SPACE}%")
     header = [rows_are(summary), metric.heading, f"Difference{unit}{level}", "Verdict"]
-
-    def place(arm: ArmSummary) -> float:
-        mean = arm.metrics[metric.name].mean
-        return float("inf") if mean is None else -metric.sign * mean
-
     rows = []
-    for arm in sorted(summary.arms, key=place):
+    for arm in best_first(summary):
         c, value = against.get(arm.name), _mean(arm.metrics[metric.name], scale)
         row = [arm.name, value.replace("± ", "±\N{NO-BREAK SPACE}")]
         if c is None:
@@ -88,6 +83,17 @@ def first_table(summary: Summary) -> Table:
             row[1] += f" ({trained(arm)} trained)".replace(" ", "\N{NO-BREAK SPACE}")
         rows.append(row)
     return header, rows
+
+
+def best_first(summary: Summary) -> list[ArmSummary]:
+    """Return the arms in the order of the first table and of the figure beside it."""
+    metric = summary.metric
+
+    def place(arm: ArmSummary) -> float:
+        mean = arm.metrics[metric.name].mean
+        return float("inf") if mean is None else -metric.sign * mean
+
+    return sorted(summary.arms, key=place)
 
 
 def _level(summary: Summary) -> str:
