@@ -40,6 +40,7 @@ def with_progress(engine: Engine, jobs: int, epochs: int, page: LivePage | None 
 
     ``page`` is kept up to date as well.
     """
+    Progress.programs = False
 
     def execute(tasks: Sequence[Task]) -> None:
         events = engine.execute(tasks)
