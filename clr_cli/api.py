@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clr_cli.analysis.lattice import Probe
 from clr_cli.analysis.rates import Scoring
-from clr_cli.analysis.summary import analyse
 from clr_cli.config.program import DEFAULT_START
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.engines import Local
@@ -27,7 +26,7 @@ from clr_cli.paths import SUMMARY, Experiment
 from clr_cli.records import Summary, read_if_any
 from clr_cli.report.answers import ArmResult, Comparison, LearningRate
 from clr_cli.study.arguments import Mode, counted, metric_of, study_of, text_of
-from clr_cli.study.collect import Execute, collect
+from clr_cli.study.collect import Execute, analysed, collect
 from clr_cli.study.functions import (
     Function,
     FunctionProbes,
@@ -130,7 +129,8 @@ def compare(
                 experiment=experiment, metric=metric, threads=threads, arms=functions
             )
             folder = experiment.comparison()
-            before = _earlier(folder)
+            remedy = f"delete {folder}"
+            read_if_any(Summary, folder / SUMMARY, remedy=remedy)  # a damaged one is told of now
             if len(study.seeds) < study.fewest:
                 warnings.warn(
                     f"{len(study.seeds)} seeds are too few to show any difference; it takes at "
@@ -144,9 +144,10 @@ def compare(
                 _executor(engine, metric, len(study.runs()), shown=progress) as execute,
             ):
                 runs = collect(study, source, execute)
-            result = Comparison(analyse(study.after(before, runs.records), runs), runs.records)
-            if directory is not None:
-                result.save(folder)
+            with analysed(study, runs, folder, remedy=remedy) as summary:
+                result = Comparison(summary, runs.records)
+                if directory is not None:
+                    result.save(folder)
             return result
 
 
@@ -247,11 +248,6 @@ def _experiment(directory: str | Path | None) -> Iterator[Experiment]:
         return
     with tempfile.TemporaryDirectory(prefix="clr-", ignore_cleanup_errors=True) as temporary:
         yield Experiment(Path(temporary), "calls")
-
-
-def _earlier(folder: Path) -> Summary | None:
-    """Return the result that is kept, whose looks count. Raises InputError if it is damaged."""
-    return read_if_any(Summary, folder / SUMMARY, remedy=f"delete {folder}")
 
 
 def _engine(jobs: Any, functions: Any) -> Local:

@@ -98,6 +98,26 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder, which is made if needed, against others that lock it; wait for those that do.
+
+    Raises InputError for a symbolic link, and as `unwritable` says.
+    """
+    refuse_link(folder)
+    lock = folder / ".lock"
+    with contextlib.ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(_only_writer(lock))
+        except OSError as error:
+            raise unwritable(folder, error) from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def _only_writer(path: Path) -> Iterator[BinaryIO]:
     """Open ``path``, and make it if needed, once no other process writes it."""
     while True:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 NONE = "–"
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # a spreadsheet computes a cell that begins so
 
 
 @dataclass(frozen=True)
@@ -230,3 +231,17 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def as_cell(name: str) -> str:
+    """Return a name as a cell that a spreadsheet shows and does not compute.
+
+    >>> as_cell("=1+1"), as_cell("clr")
+    ("'=1+1", 'clr')
+    """
+    return f"'{name}" if name.startswith(FORMULA) else name
+
+
+def of_cell(cell: str) -> str:
+    """Return the name of which `as_cell` made a cell."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell

@@ -219,3 +219,25 @@ def test_a_difference_to_detect_is_in_the_metrics_own_numbers():
     ):
         assert "detect" in told.stderr
         assert "fraction" in told.stderr or "less than 1" in told.stderr
+
+
+def test_of_unpaired_training_the_noisier_arm_gets_more_runs():
+    rng = np.random.default_rng(0)
+    values = {"old": rng.normal(0.9, 0.002, 30), "new": rng.normal(0.905, 0.02, 30)}
+    few = by_config(values, "test_accuracy", "--seeds", "auto:30", "--design", "unpaired")
+    assert few.design == "unpaired"
+    assert few.rule == "sequential"
+    runs = few.looks[-1].runs
+    assert runs["new"] > 1.3 * runs["old"]
+    (found,) = few.comparisons
+    assert f"{runs['new']} against {runs['old']} runs" in found.sentence
+    assert few.pairing is None
+    page = Path("outputs/own/compare/report.html")
+    assert "crops and split, which this design does not use" in page.read_text()
+    invoke("compare", "--config", "own.yaml", "--seeds", "20", "--jobs", "1", "--device", "cpu")
+    paired = of(Path("outputs/own"))
+    assert paired.design == "paired"
+    assert paired.pairing.pairs == 20
+    assert "Pairing gained nothing that 20 seeds can show" in page.read_text()
+    told = invoke("compare", "--from", "table.csv", "--design", "unpaired", code=2)
+    assert "--design is for" in told.stderr

@@ -358,6 +358,11 @@ def test_more_seeds_call_only_the_new_ones(tmp_path):
         )
     assert calls == [seed for seed in range(8) for _ in "ab"]
     assert [look.n for look in result.summary.looks] == [6, 8], "the first look counts"
+    fewer = clr.compare(
+        {"a": train, "b": train}, metric="val_loss", seeds=6, directory=tmp_path
+    ).summary
+    assert [look.n for look in fewer.looks] == [6, 8], "and so does a look at more of the runs"
+    assert (fewer.rule, fewer.comparisons[0].n) == ("sequential", 6)
 
 
 def test_a_search_is_kept_as_well(tmp_path):

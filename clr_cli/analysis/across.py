@@ -11,9 +11,9 @@ from clr_cli.analysis import designs, looks, verdicts
 from clr_cli.analysis.headline import joined, phrases
 from clr_cli.analysis.judgement import estimates, turned
 from clr_cli.analysis.rule import Array, Estimate
-from clr_cli.analysis.sentences import claimed_size, interval_text
 from clr_cli.analysis.stuck import are_set_apart
 from clr_cli.analysis.study import DESIGNS, Study
+from clr_cli.analysis.wording import Wording
 from clr_cli.errors import InputError
 from clr_cli.records import (
     Combination,
@@ -177,19 +177,16 @@ def _where(arm: OverAll, combination: Combination) -> str:
 def _sentence(arm: OverAll, combination: Combination) -> str:
     """Return what one arm is on the data sets, and its mean difference over them."""
     first, mean, scale = combination.first, arm.mean.mean, combination.scale
-    label = first.metric.label
-    subject = f"{arm.arm}'s mean {label}" if first.design == "number" else arm.arm
-    said = f"{subject} is {_where(arm, combination)}"
+    words = Wording(design=first.design, metric=first.metric, scale=scale)
+    said = f"{words.subject(arm.arm)} is {_where(arm, combination)}"
     if mean is None:
         return f"{said}; there is no mean over the data sets."
-    proof = interval_text(arm.mean, scale)
-    what = "" if scale.unit == "%" else f"{label} "
+    proof = words.interval(arm.mean)
     if arm.mean_verdict in ("better", "worse"):
+        what = "" if scale.unit == "%" else f"{first.metric.label} "
         side = "higher" if mean > 0 else "lower"
-        size = claimed_size(arm.mean, scale, label)
-        return f"{said}; on average {what}{side} by {size} ({proof})."
-    size = scale.bare(mean, sign=True) + scale.points + ("" if what else f" of {label}")
-    return f"{said}; on average {what}{size} ({proof}), {phrases(first)[arm.mean_verdict]}."
+        return f"{said}; on average {what}{side} by {words.claimed_size(arm.mean)} ({proof})."
+    return f"{said}; on average {words.signed(mean)} ({proof}), {phrases(first)[arm.mean_verdict]}."
 
 
 def _headline(combination: Combination) -> str:

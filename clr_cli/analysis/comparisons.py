@@ -12,7 +12,7 @@ from clr_cli.analysis.judgement import Judgement
 from clr_cli.analysis.outcomes import Measures, Outcome
 from clr_cli.analysis.robustness import check_robustness, ratios
 from clr_cli.analysis.rule import ALPHA
-from clr_cli.analysis.sentences import Wording, losses_sentence, sentence
+from clr_cli.analysis.sentences import Telling, losses_sentence, sentence
 from clr_cli.analysis.study import Study
 from clr_cli.records import (
     ArmSummary,
@@ -46,7 +46,7 @@ def compare_arms(
     base: tuple[Side, ArmSummary | None],
     judged: Mapping[str, Judgement],
     measures: Measures,
-    wording: Wording,
+    wording: Telling,
 ) -> list[Comparison]:
     """Return every arm's comparison with the baseline.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clr_cli.analysis.sentences import claimed_size, interval_text, stuck_text
+from clr_cli.analysis.sentences import stuck_text
+from clr_cli.analysis.wording import Wording
 from clr_cli.records import Comparison, Summary
 
 
@@ -23,44 +24,26 @@ def headline(summary: Summary) -> str:
 
 def _one(comparison: Comparison, summary: Summary) -> str:
     arm, base, verdict = comparison.arm, comparison.baseline, comparison.verdict
-    difference, scale, metric = comparison.difference, summary.scale, summary.metric
-    mean, runs = difference.mean, _runs(summary, comparison)
-    number = summary.design == "number"
-    subject = f"{arm}'s mean {metric.label}" if number else arm
-    if mean is None:
+    words = Wording(design=summary.design, metric=summary.metric, scale=summary.scale)
+    difference, runs = comparison.difference, words.runs(comparison.n, comparison.n_baseline)
+    if difference.mean is None:
         return f"{arm} cannot be compared with {base}: too few runs trained"
-    if verdict == "identical":
-        return f"{arm} and {base} are identical in every number, {runs}"
-    interval = interval_text(difference, scale)
-    if verdict in ("better", "worse"):
-        size = claimed_size(difference, scale, "" if number else metric.label)
-        side = "higher" if mean > 0 else "lower"
-        if number:
-            said = f"{subject} is {'above' if mean > 0 else 'below'} {base} by {size}"
-        elif metric.unit == "%":
-            said = f"{arm} is {verdict} than {base} by {size}"
-        else:
-            said = f"{arm} is {verdict} than {base}: {metric.label} {side} by {size}"
-        return f"{said} ({interval}), {runs}"
-    seen = f"{scale.bare(mean, sign=True)}{scale.points}"
-    seen += "" if number else f" of {metric.label}"
-    if verdict == "equivalent":
-        margin = f"{scale.bare(summary.margin)}{scale.points}"
-        return f"{subject} and {base} are equal within {margin}: {seen} ({interval}), {runs}"
-    if verdict == "too_few_runs":
-        return f"Too few runs to tell {subject} from {base}: {seen}, {runs}"
-    if verdict == "seed_changes_nothing":
-        return f"The seed changes nothing in {arm} and {base}: {seen}, {runs}"
-    return f"Undecided between {subject} and {base}: {seen} ({interval}), {runs}"
-
-
-def _runs(summary: Summary, comparison: Comparison) -> str:
-    """Return how many runs there are: "8 seeds", "10 against 12 runs", "10 runs"."""
-    n, others = comparison.n, comparison.n_baseline
-    if others is not None:
-        return f"{n} against {others} runs"
-    kind = "seed" if summary.design == "paired" else "run"
-    return f"{n} {kind}{'s' * (n != 1)}"
+    subject, seen = words.subject(arm), words.signed(difference.mean)
+    interval = words.interval(difference)
+    match verdict:
+        case "identical":
+            return f"{arm} and {base} are identical in every number, {runs}"
+        case "better" | "worse":
+            return f"{words.claim(verdict, arm, base, difference)} ({interval}), {runs}"
+        case "equivalent":
+            margin = words.size(summary.margin or 0.0)
+            return f"{subject} and {base} are equal within {margin}: {seen} ({interval}), {runs}"
+        case "too_few_runs":
+            return f"Too few runs to tell {subject} from {base}: {seen}, {runs}"
+        case "seed_changes_nothing":
+            return f"The seed changes nothing in {arm} and {base}: {seen}, {runs}"
+        case "undecided":
+            return f"Undecided between {subject} and {base}: {seen} ({interval}), {runs}"
 
 
 def _several(summary: Summary) -> str:

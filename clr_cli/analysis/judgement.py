@@ -249,11 +249,9 @@ def _by_seed(seeds: Sequence[int], row: Array) -> dict[int, float]:
 
 
 def turned(ends: tuple[float, float], metric: Metric) -> tuple[float, float]:
-    """Return an interval of "better" as one of the metric; no two fractions differ by over 1."""
+    """Return an interval of "better" as one of the metric."""
     low, high = ends if metric.sign > 0 else (-ends[1], -ends[0])
-    if metric.unit == "%" and math.isfinite(low) and math.isfinite(high):
-        return max(low, -1.0), min(high, 1.0)
-    return low, high
+    return metric.possible(low, high)
 
 
 def next_counts(study: Study, values: Values, judged: Mapping[str, Judgement], now: Look) -> Look:
@@ -265,7 +263,7 @@ def next_counts(study: Study, values: Values, judged: Mapping[str, Judgement], n
     open_arms = [arm for arm in study.others if judged[arm].is_open]
     base, runs = str(study.baseline), dict(now.runs)
     if study.paired:
-        runs |= dict.fromkeys([*open_arms, base], max(now.runs.values()) + 1)
+        runs |= dict.fromkeys([*open_arms, base], now.most + 1)
         return Look(n=now.n + 1, runs=runs)
     samples = _Samples(study, values)
     is_open = np.array([arm in open_arms for arm in study.others])

@@ -15,11 +15,12 @@ import numpy as np
 from scipy import special
 
 from clr_cli.analysis import designs
-from clr_cli.analysis.rule import ALPHA, Array, Estimate, Moments
+from clr_cli.analysis.rule import ALPHA, Array, Moments
 from clr_cli.analysis.verdicts import fewest_pairs, fewest_runs
 
 POWER = 0.8
 MAX_RUNS = 10_000
+FARTHEST = 30.0  # standard errors of a difference that anything finds
 _NODES = (9, 1)  # of Gauss and Hermite's quadrature: over a skewness, over a log variance
 
 
@@ -49,20 +50,21 @@ def power(
         return 0.0
     if not any(spreads):
         return 0.0  # a noise that is not known
-    estimate, weights = _nodes(spreads, sizes, comparisons)
-    low, _ = estimate.interval(ALPHA * weight / comparisons)
-    error = math.sqrt(sum(sd**2 / n for sd, n in zip(spreads, sizes, strict=True)))
-    reach = -low / estimate.error
-    shift = min(difference / error, 30.0)
-    found = 1 - special.nctdtr(estimate.freedom, shift, reach)
+    freedom, reach, weights = _nodes(spreads, sizes, comparisons, ALPHA * weight / comparisons)
+    shift = min(difference / _error(spreads, sizes), FARTHEST)
+    found = 1 - special.nctdtr(freedom, shift, reach)
     return float(np.clip((weights * found).sum(), 0.0, 1.0))
+
+
+def _error(spreads: tuple[float, ...], sizes: tuple[int, ...]) -> float:
+    return math.sqrt(sum(sd**2 / n for sd, n in zip(spreads, sizes, strict=True)))
 
 
 @lru_cache(maxsize=1024)
 def _nodes(
-    spreads: tuple[float, ...], sizes: tuple[int, ...], comparisons: int
-) -> tuple[Estimate, Array]:
-    """Return estimates of mean 0, one for each node of the quadrature, and their weights."""
+    spreads: tuple[float, ...], sizes: tuple[int, ...], comparisons: int, level: float
+) -> tuple[Array, Array, Array]:
+    """Return the quadrature: degrees of freedom, distances to the low end in errors, weights."""
     skews, logs = _NODES if len(sizes) == 1 else (7, 3)  # spreads matter by their ratio only
     axes = [np.polynomial.hermite_e.hermegauss(k) for k in [skews, logs] * len(sizes)]
     grid = [nodes.ravel() for nodes in np.meshgrid(*[x for x, _ in axes], indexing="ij")]
@@ -72,7 +74,9 @@ def _nodes(
         for k, (spread, n) in enumerate(zip(spreads, sizes, strict=True))
     ]
     baseline = sides[1] if len(sides) > 1 else None
-    return designs.typical(sides[0], baseline, comparisons), product.ravel()
+    estimate = designs.typical(sides[0], baseline, comparisons)
+    low, _ = estimate.interval(level)
+    return estimate.freedom, -low / estimate.error, product.ravel()
 
 
 def _side(spread: float, n: int, skews: Array, logs: Array) -> Moments:
@@ -100,15 +104,26 @@ def smallest_detectable(
     >>> round(smallest_detectable((0.005,), (8,)), 4)
     0.0064
     """
-    scale = math.sqrt(sum(s**2 / n for s, n in zip(spreads, sizes, strict=True)))
-    low, high = 0.0, 30 * scale
-    if power(high, spreads, sizes, comparisons=comparisons, weight=weight) < wanted:
+
+    def excess(difference: float) -> float:  # nearly linear, so that a few secants find its zero
+        got = power(difference, spreads, sizes, comparisons=comparisons, weight=weight)
+        return float(special.ndtri(np.clip(got, 1e-9, 1 - 1e-9)) - special.ndtri(wanted))
+
+    error = _error(spreads, sizes)
+    low, high = 0.0, FARTHEST * error
+    if excess(high) < 0:
         return None
-    for _ in range(40):
-        middle = (low + high) / 2
-        enough = power(middle, spreads, sizes, comparisons=comparisons, weight=weight) >= wanted
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    here, slope, before = 4 * error, 1 / error, (0.0, -math.inf)
+    for _ in range(60):
+        off = excess(here)
+        low, high = (low, here) if off >= 0 else (here, high)
+        if abs(off) < 1e-9 or high - low < 1e-12 * high:
+            break
+        secant = (off - before[1]) / (here - before[0])
+        slope, before = secant if 0 < secant < math.inf else slope, (here, off)
+        ahead = here - off / slope
+        here = ahead if low < ahead < high else (low + high) / 2
+    return here
 
 
 def runs_needed(
@@ -133,8 +148,11 @@ def runs_needed(
 
     if difference == 0 or not any(spreads) or not enough(MAX_RUNS):
         return None
-    low, high = 1, MAX_RUNS
+    reach = special.ndtri(POWER) - special.ndtri(ALPHA * weight / comparisons / 2)
+    guess = sum(sd**2 for sd in spreads) * (reach / difference) ** 2  # known noise: a few too few
+    low, high, middle = 1, MAX_RUNS, math.ceil(min(guess, MAX_RUNS - 1))
     while high - low > 1:
-        middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
+        further = min(low + low // 8 + 1, high - 1)
+        middle = further if high == MAX_RUNS else (low + high) // 2
     return high

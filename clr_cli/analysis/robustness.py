@@ -19,6 +19,7 @@ from clr_cli.analysis.designs import against
 from clr_cli.analysis.images import crossed
 from clr_cli.analysis.outcomes import Measures, Outcome, curve
 from clr_cli.records import (
+    TEST_ACCURACY,
     BestEpoch,
     Clock,
     Metric,
@@ -100,9 +101,7 @@ def _at_best_epoch(
         return max(run.epochs, key=lambda row: by.sign * row[by.name])[metric.name]
 
     differences = [at_best(arm) - at_best(base) for arm, base in pairs]
-    low, high = (float(end[0]) for end in against([differences], 0.0).interval())
-    if metric.unit == "%":  # no two fractions differ by more than 1
-        low, high = max(low, -1.0), min(high, 1.0)
+    low, high = metric.possible(*(float(end[0]) for end in against([differences], 0.0).interval()))
     return BestEpoch(mean=statistics.fmean(differences), low=finite(low), high=finite(high))
 
 
@@ -119,9 +118,11 @@ def _over_images(
     if len(images) != 1 or images == {1} or not all(map(math.isfinite, interval)):
         return None
     over_both = crossed(np.stack(rows))
+    low, high = min(over_both.low, interval[0]), max(over_both.high, interval[1])
+    low, high = TEST_ACCURACY.possible(low, high)
     return OverImages(
-        low=max(min(over_both.low, interval[0]), -1.0),
-        high=min(max(over_both.high, interval[1]), 1.0),
+        low=low,
+        high=high,
         seeds_error=over_both.seeds_error,
         images_error=over_both.images_error,
     )

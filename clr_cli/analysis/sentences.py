@@ -6,21 +6,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clr_cli.analysis.outcomes import Measures, goal
+from clr_cli.analysis.outcomes import goal
 from clr_cli.analysis.stuck import are_set_apart, most_elsewhere
 from clr_cli.analysis.study import Study
-from clr_cli.format import Scale, number, p_equals, ratio_digits
+from clr_cli.analysis.wording import Wording
 from clr_cli.format import about as about_count
+from clr_cli.format import number, p_equals, ratio_digits
 from clr_cli.records import (
     ArmSummary,
     Comparison,
     ControlledVariables,
-    Difference,
+    Metric,
     TimeRatio,
     Tuning,
 )
 
-LONG_END = 2.0  # times the near end of an interval: then its least size is stated
 CLOCKS = {
     "images": "the images",
     "iterations": "the iterations",
@@ -29,110 +29,30 @@ CLOCKS = {
 }
 
 
-@dataclass(frozen=True)
-class Wording:
+@dataclass(frozen=True, kw_only=True)
+class Telling(Wording):
     """What the sentences on all arms have in common.
 
-    target: a value of ``measures.target_metric``, if any.
+    study: what was asked. target: a value of ``target_metric``, if any.
     """
 
     study: Study
-    measures: Measures
-    scale: Scale
+    target_metric: Metric
     target: float | None
 
-    @property
-    def paired(self) -> bool:
-        """Whether runs of one seed are compared with each other."""
-        return self.study.design == "paired"
 
-    @property
-    def kind(self) -> str:
-        """What the runs are counted in."""
-        return "seed" if self.paired else "run"
-
-    def subject(self, arm: str) -> str:
-        """Return what is compared: an arm, or its mean where the baseline is a number."""
-        number = self.study.design == "number"
-        return f"{arm}'s mean {self.measures.metric.label}" if number else arm
-
-    def size(self, difference: float) -> str:
-        """Return a difference without its sign: "1.07 points", "0.0012"."""
-        return self.scale.bare(abs(difference)) + self.scale.points
-
-    def signed(self, difference: float) -> str:
-        """Return, for example, "+1.07 points of test accuracy" or "validation loss +0.0012"."""
-        label, text = self.measures.metric.label, self.scale.bare(difference, sign=True)
-        text += self.scale.points
-        if self.study.design == "number":
-            return f"difference {text}"
-        return f"{text} of {label}" if self.scale.unit == "%" else f"{label} {text}"
-
-    def state(self, word: str, arm: str, base: str, size: str, difference: float) -> str:
-        """Return "a is better than b by 1.07 points of ..." or "... than b: ... lower by 0.0012".
-
-        size: from `claimed_size`.
-        """
-        label = self.measures.metric.label
-        if self.study.design == "number":
-            side = "above" if difference > 0 else "below"
-            return f"{arm}'s mean {label} is {side} {base} by {size}"
-        if self.scale.unit == "%":
-            return f"{arm} is {word} than {base} by {size}"
-        side = "higher" if difference > 0 else "lower"
-        return f"{arm} is {word} than {base}: {label} {side} by {size}"
-
-    def runs(self, n: int, others: int | None) -> str:
-        """Return how many runs there are: "8 paired seeds", "10 against 12 runs", "10 runs"."""
-        if self.paired:
-            return f"{n} paired seed{'s' * (n != 1)}"
-        if others is not None:
-            return f"{n} against {others} runs"
-        return f"{n} run{'s' * (n != 1)}"
-
-
-def claimed_size(difference: Difference, scale: Scale, label: str = "") -> str:
-    """Return the size of a claimed difference: "1.07 points", or "10.8 points, at least 2.6".
-
-    The second where the interval's long end lies more than twice as far off as its near end.
-    Points are those "of test accuracy", where there is a label.
-    """
-    mean, low, high = difference.mean or 0.0, difference.low, difference.high
-    size = scale.end(abs(mean)) + scale.points
-    size += f" of {label}" if label and scale.unit == "%" else ""
-    if low is None or high is None:
-        return size
-    near, far = (mean - low, high - mean) if mean > 0 else (high - mean, mean - low)
-    skewed = max(near, far) > LONG_END * min(near, far)
-    return f"{size}, at least {scale.end(min(abs(low), abs(high)))}" if skewed else size
-
-
-def interval_text(difference: Difference, scale: Scale) -> str:
-    """Return the interval that decides, named: "98.3 % interval +0.72 to +3.05".
-
-    A claimed difference is stated by its size, without signs.
-    """
-    low, high = difference.low, difference.high
-    if low is None or high is None:
-        return "no interval"
-    claimed = low > 0 or high < 0
-    ends = sorted((abs(low), abs(high))) if claimed else [low, high]
-    level = f"{100 * difference.level:.3g} % interval"
-    return f"{level} {' to '.join(scale.end(end, sign=not claimed) for end in ends)}"
-
-
-def sentence(comparison: Comparison, wording: Wording, about: Sequence[ArmSummary]) -> str:
+def sentence(comparison: Comparison, wording: Telling, about: Sequence[ArmSummary]) -> str:
     """Return the result of one arm against the baseline, with its evidence.
 
     about: the arm, and the baseline if it is one.
     """
     arm, base, verdict = comparison.arm, comparison.baseline, comparison.verdict
-    difference, n, scale = comparison.difference, comparison.n, wording.scale
+    difference, n = comparison.difference, comparison.n
     mean, study = difference.mean, wording.study
     if mean is None:
         return _nothing(arm, base, wording)
-    seeds = wording.runs(n, comparison.n_baseline)
-    evidence = [interval_text(difference, scale), seeds]
+    seeds = wording.runs(n, comparison.n_baseline, "paired seed")
+    evidence = [wording.interval(difference), seeds]
     if comparison.p_holm is not None:
         evidence.append(p_equals(comparison.p_holm))
     elif comparison.decided_at is not None or study.grows:
@@ -148,9 +68,7 @@ def sentence(comparison: Comparison, wording: Wording, about: Sequence[ArmSummar
         case "identical":
             return f"{arm} and {base} are identical: every number is the same in all of {seeds}."
         case "better" | "worse":
-            label = "" if study.design == "number" else wording.measures.metric.label
-            size = claimed_size(difference, scale, label)
-            said = wording.state(verdict, arm, base, size, mean)
+            said = wording.claim(verdict, arm, base, difference)
             ends = [abs(end) for end in (difference.low, difference.high) if end is not None]
             within = study.margin is not None and max(ends) < study.margin
             small = f", within the margin of {wording.size(study.margin or 0)}" if within else ""
@@ -163,9 +81,9 @@ def sentence(comparison: Comparison, wording: Wording, about: Sequence[ArmSummar
             )
         case "seed_changes_nothing":
             return (
-                f"The seed changes nothing: all runs of {arm} are equal"
-                f"{'' if study.design == 'number' else f', and so are those of {base}'}, so that"
-                f" their noise is not known; so far {signed}.{time}"
+                f"The seed changes nothing: every run of {arm} gives the same value"
+                f"{'' if study.design == 'number' else f', and so does every run of {base}'}."
+                f" Nothing is known of their noise; so far {signed}.{time}"
             )
         case "too_few_runs":
             fewest = study.fewest
@@ -190,7 +108,7 @@ def sentence(comparison: Comparison, wording: Wording, about: Sequence[ArmSummar
 
 def _errors(wording: Wording, about: Sequence[ArmSummary]) -> str:
     """Return how the error changes, where the metric is a fraction that should be 1."""
-    metric = wording.measures.metric
+    metric = wording.metric
     if metric.unit != "%" or metric.mode != "max" or len(about) < 2:
         return ""
     means = [each.metrics[metric.name].mean for each in about]
@@ -204,7 +122,7 @@ def _errors(wording: Wording, about: Sequence[ArmSummary]) -> str:
 def _nothing(arm: str, base: str, wording: Wording) -> str:
     if wording.paired:
         return f"No seed has a run that trained in both {arm} and {base}."
-    none = "" if wording.study.design == "number" else f"or none of {base} "
+    none = "" if wording.design == "number" else f"or none of {base} "
     return f"No run of {arm} {none}trained: there is nothing to compare."
 
 
@@ -246,14 +164,14 @@ def stuck_text(arm: ArmSummary) -> str:
     return said if are_set_apart(len(arm.stuck), arm.n - arm.diverged) else f"{said} and count"
 
 
-def _time_sentence(arm: str, times: TimeRatio | None, wording: Wording) -> str:
+def _time_sentence(arm: str, times: TimeRatio | None, wording: Telling) -> str:
     if times is None or wording.target is None:
         return ""
     reached, runs = times.reached, times.runs
     clock, found = next(iter(times.clocks.items()))
     ratio, low = found.ratio, found.low
     high = math.inf if found.high is None else found.high
-    target = goal(wording.measures.target_metric.label, wording.scale, wording.target)
+    target = goal(wording.target_metric.label, wording.scale, wording.target)
     others = "" if runs.baseline == runs.arm else f" of {runs.baseline}"
     counts = f"{reached.arm} of {runs.arm} runs, the baseline's in {reached.baseline}{others}"
     # Two misses make a ratio of 1, which may not pass for a time.

@@ -21,7 +21,7 @@ from clr_cli.records import (
 
 DESIGNS: dict[Design, str] = {
     "paired": "paired: runs of equal seeds share their randomness",
-    "unpaired": "unpaired: runs share nothing",
+    "unpaired": "unpaired: runs are compared as if they shared nothing",
     "number": "every arm against a number",
 }
 Key = tuple[str, int]  # arm and seed of a run
@@ -129,8 +129,8 @@ class Study:
     def after(self, before: Summary | None, records: Sequence[RunRecord]) -> Study:
         """Return the study as it is after an earlier result under its name, of the same runs.
 
-        Its looks count, if it has the same arms: more seeds after it are seeds added after a look.
-        Where it has more arms, these were chosen among those.
+        Its looks count, if it has the same arms: more seeds after it are seeds added after a look,
+        and fewer are a second look as well. Where it has more arms, these were chosen among those.
         """
         if before is None or not _is_of(before, self.metric, records):
             return self
@@ -141,8 +141,8 @@ class Study:
             seen = max(before.looked_at, len(names))
             return replace(self, looked_at=seen, rebased=before.baseline != str(self.baseline))
         most = max(len({seed for _, seed in _keys(records)}), 1)
-        sizes = range(self.fewest, most)  # with fewer runs nothing could be claimed
-        past = tuple(look for look in before.looks if max(look.runs.values()) in sizes)
+        # With fewer runs than the fewest nothing could be claimed.
+        past = tuple(look for look in before.looks if self.fewest <= look.most != most)
         return replace(self, past=past, last=before.last)
 
     @property
@@ -192,22 +192,20 @@ def _keys(records: Sequence[RunRecord]) -> list[Key]:
 
 
 def _is_of(before: Summary, metric: Metric, records: Sequence[RunRecord]) -> bool:
-    """Return whether an earlier result is of these runs, or of some of them."""
+    """Return whether an earlier result is of these runs, of some of them, or of more."""
     if before.metric.name != metric.name:
         return False
-    finals = {
-        (run.arm, run.seed): float(run.result["final"][metric.name])
-        for run in records
-        if run.status == "finished"
-    }
-    arms = {arm for arm, _ in finals}
-    return all(
-        finals.get((arm.name, seed)) == value
-        for arm in before.arms
-        if arm.name in arms
-        for seed, value in arm.metrics[metric.name].values.items()
-        if value is not None
-    )
+    now: dict[str, dict[int, float]] = {}
+    for run in records:
+        if run.status == "finished":
+            now.setdefault(run.arm, {})[run.seed] = float(run.result["final"][metric.name])
+    for arm in before.arms:
+        values = arm.metrics[metric.name].values
+        there = {(seed, value) for seed, value in values.items() if value is not None}
+        here = {*now.get(arm.name, {}).items()}
+        if not (there <= here or here <= there):
+            return False
+    return True
 
 
 @dataclass(frozen=True)

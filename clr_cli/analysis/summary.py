@@ -11,7 +11,8 @@ from dataclasses import replace
 from clr_cli.analysis.comparisons import LEVEL, Side, compare_arms
 from clr_cli.analysis.judgement import Values, choose_best, final_values, judge
 from clr_cli.analysis.outcomes import Measures, Outcome, choose_target, describe_arm, spread
-from clr_cli.analysis.sentences import Wording, scope
+from clr_cli.analysis.pairing import gain
+from clr_cli.analysis.sentences import Telling, scope
 from clr_cli.analysis.study import Runs, Study
 from clr_cli.format import Scale, decimals
 from clr_cli.records import ArmSummary, Metric, RunRecord, Summary, Target
@@ -44,7 +45,10 @@ def analyse(study: Study, runs: Runs) -> Summary:
     values, stuck = final_values(study, records)
     study = replace(study, margin=_margin(study, values))
     past = [look for look in study.past if look not in runs.looks]
-    seen = [*past, *runs.looks] if study.grows else []
+    looks = sorted([*past, *runs.looks], key=lambda look: (look.most, look.n))
+    # These runs say nothing of a look at more of them, which counts when there are as many again.
+    most = max((look.most for look in runs.looks), default=study.last_look)
+    seen = [look for look in looks if look.most <= most] if study.grows else []
     measures = Measures.of(records, metric, study.target_metric or metric)
     scale = Scale(metric.unit, _decimals(arms, metric))
     goal = None
@@ -70,10 +74,12 @@ def analyse(study: Study, runs: Runs) -> Summary:
     others = sides[1:]
     if reference is not None:
         base, others = (Side(scale.exact(reference), {}, {}), None), sides
-    wording = Wording(
-        study=study,
-        measures=measures,
+    wording = Telling(
+        design=study.design,
+        metric=metric,
         scale=scale,
+        study=study,
+        target_metric=measures.target_metric,
         target=goal and goal[0],
     )
     compared = compare_arms(study, others, base, judge(study, values, seen), measures, wording)
@@ -88,7 +94,7 @@ def analyse(study: Study, runs: Runs) -> Summary:
         margin=study.margin,
         detect=study.detect,
         num_seeds=max(len(side.outcomes) for side, _ in sides),
-        looks=seen or [*runs.looks],
+        looks=looks,
         rule="sequential" if study.grows else "fixed",
         last=study.last_look if study.grows else None,
         looked_at=max(study.looked_at, len(arms)),
@@ -98,6 +104,9 @@ def analyse(study: Study, runs: Runs) -> Summary:
         arms=[described for _, described in sides],
         comparisons=compared,
         best=choose_best(study, values, seen),
+        pairing=gain([values[arm] for arm in study.others], values[str(study.baseline)])
+        if study.design == "paired"
+        else None,
         tuning=facts.tuning,
         verdict=" ".join(comparison.sentence for comparison in compared)
         or f"Only {study.baseline} has run: there is nothing to compare it with.",

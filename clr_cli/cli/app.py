@@ -59,9 +59,8 @@ GROUPS = {
     "schedule": "Look at schedules without training.",
 }
 TRAINING = ("range-test", "train", "compare")  # the commands that leave something to resume
-RESUME = "every finished epoch is saved; run the same command again to resume"
+RESUME = "run the same command again to resume"
 NOT_SAVED = ": nothing was saved yet; the same command again begins anew"
-SAVED = ": all progress is saved; run the same command again to resume"
 
 
 class _Grouped(TyperCommand):
@@ -160,7 +159,7 @@ def _open_standard_streams() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code."""
-    resume = f"; {RESUME}" if _trains(arguments) else ""
+    trains = _trains(arguments)
     try:
         try:
             code = int(app(arguments, prog_name="clr", standalone_mode=False) or 0)
@@ -173,20 +172,31 @@ def run(arguments: Sequence[str]) -> int:
             print(error, flush=True)
             return 2
     except interrupt.Stopped as stop:
-        terminal.error(f"interrupted{_saved() if resume else ''}")
+        terminal.error(f"interrupted{_saved() if trains else ''}")
         return stop.exit_code
     except BrokenPipeError:  # the reader of the output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        return _explain(error, resume)
+        saved = "every finished run" if _runs_programs() else "every finished epoch"
+        return _explain(error, f"; {saved} is saved; {RESUME}" if trains else "")
 
 
 def _saved() -> str:
     """Say what an interrupted training leaves behind."""
     progress = sys.modules.get("clr_cli.cli.progress")
     begun = progress is not None and progress.Progress.saved
-    return SAVED if begun or os.environ.get("RANK", "0") != "0" else NOT_SAVED
+    if not begun and os.environ.get("RANK", "0") == "0":
+        return NOT_SAVED
+    # A training saves its state when it is interrupted; clr knows nothing of a program's.
+    saved = "every finished run" if _runs_programs() else "all progress"
+    return f": {saved} is saved; {RESUME}"
+
+
+def _runs_programs() -> bool:
+    """Return whether the runs of this command are those of a user's program."""
+    progress = sys.modules.get("clr_cli.cli.progress")
+    return progress is not None and progress.Progress.programs
 
 
 def _trains(arguments: Sequence[str]) -> bool:

@@ -28,6 +28,7 @@ NOT_TRAINING = {"source", "arm", "read", "metric", "mode", "unit", "paired"}
 TABLE = {"arm_column", "seed_column", "step_column", "where", "across", "run_name"}
 PROGRAM = {"cmd", "time_limit", "dry_run"}
 TRAINING = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
+TRAINING |= {"design"}
 
 
 def command(
@@ -64,6 +65,10 @@ def command(
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="The value to reach (validation accuracy: 0.9), or auto.")
+    ] = None,
+    design: Annotated[
+        str | None,
+        typer.Option(help="paired, the default; or unpaired: --seeds auto runs noisy arms more."),
     ] = None,
     margin: Annotated[
         float | None,
@@ -178,6 +183,7 @@ def command(
         "seeds": program_options.parse_seeds(seeds),
         "baseline": baseline,
         "target": target,
+        "design": design,
         "margin": margin,
         "detect": detect,
         "vary": options.as_yaml_list(vary),
@@ -215,7 +221,7 @@ def _compare_program(
             *((arm, _values(values)) for arm, values in config.ordered.items()),
         ]
         rows.append(comparison.runs_row(study, keys, jobs, engine.where))
-        comparison.print_plan(study, rows)
+        comparison.print_plan(study, rows, comparison.CAN_PAIR)
         comparison.print_outlook(study, place.before)
         if dry_run:
             try_first(study, source, engine, jobs)

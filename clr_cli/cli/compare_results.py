@@ -139,7 +139,8 @@ def _compare(request: Request) -> None:
         folder = experiment.comparison_on(data_set) if several else experiment.comparison()
         summary, written = comparison.compare(study, source, comparison.Place(folder))
         rows = [("results", summary.controlled.source or "")]
-        comparison.print_plan(study, [*rows, *(("note", note) for note in source.notes)])
+        rows += [("note", note) for note in source.notes]
+        comparison.print_plan(study, rows, comparison.CAN_PAIR)
         if not several:
             comparison.print_result(summary, written, request.expect, as_json=request.as_json)
             return

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from clr_cli.study.collect import Execute, Source
 
 
+REMEDY = "give --overwrite to replace it"
+CAN_PAIR = " (if runs of equal seeds share their randomness, add --paired)"
+
+
 @dataclass(frozen=True)
 class Place:
     """The place where a comparison is written.
@@ -43,16 +47,22 @@ class Place:
 
         if self.overwrite:
             return None
-        return read_if_any(Summary, self.folder / SUMMARY, remedy="give --overwrite to replace it")
+        return read_if_any(Summary, self.folder / SUMMARY, remedy=REMEDY)
 
 
-def print_plan(study: Study, rows: Iterable[tuple[str, str]]) -> None:
-    """Print the plan of a comparison; ``rows``: those of the source of its runs."""
+def print_plan(study: Study, rows: Iterable[tuple[str, str]], hint: str = "") -> None:
+    """Print the plan of a comparison.
+
+    Args:
+        study: what is asked.
+        rows: those of the source of its runs.
+        hint: follows an unpaired design.
+    """
     from clr_cli.analysis.study import DESIGNS
 
     metric, design = study.metric, DESIGNS[study.design]
     if study.design == "unpaired":
-        design += " (if runs of equal seeds do, add --paired)"
+        design += hint
     title = " vs ".join(study.arms) if len(study.arms) <= 6 else f"{len(study.arms)} arms"
     judged = [("metric", f"{metric.label}, {metric.direction}"), ("design", design)]
     terminal.plan(f"clr compare: {study.name}, {title}", [*rows, *judged])
@@ -138,17 +148,15 @@ def compare(
     study: Study, source: Source, place: Place, execute: Execute | None = None
 ) -> tuple[Summary, list[Path]]:
     """Collect the runs, compare them, write result and page, and return result and paths."""
-    from clr_cli.analysis.summary import analyse
     from clr_cli.records import Reproduce
     from clr_cli.report import index, write
-    from clr_cli.study.collect import collect, needs_no_engine
+    from clr_cli.study.collect import analysed, collect, needs_no_engine
 
-    before = place.before
     runs = collect(study, source, execute or needs_no_engine, notify=terminal.note)
-    summary = analyse(study.after(before, runs.records), runs).model_copy(
-        update={"reproduce": Reproduce(command=command_line(), config=runs.facts.config)}
-    )
-    written = write.write_comparison(place.folder, summary, runs.records)
+    again = Reproduce(command=command_line(), config=runs.facts.config)
+    with analysed(study, runs, place.folder, remedy=REMEDY, overwrite=place.overwrite) as found:
+        summary = found.model_copy(update={"reproduce": again})
+        written = write.write_comparison(place.folder, summary, runs.records)
     index.write(place.folder.parents[1])
     return summary, [*written, *place.also(runs.records)]
 

@@ -47,7 +47,8 @@ class LivePage:
             ):  # the reason of the end is worth more
                 self._write(running=False)
             raise
-        self._write(running=True)
+        if any(run.state != "finished" for run in self.runs.values()):
+            self._write(running=True)  # there may be no result to take the page's place
 
     def _take(self, task: Any, event: Event) -> None:
         from clr_cli.report.live import RunState

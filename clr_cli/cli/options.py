@@ -176,7 +176,7 @@ Bounds = Annotated[
 
 # The help's groups after the first: heading -> parameters of any command, in this order.
 HELP_GROUPS = {
-    "What decides": ("baseline", "target", "margin", "detect", "vary"),
+    "What decides": ("baseline", "target", "margin", "detect", "design", "vary"),
     "Rates": ("tune", "tune_seeds", "tune_arms", "bounds"),
     "A program of your own": ("cmd", "arm", "read", "time_limit", "dry_run"),
     "Results that are there already": (

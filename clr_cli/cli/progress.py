@@ -40,6 +40,7 @@ def with_progress(engine: Engine, jobs: int, epochs: int, page: LivePage | None 
 
     ``page`` is kept up to date as well.
     """
+    Progress.programs = False
 
     def execute(tasks: Sequence[Task]) -> None:
         events = engine.execute(tasks)
@@ -58,6 +59,7 @@ def with_program_progress(
 
     ``watch`` is made of the tasks and fed with their events; it may raise to stop them.
     """
+    Progress.programs = True
 
     def execute(tasks: Sequence[Task]) -> None:
         progress = ProgramProgress([task.name for task in tasks], metric)
@@ -80,10 +82,13 @@ class Progress:
     """Bars on a terminal: one for all epochs of the plan, one for each running run.
 
     Where stderr is no terminal there is a plain line per finished run instead, and no control
-    characters. Feed it the engine's events. `saved`: whether any run has begun.
+    characters. Feed it the engine's events.
+
+    saved: whether any run has begun. programs: whether the runs are those of a program.
     """
 
     saved: ClassVar[bool] = False
+    programs: ClassVar[bool] = False
 
     def __init__(self, names: Sequence[str], epochs: int, jobs: int = 1) -> None:
         from tqdm import tqdm

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clr_cli.cli import options, program_options, progress, show, terminal
+from clr_cli.cli import comparison, options, program_options, progress, show, terminal
 from clr_cli.errors import InputError
 from clr_cli.paths import PROGRAM_LOG
 
@@ -442,11 +442,10 @@ def _certify(
     request: _Request, engine: Engine, sizes: Setup, max_lr: float, folder: Path
 ) -> list[Certified]:
     """Compare max_lr with its half and its double in whole runs, on a page below ``folder``."""
-    from clr_cli.analysis.summary import analyse
     from clr_cli.execution.task import check_finished
     from clr_cli.records import Certified
     from clr_cli.report import write
-    from clr_cli.study.collect import collect
+    from clr_cli.study.collect import analysed, collect
     from clr_cli.study.training import TrainingSource
 
     study, rates = _certify_study(request, max_lr)
@@ -472,8 +471,11 @@ def _certify(
 
     study = replace(study, chance=1 / sizes.num_classes)
     runs = collect(study, source, execute)
-    summary = analyse(study, runs)
-    write.write_comparison(folder / "certify", summary, runs.records)
+    place = comparison.Place(folder / "certify", request.options.overwrite)
+    with analysed(
+        study, runs, place.folder, remedy=comparison.REMEDY, overwrite=place.overwrite
+    ) as summary:
+        write.write_comparison(place.folder, summary, runs.records)
     return [
         Certified(
             rate=rates[each.arm],

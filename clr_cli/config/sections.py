@@ -294,6 +294,11 @@ class CompareConfig(SeedsConfig):
 
     schedules: Annotated[list[Name], Field(min_length=1)] = ["constant", "clr"]
     baseline: str | None = Field(None, description="default: the first of schedules")
+    design: Literal["paired", "unpaired"] = Field(
+        "paired",
+        description="paired: compare runs of equal seeds; unpaired: compare means, and with "
+        "seeds: auto give more runs to the noisier arm",
+    )
     margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
     target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     detect: Annotated[float, Field(gt=0, lt=1)] | None = Field(

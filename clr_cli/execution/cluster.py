@@ -233,7 +233,7 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
                     what = f"{run.name}: its worker died ({type(error).__name__})"
                     if flight.losses <= RETRIES:
                         submit(flight)
-                        yield Event(index, "note", f"{what}; resuming from its checkpoint")
+                        yield Event(index, "note", f"{what}; {run.again}")
                     else:
                         flight.lock.close()
                         yield Event(index, "note", f"{what} again; clr gives it up")

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from clr_cli.errors import InputError
 from clr_cli.execution.fingerprint import Fingerprint
@@ -103,6 +103,7 @@ class FunctionTask(Task):
     given: tuple[Any, ...]
     made_from: Fingerprint
     metric: str
+    again: ClassVar[str] = "calling the function again"
 
     @property
     def name(self) -> str:

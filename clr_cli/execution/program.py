@@ -64,6 +64,7 @@ class Program(Task):
     alone: bool = True
     takes_turns: ClassVar[bool] = True
     only_waits: ClassVar[bool] = True
+    again: ClassVar[str] = "starting the program again"
 
     @property
     def name(self) -> str:

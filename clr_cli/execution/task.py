@@ -65,11 +65,13 @@ class Task(ABC):
     """A task. It can be pickled, so that a worker or a node can execute it.
 
     takes_turns: while it waits for its device, other tasks of the process can go on. only_waits:
-    another process does the work, so any number of tasks can take turns in one process.
+    another process does the work, so any number of tasks can take turns in one process. again:
+    what is done after the death of its worker.
     """
 
     takes_turns: ClassVar[bool] = False
     only_waits: ClassVar[bool] = False
+    again: ClassVar[str] = "resuming from its checkpoint"
 
     path: Path
     seed: int

@@ -378,6 +378,7 @@ def _metadata(state: TrainState, rows: Sequence[Row], seconds: float) -> Row:
         "images_per_second": images / trained if trained else None,
         "parameters": state.parameters,
         "num_classes": state.data.num_classes,
+        "group_ratios": [*state.ratios],
         "device": describe_device(state.device),
         "precision": state.precision,
         "threads": torch.get_num_threads() if state.device.type == "cpu" else None,

@@ -170,7 +170,7 @@ def execute_in_workers(plan: Numbered, places: Sequence[Place], pool: Pool) -> I
             attempts[index] = attempts.get(index, 0) + 1
             what = f"{task.name}: its worker died (exit code {worker.process.exitcode})"
             if attempts[index] <= RETRIES:
-                yield Event(index, "note", f"{what}; resuming from its checkpoint")
+                yield Event(index, "note", f"{what}; {task.again}")
                 todo.append((index, replace(task, overwrite=False)))
             else:
                 yield Event(index, "note", f"{what} again; clr gives it up")

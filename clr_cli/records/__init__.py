@@ -15,6 +15,7 @@ from clr_cli.records.rates import (
     SweepSummary,
 )
 from clr_cli.records.runs import (
+    RUN_COLUMNS,
     Divergence,
     Final,
     FunctionResult,
@@ -42,6 +43,7 @@ from clr_cli.records.summary import (
     Interval,
     Look,
     OverImages,
+    Pairing,
     Ratio,
     RatioAt,
     Reached,
@@ -60,6 +62,7 @@ from clr_cli.records.summary import (
 __all__ = [
     "CLOCKS",
     "KNOWN",
+    "RUN_COLUMNS",
     "TEST_ACCURACY",
     "VAL_ACCURACY",
     "ArmSummary",
@@ -85,6 +88,7 @@ __all__ = [
     "Metric",
     "OverAll",
     "OverImages",
+    "Pairing",
     "Peak",
     "Probed",
     "ProgramResult",

@@ -121,6 +121,18 @@ class Metric(Record):
         """The infinity that is worse than any value."""
         return -self.sign * math.inf
 
+    def possible(self, low: float, high: float) -> tuple[float, float]:
+        """Return an interval of differences, cut where no two fractions can lie so far apart.
+
+        An infinite end stays: nothing is known there.
+
+        >>> TEST_ACCURACY.possible(-0.5, 1.2), KNOWN["val_loss"].possible(-0.5, 1.2)
+        ((-0.5, 1.0), (-0.5, 1.2))
+        """
+        if self.unit == "%" and math.isfinite(low) and math.isfinite(high):
+            return max(low, -1.0), min(high, 1.0)
+        return low, high
+
     def holds(self, value: float, target: float) -> bool:
         """Return whether a value is at the target or better; NaN never is.
 

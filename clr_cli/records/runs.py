@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # results are read without numpy
     import numpy as np
     import numpy.typing as npt
 
-
+RUN_COLUMNS = ("arm", "seed", "status")  # with which runs.csv begins
 Row = dict[str, Any]  # a row of metrics by name, or a part of a result
 
 
@@ -69,7 +69,10 @@ def unpack(text: str, count: int) -> npt.NDArray[np.bool_] | None:
 
 
 class RunResult(Record):
-    """The result.json of a run."""
+    """The result.json of a run.
+
+    group_ratios: the rate of each of the optimizer's parameter groups, over the schedule's.
+    """
 
     schema_version: Literal[1] = Field(1, alias="schema")
     status: Literal["finished", "diverged"]
@@ -82,6 +85,7 @@ class RunResult(Record):
     images_per_second: Number | None = None
     iterations_per_epoch: Count = 1
     num_classes: Annotated[int, Field(strict=True, ge=2)]
+    group_ratios: list[Number] = Field(default_factory=lambda: [1.0])
     device: Text = ""
     precision: Text = ""
     threads: Count | None = None

@@ -6,7 +6,6 @@ Nothing here trains or imports torch, so that a report can be made again whereve
 from __future__ import annotations
 
 import csv
-import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -19,7 +18,7 @@ from clr_cli.analysis.headline import headline
 from clr_cli.errors import InputError
 from clr_cli.format import Scale
 from clr_cli.paths import RUNS, SUMMARY
-from clr_cli.records import Comparison, Metric, RunRecord, Summary, read
+from clr_cli.records import Metric, RunRecord, Summary, read
 from clr_cli.report import page
 from clr_cli.report.captions import captions, drawn_metrics
 from clr_cli.report.controlled import controlled_rows
@@ -32,6 +31,7 @@ from clr_cli.report.runs import read_runs_csv
 from clr_cli.report.tables import (
     CLOCKS,
     Table,
+    best_first,
     certainty_table,
     costs_table,
     results_table,
@@ -218,17 +218,12 @@ def _difference_rows(summary: Summary) -> list[plots.DifferenceRow]:
                 for arm, spread in spreads.items()
             }
             rows = [plots.DifferenceRow(summary.baseline, values[summary.baseline])]
-    for c in sorted(summary.comparisons, key=lambda c: _place(c, summary)):
+    against = {c.arm: c for c in summary.comparisons}
+    for c in [against[arm.name] for arm in best_first(summary) if arm.name in against]:
         d = c.difference
         interval = (d.mean, d.low, d.high)
         rows.append(plots.DifferenceRow(c.arm, values[c.arm], interval, c.unpaired_seeds))
     return rows
-
-
-def _place(comparison: Comparison, summary: Summary) -> float:
-    """Return the place of an arm among the others: the best comes first, as in the table."""
-    mean = comparison.difference.mean
-    return math.inf if mean is None else -summary.metric.sign * mean
 
 
 # --- pages -----------------------------------------------------------------------------------

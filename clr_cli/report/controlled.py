@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from clr_cli.analysis.pairing import pairing_sentence
+from clr_cli.analysis.study import DESIGNS
 from clr_cli.format import number
-from clr_cli.records import Design, Summary
+from clr_cli.records import Summary
 
 _LABELS = {
     "dataset": "Data set",
@@ -23,11 +25,6 @@ _LABELS = {
     "threads": "Threads",
     "determinism": "Determinism",
 }
-DESIGNS: dict[Design, str] = {
-    "paired": "paired: runs of equal seeds share their randomness",
-    "unpaired": "unpaired: runs share nothing",
-    "number": "every arm against a number",
-}
 
 
 def controlled_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -36,6 +33,7 @@ def controlled_rows(summary: Summary) -> list[tuple[str, str]]:
     rows = [("Results", controlled.source or ""), ("Differs", controlled.varied)]
     if controlled.source:
         rows += [("Metric", f"{metric.label}, {metric.direction}")]
+    if controlled.source or summary.design != "paired":
         rows += [("Design", DESIGNS[summary.design])]
     rows += [("Note", text) for text in controlled.notes]
     rows += [("Differs too", text) for text in controlled.also_differs]
@@ -51,6 +49,7 @@ def controlled_rows(summary: Summary) -> list[tuple[str, str]]:
         if raw is not None:
             rows.append((label, f"{raw:,}" if isinstance(raw, int) else str(raw)))
     rows.append(("Seeds" if summary.design == "paired" else "Runs", _seeds(summary)))
+    rows.append(("Pairing", pairing_sentence(summary.pairing, summary.scale)))
     if summary.target:
         rows.append(("Target", summary.target.source))
     if summary.margin:

@@ -7,7 +7,8 @@ import io
 import math
 from collections.abc import Iterable
 
-from clr_cli.records import KNOWN, RunRecord
+from clr_cli.format import as_cell, of_cell
+from clr_cli.records import KNOWN, RUN_COLUMNS, RunRecord
 
 # Of a run of our own; a run from elsewhere has fewer, and may have others.
 COLUMNS = (
@@ -21,7 +22,6 @@ COLUMNS = (
 )
 MOST_EPOCHS = 1_000_000  # more cannot be drawn
 LARGEST = 1e30  # beyond, a figure cannot be drawn
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # a spreadsheet computes a cell that begins so
 
 
 def write_runs_csv(records: Iterable[RunRecord]) -> str:
@@ -37,11 +37,11 @@ def write_runs_csv(records: Iterable[RunRecord]) -> str:
     columns += sorted(known - set(COLUMNS))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["arm", "seed", "status", *map(_as_text, columns)])
+    writer.writerow([*RUN_COLUMNS, *map(as_cell, columns)])
     for record in records:
         for row in record.epochs or [{}]:
             metrics = [row.get(column, "") for column in columns]
-            writer.writerow([_as_text(record.arm), record.seed, record.status, *metrics])
+            writer.writerow([as_cell(record.arm), record.seed, record.status, *metrics])
     return buffer.getvalue()
 
 
@@ -50,12 +50,12 @@ def read_runs_csv(text: str) -> list[RunRecord]:
     runs: dict[tuple[str, int, str], list[dict[str, float]]] = {}
     reader = csv.DictReader(io.StringIO(text))
     columns = list(reader.fieldnames or ())
-    missing = {"arm", "seed", "status"} - set(columns)
+    missing = {*RUN_COLUMNS} - set(columns)
     if missing:
         raise ValueError(f"runs.csv has no column {sorted(missing)[0]}")
     for row in reader:
-        rows = runs.setdefault((_from_text(row["arm"]), int(row["seed"]), row["status"]), [])
-        found = {_from_text(key): _number(row[key]) for key in columns[3:] if row.get(key)}
+        rows = runs.setdefault((of_cell(row["arm"]), int(row["seed"]), row["status"]), [])
+        found = {of_cell(key): _number(row[key]) for key in columns[3:] if row.get(key)}
         if found:
             if not 0 <= found.get("epoch", 1) <= MOST_EPOCHS:
                 raise ValueError(f"epoch {row['epoch']}")
@@ -64,20 +64,6 @@ def read_runs_csv(text: str) -> list[RunRecord]:
         RunRecord(arm=arm, seed=seed, status=status, epochs=rows, result={})  # type: ignore[arg-type]
         for (arm, seed, status), rows in runs.items()
     ]
-
-
-def _as_text(name: str) -> str:
-    """Return a name as a cell that a spreadsheet shows and does not compute.
-
-    >>> _as_text("=1+1"), _as_text("clr")
-    ("'=1+1", 'clr')
-    """
-    return f"'{name}" if name.startswith(FORMULA) else name
-
-
-def _from_text(cell: str) -> str:
-    """Return the name of which ``_as_text`` made a cell."""
-    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(FORMULA) else cell
 
 
 def _number(text: str) -> float:

@@ -70,12 +70,16 @@ def numbers(cells: Sequence[Cell], *, comma: bool = False) -> list[float | None]
 
     Values beyond `LARGEST` are infinite.
     """
+    values: list[float | None] = []
     try:
-        values: list[float | None] = list(map(float, cells))
-        if True in cells or False in cells:  # 1 and 0 equal them, so check the types
-            raise ValueError
+        if bool not in set(map(type, cells)):
+            floats = list(map(float, cells))
+            if is_within(floats, -LARGEST, LARGEST):
+                return [*floats]
+            values = [*floats]
     except (TypeError, ValueError, OverflowError):
-        values = []
+        pass
+    if len(values) < len(cells):
         for index, cell in enumerate(cells):
             value = None if is_missing(cell) else number(cell, comma=comma)
             if value is None and not is_missing(cell):
@@ -85,6 +89,17 @@ def numbers(cells: Sequence[Cell], *, comma: bool = False) -> list[float | None]
         if value is not None and abs(value) > LARGEST:
             values[index] = math.copysign(math.inf, value)
     return values
+
+
+def is_within(values: Sequence[float], low: float, high: float) -> bool:
+    """Return whether all values are numbers within these bounds; of millions at once.
+
+    >>> is_within([0.0, 1.0], 0, 1), is_within([0.5, math.nan], 0, 1), is_within([], 0, 1)
+    (True, False, True)
+    """
+    return not values or (
+        low <= min(values) and max(values) <= high and not math.isnan(sum(values))
+    )
 
 
 def shown(cell: Cell) -> str:

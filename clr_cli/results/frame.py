@@ -11,6 +11,8 @@ from typing import Any
 from clr_cli.errors import InputError
 from clr_cli.results.cells import Cell
 
+CHUNK = 1000  # rows that are handled at once
+
 
 @dataclass
 class Frame:
@@ -82,18 +84,33 @@ class Frame:
 def from_rows(path: Path, rows: Iterable[dict[str, Any]], **more: Any) -> Frame:
     """Return a frame of rows, whose keys may differ; nested keys are joined by dots."""
     columns: dict[str, list[Cell]] = {}
-    for count, row in enumerate(rows):
-        if any(isinstance(cell, dict) for cell in row.values()):
-            row = dict(flatten(row))
-        for name, cell in row.items():
-            if name not in columns:
-                columns[name] = [None] * count
-            columns[name].append(cell)
-        if len(row) < len(columns):
-            for cells in columns.values():
-                if len(cells) == count:
-                    cells.append(None)
+    count, rest = 0, iter(rows)
+    while chunk := list(itertools.islice(rest, CHUNK)):
+        if set(map(tuple, chunk)) == {tuple(columns)}:  # the same keys in the same order
+            parts = [*zip(*map(dict.values, chunk), strict=True)]
+            if not any(dict in set(map(type, part)) for part in parts):
+                for cells, part in zip(columns.values(), parts, strict=True):
+                    cells.extend(part)
+                count += len(chunk)
+                continue
+        for row in chunk:
+            _append(columns, count, row)
+            count += 1
     return Frame(path, columns, **more)
+
+
+def _append(columns: dict[str, list[Cell]], count: int, row: dict[str, Any]) -> None:
+    """Append a row to columns of ``count`` cells; a missing cell is None."""
+    if any(isinstance(cell, dict) for cell in row.values()):
+        row = dict(flatten(row))
+    for name, cell in row.items():
+        if name not in columns:
+            columns[name] = [None] * count
+        columns[name].append(cell)
+    if len(row) < len(columns):
+        for cells in columns.values():
+            if len(cells) == count:
+                cells.append(None)
 
 
 def flatten(tree: dict[Any, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, Cell]]:

@@ -15,6 +15,7 @@ from clr_cli.results.cells import (
     Cell,
     is_missing,
     is_percent,
+    is_within,
     listed,
     number,
     numbers,
@@ -188,16 +189,13 @@ def _clocks(
             )
         if isinstance(column, int):
             raise frame.error(column, f"{name} {shown(cells[column])} is not a number")
-        for row, (clock, value) in enumerate(zip(column, values, strict=True)):
-            if clock is None or value is None:
-                continue
-            if not 0 <= clock <= MOST_STEPS:
-                raise frame.error(
-                    row, f"{name} {shown(cells[row])} is not a duration since the start"
-                )
-            if clock == clock // 1:
-                column[row] = int(clock)
-        columns_by_key[key] = column
+        if not is_within([clock for clock in column if clock is not None], 0, MOST_STEPS):
+            for row, (clock, value) in enumerate(zip(column, values, strict=True)):
+                if not (clock is None or value is None or 0 <= clock <= MOST_STEPS):
+                    raise frame.error(
+                        row, f"{name} {shown(cells[row])} is not a duration since the start"
+                    )
+        columns_by_key[key] = [c if c is None or c % 1 else int(c) for c in column]
     return columns_by_key
 
 
@@ -215,7 +213,8 @@ def _group(
         arms = _arms(frame, roles)
         seeds = _seeds(frame, roles)
         blocks = _blocks(frame, query)
-        status = frame.cells(frame.find(STATUS))
+        told = frame.find(STATUS)
+        status = frame.cells(told)
         own = {name for name in (*roles.arms, *roles.seed) if frame.find((name,)) in frame.columns}
         names = [frame.find((alias,)) for alias in RUNS]
         name = next((n for n in names if n in frame.columns and n not in own), None)
@@ -247,7 +246,7 @@ def _group(
                 raise _two_files(frames, roles, query, run, f)
             if value is not None:
                 run.rows.append((f, row))
-            if not is_missing(status[row]):
+            if told is not None and not is_missing(status[row]):
                 run.status = _label(status[row]).casefold()
         if not frame.rows:  # a run that logged nothing
             _add_empty(frame, f, roles, query, runs)
@@ -324,21 +323,19 @@ def _seeds(frame: Frame, roles: Roles) -> list[int]:
     if not roles.seed:
         return []
     cells = frame.cells(frame.find(roles.seed))
+    texts = list(map(str, cells))
     known: dict[str, int] = {}
-    seeds = []
-    for row, cell in enumerate(cells):
-        text = str(cell)
-        if text not in known:
-            seed = whole(cell)
-            if seed is None:
-                raise frame.error(
-                    row,
-                    f"seed {shown(cell)} is not a whole number; number the runs of an arm"
-                    " 0, 1, 2, ...",
-                )
-            known[text] = seed
-        seeds.append(known[text])
-    return seeds
+    for text in dict.fromkeys(texts):
+        seed = whole(text)
+        if seed is None:
+            row = texts.index(text)
+            raise frame.error(
+                row,
+                f"seed {shown(cells[row])} is not a whole number; number the runs of an arm"
+                " 0, 1, 2, ...",
+            )
+        known[text] = seed
+    return [known[text] for text in texts]
 
 
 def _two_files(frames: Sequence[Frame], roles: Roles, query: Query, run: Run, f: int) -> InputError:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from clr_cli.errors import InputError
+from clr_cli.format import of_cell
+from clr_cli.records import RUN_COLUMNS
 from clr_cli.results.cells import Cell, number, shown
-from clr_cli.results.frame import Frame, from_rows
+from clr_cli.results.frame import CHUNK, Frame, from_rows
 
 MOST_BYTES = 300_000_000
 MOST_COLUMNS = 5000
@@ -120,6 +122,9 @@ def delimited(path: Path, text: str) -> Frame:
         columns, lines = _columns(path, reader, names, skipped)
     except csv.Error as error:
         raise InputError(f"line {reader.line_num + skipped}: {error}", source=path) from None
+    if tuple(names[:3]) == RUN_COLUMNS:
+        names[3:] = map(of_cell, names[3:])
+        columns[0] = list(map(of_cell, columns[0]))
     return Frame(
         path,
         dict(zip(names, columns, strict=True)),
@@ -186,19 +191,23 @@ def _json(path: Path, text: str, start: str) -> Frame:
 
 
 def _json_lines(path: Path, lines: list[str]) -> Frame:
-    places = array.array("Q")
+    places = array.array("Q", (place for place, line in enumerate(lines, 1) if line.strip()))
 
     def rows() -> Iterator[dict[str, Any]]:
-        for place, line in enumerate(lines, 1):
-            if not line.strip():
+        for start in range(0, len(places), CHUNK):
+            here = places[start : start + CHUNK]
+            chunk = [lines[place - 1] for place in here]
+            parsed = _parsed(f"[{','.join(chunk)}]")  # all at once takes half the time
+            if parsed is not None and [*map(type, parsed)] == [dict] * len(chunk):
+                yield from parsed
                 continue
-            row = _parsed(line)
-            if row is None:
-                raise InputError(f"line {place}: not JSON", source=path)
-            if not isinstance(row, dict):
-                raise InputError(f"line {place}: not a JSON object", source=path)
-            places.append(place)
-            yield row
+            for line, place in zip(chunk, here, strict=True):
+                row = _parsed(line)
+                if row is None:
+                    raise InputError(f"line {place}: not JSON", source=path)
+                if not isinstance(row, dict):
+                    raise InputError(f"line {place}: not a JSON object", source=path)
+                yield row
 
     return from_rows(path, rows(), place=lambda row: f"line {places[row]}")
 

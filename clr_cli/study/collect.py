@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from clr_cli.analysis.judgement import final_values, first_look, judge, next_counts
 from clr_cli.analysis.study import Facts, Key, Runs, Study
-from clr_cli.records import Look, RunRecord
+from clr_cli.analysis.summary import analyse
+from clr_cli.files import locked
+from clr_cli.paths import SUMMARY
+from clr_cli.records import Look, RunRecord, Summary, read_if_any
 
 if TYPE_CHECKING:
     from clr_cli.execution.task import Task
@@ -81,6 +86,29 @@ def collect(
     return Runs(found, source.facts(found), seen)
 
 
+@contextlib.contextmanager
+def analysed(
+    study: Study, runs: Runs, folder: Path, *, remedy: str, overwrite: bool = False
+) -> Iterator[Summary]:
+    """Give the comparison of the runs, to be written to its folder in the block.
+
+    The looks of the result that is there count, and no other process writes one meanwhile: of two
+    commands at once, the second counts the look of the first.
+
+    Args:
+        study: what was asked.
+        runs: the runs so far.
+        folder: of the comparison.
+        remedy: what to do about a result that is damaged.
+        overwrite: whether to ignore the result that is there.
+
+    Raises InputError, EnvironmentFailure.
+    """
+    with locked(folder):
+        before = None if overwrite else read_if_any(Summary, folder / SUMMARY, remedy=remedy)
+        yield analyse(study.after(before, runs.records), runs)
+
+
 def _until_decided(
     study: Study,
     fetch: Callable[[Sequence[Key]], None],
@@ -90,7 +118,7 @@ def _until_decided(
     """Fetch runs look by look; return the looks."""
     seen, look = list[Look](), first_look(study)
     while True:
-        most = max(look.runs.values())
+        most = look.most
         wanted = ((arm, n) for n in range(most) for arm in study.arms if n < look.runs[arm])
         fetch([key for arm, n in wanted if (key := (arm, study.seed(n))) not in records])
         seen.append(look)
@@ -101,7 +129,7 @@ def _until_decided(
         if not still:
             notify(f"{where}: decided")
             return seen
-        if study.cap is not None and max(look.runs.values()) >= study.cap:
+        if study.cap is not None and look.most >= study.cap:
             notify(f"{where}: these are all that are allowed")
             return seen
         notify(f"{where}: {', '.join(still)} not decided, more seeds are added")

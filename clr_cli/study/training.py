@@ -39,6 +39,7 @@ def study_of(config: Config, arms: Sequence[str]) -> Study:
         seeds=tuple(given.seed_list),
         metric=TEST_ACCURACY,
         cap=given.cap,
+        paired=given.design == "paired",
         target=given.target,
         target_metric=VAL_ACCURACY,  # nothing is chosen on the test split
         margin=given.margin,
@@ -182,7 +183,8 @@ class TrainingSource:
             "iterations_per_epoch": setup.steps_per_epoch if equal else None,
             "iterations": setup.steps_per_epoch * epochs if equal else None,
             **{key: ran[key] for key in ("precision", "device", "threads", "versions")},
-            "determinism": "arms of one seed share initial weights, data order, crops and split",
+            "determinism": "arms of one seed share initial weights, data order, crops and split"
+            + (", which this design does not use" if config.compare.design != "paired" else ""),
             "vary": config.compare.vary,
         }
         return ControlledVariables.model_validate(shared)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ class Ranks:
 
         on = [device] if device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(model, device_ids=on)
+
+    def without_averaging(self, model: Any) -> AbstractContextManager[None]:
+        """Return a context for a part of a batch whose gradient is only added up on each rank."""
+        return contextlib.nullcontext() if self.world == 1 else model.no_sync()
 
     def mean(self, values: Tensor) -> Tensor:
         """Average a tensor over the ranks."""

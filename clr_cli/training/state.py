@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -190,10 +191,10 @@ def update(
     """
     count = state.accumulate
     state.optimizer.zero_grad(set_to_none=True)
-    parts = [
-        _add_gradient(state, model, *part)
-        for part in zip(images.chunk(count), labels.chunk(count), strict=True)
-    ]
+    parts = []
+    for k, part in enumerate(zip(images.chunk(count), labels.chunk(count), strict=True), 1):
+        with state.ranks.without_averaging(model) if k < count else nullcontext():
+            parts.append(_add_gradient(state, model, *part))
     if state.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), state.clip_norm)
     state.optimizer.step()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:  # programs take turns without torch
@@ -106,15 +106,4 @@ def alone(turns: Iterator[T | Turn]) -> Iterator[T]:
         if not isinstance(item, Turn):
             yield item
         elif item is Turn.WAITING:
-            time.sleep(POLL_SECONDS)
-
-
-def finish(turns: Generator[Turn, None, T]) -> T:
-    """Exhaust a generator of turns, for a run that is alone in its process; return its result."""
-    while True:
-        try:
-            turn = next(turns)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        if turn is Turn.WAITING:
             time.sleep(POLL_SECONDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,7 +33,10 @@ from clr_cli.training.build import build
 from clr_cli.training.device import resolve_precision
 from clr_cli.training.loop import train_and_score
 from clr_cli.training.models import GlobalAverage, build_model
-from clr_cli.training.stream import alone, finish
+from clr_cli.training.stream import alone
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from support.loops import finish
 
 CPU = torch.device("cpu")
 SHARED = Path(os.environ.get("CLR_DATA", "../shared/data"))

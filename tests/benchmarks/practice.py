@@ -86,7 +86,7 @@ def ended(pairs: list[tuple[RunRecord, RunRecord]], seeds: str) -> tuple[dict[st
     records = [run for pair in pairs for run in pair]
     runs = collect(study, TableSource(records, study.metric.name, "", ""))
     (found,) = analyse(study, runs).plain()["comparisons"]
-    return found, max(runs.looks[-1].runs.values())
+    return found, runs.looks[-1].most
 
 
 def failures(rng: Rng, share: float, seeds: str) -> Result:

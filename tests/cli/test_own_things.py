@@ -59,6 +59,8 @@ def test_the_plan_says_what_is_done_with_own_data_and_parameter_groups(clr, wide
     assert rows["warning"].startswith("channel 2 never changes in the training images (always 9)")
     assert rows["augment"] == "crops of 4 pixels of padding, flips"
     assert rows["groups"] == "the schedule's rate times 1, 0.1"
+    run = tmp_path / "outputs" / "wide-3" / "train" / "constant" / "seed-0"
+    assert json.loads((run / "result.json").read_text())["group_ratios"] == [1.0, 0.1]
     assert rows["training"].endswith(", in 2 parts, averaged weights (ema 0.9)")
 
 

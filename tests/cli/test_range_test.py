@@ -78,7 +78,11 @@ def test_the_answer_is_certified_by_whole_runs_of_its_half_and_double(clr, easy,
     rates = {each["rate"] for each in found["certified"]}
     assert rates == {found["max_lr"] / 2, 2 * found["max_lr"]}
     assert all(each["verdict"] != "too_few_runs" for each in found["certified"])
-    assert (tmp_path / "outputs/easy/range-test/certify/report.html").exists()
+    folder = tmp_path / "outputs/easy/range-test/certify"
+    assert (folder / "report.html").exists()
+    answer(clr, easy, "--certify", 6)  # more seeds after a look
+    summary = json.loads((folder / "summary.json").read_text())
+    assert ([look["n"] for look in summary["looks"]], summary["rule"]) == ([5, 6], "sequential")
 
 
 def test_without_probes_the_sweep_is_read_and_it_is_said_what_that_is_worth(clr, tiny):

@@ -146,12 +146,15 @@ def test_the_options_of_a_command_are_in_groups_and_none_is_left_out(clr: Any) -
 
 def test_nothing_saved_yet_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress.Progress, "saved", False)
+    monkeypatch.setattr(progress.Progress, "programs", False)
     assert "nothing was saved yet" in app._saved()
     shown = progress.Progress(["a"], 2)
     shown.feed(0, "note", "the data are read")
     assert "nothing was saved yet" in app._saved()
     shown.feed(0, "start", 0)
     assert "all progress is saved" in app._saved()
+    monkeypatch.setattr(progress.Progress, "programs", True)
+    assert "every finished run is saved" in app._saved()
 
 
 @pytest.mark.parametrize(

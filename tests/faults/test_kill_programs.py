@@ -184,5 +184,6 @@ def test_a_signal_reaches_the_program_and_its_children(tmp_path, jobs, number, c
     assert not any(map(runs, pids))
     nothing_is_left(tmp_path, 0.5)
     assert "Traceback" not in child.stderr
-    assert child.stderr.splitlines()[-1].startswith("clr: interrupted")
+    last = child.stderr.splitlines()[-1]
+    assert last.startswith("clr: interrupted: every finished run is saved; run the same command")
     assert sys.executable in command

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -234,3 +236,33 @@ def test_what_does_not_exist_is_named(read, sources, options, said):
 )
 def test_direction_of_common_names(mode, names):
     assert {name: mode_of(name) for name in names.split()} == dict.fromkeys(names.split(), mode)
+
+
+def json_lines(rows):
+    return "\n".join(json.dumps(row) for row in rows)
+
+
+def test_long_files_of_json_lines_may_change_their_keys_and_errors_name_the_line(read):
+    rows = [{"arm": "ab"[k % 2], "seed": 0, "step": k // 2, "val_loss": 1 / (k + 1)}
+            for k in range(4000)]  # fmt: skip
+    whole = read({"r.jsonl": json_lines(rows)})
+    assert [len(run.epochs) for run in whole.records] == [2000, 2000]
+    assert [row["iteration"] for row in whole.records[1].epochs] == [*range(2000)]
+    changed = [
+        {**row, "extra": {"lr": 0.1}} if k > 1500 else dict(reversed(row.items()))
+        for k, row in enumerate(rows)
+    ]
+    assert read({"r.jsonl": json_lines(changed)}).records == whole.records
+    for wrong, message in (
+        ('{"arm": "a"', "line 2501: not JSON"),
+        ("[1]", "line 2501: not a JSON object"),
+        ('{"arm": "a"}, {"arm": "b"}', "line 2501: not JSON"),
+        (json.dumps({**rows[2500], "val_loss": "x"}), "line 2501: val_loss 'x' is not a number"),
+        (json.dumps({**rows[2500], "step": True}), "line 2501: step True is not a number"),
+        (json.dumps({**rows[2500], "step": math.nan}), "line 2501: step nan is not a duration"),
+        (json.dumps({**rows[2500], "seed": True}), "line 2501: seed True is not a whole number"),
+    ):
+        lines = json_lines(rows).split("\n")
+        lines[2500] = wrong
+        with pytest.raises(InputError, match=message):
+            read({"r.jsonl": "\n".join(lines)})

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 from clr_cli.data.sources import Split
 from clr_cli.training import loop
 from clr_cli.training.state import TrainState
-from clr_cli.training.stream import alone, finish
+from clr_cli.training.stream import Turn, alone
+
+T = TypeVar("T")
+
+
+def finish(turns: Generator[Turn, None, T]) -> T:
+    """Exhaust a generator of turns, and return its result."""
+    results: list[T] = []
+
+    def run() -> Iterator[Turn]:
+        results.append((yield from turns))
+
+    for _ in alone(run()):
+        pass
+    return results[0]
 
 
 def train(state: TrainState, epochs: int) -> Iterator[loop.Metrics]:

@@ -61,9 +61,11 @@ def the_run(output: Path) -> RunDirectory:
 
 
 @pytest.mark.slow
-def test_two_ranks_have_the_losses_of_one_process(command, tmp_path):
+@pytest.mark.parametrize("parts", [1, 5])
+def test_two_ranks_have_the_losses_of_one_process(command, tmp_path, parts):
     for output, ranks in (("one", 1), ("two", 2)):
-        done = run(command(output, ranks=ranks), tmp_path)
+        cut = ("--set", f"training.accumulate={parts}")
+        done = run(command(output, *cut, ranks=ranks), tmp_path)
         assert done.returncode == 0, done.stderr
     one, two = (the_run(tmp_path / output).read_metrics() for output in ("one", "two"))
     assert len(one) == len(two) == 3

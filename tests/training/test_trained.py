@@ -127,6 +127,14 @@ def test_a_fresh_process_answers_as_the_run_did(digits, tmp_path):
 @pytest.mark.slow
 def test_every_kind_of_model_and_optimizer_answers_as_its_run_did(digits, tmp_path):
     check_answers(digits, tmp_path, SLOW)
+    grey = np.load(digits)
+    colored = {
+        name: np.repeat(each[..., None], 3, axis=-1) if name.endswith("images") else each
+        for name, each in grey.items()
+    }
+    np.savez(tmp_path / "colored.npz", **colored)
+    torchvision = {"torchvision": ("{name: 'torchvision:resnet18'}", "{name: sgd}", "fp32")}
+    check_answers(tmp_path / "colored.npz", tmp_path, torchvision)
 
 
 def test_what_is_kept_is_what_was_evaluated_and_not_what_is_resumed(digits, tmp_path):
