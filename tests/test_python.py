@@ -563,7 +563,7 @@ def test_a_metric_to_be_maximised_and_a_delta_of_ones_own(tmp_path):
     assert found.lr == pytest.approx(0.004, rel=0.25)
     assert found.answer.top == pytest.approx(-1.5, abs=0.05)
     page = found.save(tmp_path)
-    assert "good rates" in page.read_text()
+    assert "Good rates" in page.read_text()
     assert "<svg" in found._repr_html_()
     assert "good rates" in str(found)
 

@@ -168,7 +168,11 @@ def _times(summary: Summary, size: Size | None) -> dict[str, Figure]:
         of="seed" if paired else "run",
         size=size,
     )
-    curves = {c.arm: c.ratios for c in summary.comparisons if len(c.ratios) > 1}
+    curves = {
+        c.arm: c.ratios
+        for c in summary.comparisons
+        if len(c.ratios) > 1 and any(point.ratio for point in c.ratios)
+    }
     if curves:
         made["time_ratio"] = plots.time_ratio(
             curves,

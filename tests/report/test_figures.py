@@ -21,6 +21,7 @@ from clr_cli.records import (
     Peak,
     Probed,
     RateAnswer,
+    RatioAt,
     RunRecord,
     Stopped,
 )
@@ -306,6 +307,22 @@ def test_the_search_for_rates_shows_every_arms_scores_and_good_rates() -> None:
         assert any(list(x) == [best] for x in drawn)
         assert any(list(x) == [failed] for x in drawn)
     assert below.get_xlim()[0] < 0.04 < 2.0 < below.get_xlim()[1]
+
+
+def test_an_arm_that_misses_a_target_has_no_ratio_there() -> None:
+    points = [
+        RatioAt(target=target, ratio=ratio, low=None, high=None)
+        for target, ratio in ((0.5, 0.8), (0.6, 0.7), (0.7, None))
+    ]
+    never = [point.model_copy(update={"ratio": None}) for point in points]
+    curves = {"clr": points, "never": never}
+    ax = plots.time_ratio(curves, TEST_ACCURACY, POINTS, target=0.6, baseline="constant").axes[0]
+    drawn = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 3]
+    np.testing.assert_array_equal(drawn, [[0.8, 0.7, np.nan]])
+    assert [text.get_text() for text in ax.texts] == ["clr"]
+    low, high = ax.get_ylim()
+    assert 0.6 < low < 0.7
+    assert 1 < high < 1.2
 
 
 def test_a_path_of_several_lines_keeps_the_place_of_each() -> None:

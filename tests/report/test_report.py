@@ -36,6 +36,7 @@ from clr_cli.report import captions
 from clr_cli.report import comparison as report
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.runs import read_runs_csv, write_runs_csv
+from clr_cli.report.tables import first_table
 
 FOUR = ("constant", "clr", "one_cycle", "cosine")
 NO_RUNS = write_runs_csv([])
@@ -232,6 +233,25 @@ class TestPage:
 
     def test_does_not_depend_on_when_it_is_made(self, page: str) -> None:
         assert page == make_page(make_records(FOUR, diverged=(("one_cycle", 3),)))
+
+
+def test_the_first_table_says_how_likely_an_arm_of_the_set_is_the_best() -> None:
+    arms = ("constant", "clr", "one_cycle")  # one_cycle ends at the lowest rate, constant far above
+    summary = make_summary(make_records(arms, seeds=8))
+    best = summary.best
+    assert best is not None
+    assert sum(best.probabilities.values()) == pytest.approx(1, abs=1e-3)
+    header, rows = first_table(summary)
+    said = {row[0]: row[header.index("Best?")] for row in rows}
+    assert set(said) == set(arms)
+    for arm, cell in said.items():
+        share = round(100 * best.probabilities[arm])
+        expected = (
+            f"{share}\N{NO-BREAK SPACE}%" if share else "<\N{NO-BREAK SPACE}1\N{NO-BREAK SPACE}%"
+        )
+        assert cell == (expected if arm in best.arms else "no")
+    assert said["constant"] == "no"
+    assert "Best?" not in first_table(make_summary(make_records(seeds=6)))[0]
 
 
 class TestMarkdown:

@@ -133,8 +133,9 @@ def time_ratio(
     """Draw the ratio of the times to a target, against the target, with its 95 % band.
 
     Both axes are logarithmic: the lower one in the error that the target leaves, or, where the
-    metric is not a fraction that should be 1, in the distance from the last target. A line ends
-    where most of the baseline's runs miss: beyond, the ratio says who arrives, not when.
+    metric is not a fraction that should be 1, in the distance from the last target. There is no
+    line where most runs of the arm or of the baseline miss: there, the ratio says who arrives, not
+    when.
     """
     height = size or SIZE
     figure = new_figure(height)
@@ -167,14 +168,18 @@ def time_ratio(
     for arm, points in curves.items():
         color, marker = looks[arm]
         x = [left(point.target) for point in points]
-        ratio = np.clip([_or(point.ratio, math.inf) for point in points], bottom, top)
+        ratio = np.clip([_or(point.ratio, math.nan) for point in points], bottom, top)
+        known = np.flatnonzero(np.isfinite(ratio))
+        if not len(known):
+            continue
         if banded and any(point.low is not None for point in points):
             low = np.clip([_or(point.low, bottom) for point in points], bottom, top)
             high = np.clip([_or(point.high, top) for point in points], bottom, top)
             mark([ax.fill_between(x, low, high, color=color, alpha=0.16, lw=0, zorder=2)], arm)
         style: dict[str, Any] = {"color": color, "lw": 1.8, "zorder": 3, "ms": 5, "mec": PAPER}
         mark(ax.plot(x, ratio, marker=marker, markevery=max(1, len(x) // 8), **style), arm)
-        labels.append(EndLabel(x[-1], float(ratio[-1]), short(arm), color, arm))
+        last = int(known[-1])
+        labels.append(EndLabel(x[last], float(ratio[last]), short(arm), color, arm))
     rival = short(baseline) if baseline else "the baseline"
     dress(ax, xlabel=f"{metric.heading} to be held", ylabel=f"{unit}, × {rival}’s")
     chosen = left.ticks(min(errors), max(errors))
