@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-import forked
 import pytest
-from programs import STUBBORN, written
+from support import forked
+from support.programs import STUBBORN, written
 
 ARMS = ("--arm", "base:lr=0.5", "--arm", "new:lr=1.0")
 KILLS = int(os.environ.get("CLR_TEST_KILLS", "6"))

@@ -12,9 +12,9 @@ import signal
 import time
 from pathlib import Path
 
-import forked
 import pytest
-from left_behind import left_behind
+from support import forked
+from support.left_behind import left_behind
 
 from clr_cli.execution.run_directory import RunDirectory
 
@@ -140,12 +140,6 @@ def test_kills_at_random_moments_and_in_checkpoint_writes_change_nothing(
 # ---- signals -------------------------------------------------------------------------------------
 
 
-def until(child: forked.Clr, text: str) -> None:
-    while text not in child.stderr:
-        assert child.running or text in child.stderr, child.stderr
-        time.sleep(0.01)
-
-
 def check_interrupted(child: forked.Clr, code: int, output: Path) -> None:
     assert child.wait() == code, child.stderr
     no_process_is_left(child)
@@ -176,7 +170,7 @@ def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, code, importing):
         until_workers(child)
         time.sleep(0.3)
     else:
-        until(child, "to go")
+        child.wait_for("to go")
     for worker in set(group_of(child.process.pid)) - {child.process.pid}:
         assert ignores_ctrl_c(worker)
     child.signal(number)
@@ -189,7 +183,7 @@ def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, code, importing):
 def test_a_second_ctrl_c_ends_at_once_without_damage(tiny, tmp_path, pause):
     command = command_line("train", tiny, "--set", "training.epochs=1000")
     child = forked.start(tmp_path, *command)
-    until(child, "epoch 2/")
+    child.wait_for("epoch 2/")
     child.signal(signal.SIGINT)
     time.sleep(pause)
     if child.running:
@@ -269,7 +263,7 @@ def test_a_second_process_says_that_it_waits_and_then_goes_on(tiny, tmp_path):
     run = RunDirectory(tmp_path / "outputs" / "tiny" / "train" / "clr" / "seed-0")
     with run.lock():
         child = forked.start(tmp_path, *command_line("train", tiny))
-        until(child, "another process is on it")
+        child.wait_for("another process is on it")
         time.sleep(2.5)  # it tries again every second, and says so once
         assert child.running
         assert child.stderr.count("another process is on it") == 1

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from left_behind import left_behind
+from support.left_behind import left_behind
 
 from clr_cli.execution.run_directory import RunDirectory
 
