@@ -72,7 +72,7 @@ def test_it_stops_at_the_first_look_that_decides_and_a_second_call_says_the_same
     assert summary["num_seeds"] < 12
     assert summary["comparisons"][0]["verdict"] == "better"
     assert told(compare(config, "auto:12")) == told(summary)
-    whole = compare(config, "auto:12", "--name", "whole", jobs=2)
+    whole = compare(config, "auto:12", "--name", "whole")
     assert told(whole) == told(summary)
 
     def numbers(name: str) -> list[dict[str, str]]:

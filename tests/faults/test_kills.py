@@ -24,7 +24,9 @@ COMMANDS = {
     "range-test": ("range-test", "--jobs", "1", "--set", "range_test.epochs=1"),
     "compare": ("compare", "--jobs", "1"),
     "compare with workers": ("compare", "--jobs", "2"),
+    "compare --tune": ("compare", "--jobs", "1", "--seeds", "2", "--tune", "--tune-arms", "clr"),
 }
+LEARNING = ("range-test", "compare --tune")  # on tiny no probe learns anything
 
 
 def command_line(name: str, config: Path, *more: object) -> tuple[object, ...]:
@@ -132,7 +134,7 @@ def test_two_kills_change_nothing(tiny, tmp_path):
 def test_kills_at_random_moments_and_in_checkpoint_writes_change_nothing(
     tiny, easy, tmp_path, name
 ):
-    config = easy if name == "range-test" else tiny  # on tiny no probe learns anything
+    config = easy if name in LEARNING else tiny
     line = kill_again_and_again(name, KILLS, config, tmp_path, seed=KILLS)
     print(f"\n{'command':<22} kills in writes    runs differences\n{line}")
 
@@ -211,7 +213,7 @@ def test_interrupted_again_and_again_nothing_is_repeated_and_nothing_changes(
     tiny, easy, tmp_path, name
 ):
     """SIGTERM in the middle of an epoch saves the steps done so far."""
-    config = easy if name == "range-test" else tiny  # on tiny no probe learns anything
+    config = easy if name in LEARNING else tiny
     short_steps = ("--set", "training.batch_size=10", "--set", "training.epochs=6")
     done(forked.start(tmp_path, *command_line(name, config, *short_steps, "-o", "whole")))
     command = command_line(name, config, *short_steps, "-o", "stopped")
