@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -13,8 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support import forked
-from support.left_behind import left_behind
+from support import forked, results_makers
+from support.left_behind import left_behind, timeless
 
 from clr_cli.execution.run_directory import RunDirectory
 
@@ -258,6 +259,62 @@ def test_a_signal_reaches_the_child_and_never_pytest(tmp_path):
     assert came == []
 
 
+# ---- reports ----
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(3 * KILLS, marks=pytest.mark.slow)])
+def test_a_killed_report_leaves_whole_files_and_the_next_one_makes_the_others(tmp_path, kills):
+    done(forked.start(tmp_path, "compare", *results_makers.csv(tmp_path)))
+    results = tmp_path / "outputs/results/compare"
+    whole = contents(results)
+    kept = {"summary.json", "runs.csv"}
+    assert {"report.html", "report.md", "difference.png", "difference.svg", *kept} <= set(whole)
+    moments = random.Random(kills)
+    struck = 0
+    for _ in range(kills):
+        for name in set(whole) - kept:
+            (results / name).unlink(missing_ok=True)
+        child = forked.start(tmp_path, "report", results, "--formats", "png,svg")
+        count = moments.randrange(2, len(whole))
+        while child.running and len([*results.iterdir()]) < count:
+            time.sleep(0.001)
+        child.kill()
+        made = contents(results)
+        struck += made != whole
+        for name, content in made.items():
+            assert name.startswith(".") or content == whole[name], f"{name} is not whole"
+    assert struck
+    done(forked.start(tmp_path, "report", results, "--formats", "png,svg"))
+    assert contents(results) == whole
+
+
+# ---- a config that is edited while it is used ----
+
+
+@pytest.mark.slow
+def test_a_config_that_is_edited_midway_changes_nothing_until_the_next_command(tiny, tmp_path):
+    """With workers, which begin their second run after the edit."""
+    done(forked.start(tmp_path, *command_line("compare", tiny, "-o", "whole")))
+    longer = ("-o", "edited")
+    child = forked.start(tmp_path, *command_line("compare with workers", tiny, *longer))
+    child.wait_for("to go")
+    before = tiny.read_text()
+    tiny.write_text(before.replace("lr: 0.05", "lr: 0.06"))
+    done(child)
+    assert left_behind(tmp_path / "edited") == left_behind(tmp_path / "whole")
+    again = forked.start(tmp_path, *command_line("compare", tiny, *longer))
+    assert again.wait() == 2
+    assert "schedules.constant.lr: 0.05 there, 0.06 now" in again.stderr
+    tiny.write_text("training: {epochs: [")
+    again = forked.start(tmp_path, *command_line("compare", tiny, *longer))
+    assert again.wait() == 2
+    assert again.stderr.startswith(f"clr: {tiny}: ")
+
+
 # ---- two at once ---------------------------------------------------------------------------------
 
 
@@ -271,6 +328,24 @@ def test_a_second_process_says_that_it_waits_and_then_goes_on(tiny, tmp_path):
         assert child.stderr.count("another process is on it") == 1
     assert child.wait() == 0, child.stderr
     assert run.finished
+
+
+@pytest.mark.slow
+def test_a_range_test_beside_a_tuned_comparison_changes_neither(easy, tmp_path):
+    """They share the probes of an arm, and each run is made once."""
+    lines = [command_line(name, easy) for name in LEARNING]
+    lines[0] += ("--schedule", "clr")
+    for line in lines:
+        done(forked.start(tmp_path / "one", *line))
+    pair = [forked.start(tmp_path / "two", *line, prints=tmp_path / line[0]) for line in lines]
+    for child in pair:
+        done(child)
+    assert left_behind(tmp_path / "two") == left_behind(tmp_path / "one")
+    answers = [
+        json.loads((tmp_path / folder / "outputs/easy/range-test/result.json").read_text())
+        for folder in ("one", "two")
+    ]
+    assert timeless(answers[0]) == timeless(answers[1])
 
 
 def test_a_stale_lock_file_is_no_obstacle(tiny, tmp_path):
