@@ -84,7 +84,7 @@ def clr(tmp_path: Path):
 
     def run(*args: object, check: bool = True) -> subprocess.CompletedProcess[str]:
         child = forked.start(tmp_path, *args, prints=tmp_path.with_name(f"{tmp_path.name}-printed"))
-        code = child.wait(300)
+        code = child.wait()
         done = subprocess.CompletedProcess(args, code, child.stdout, child.stderr)
         if check:
             assert code == 0, done.stderr

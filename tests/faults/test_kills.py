@@ -266,7 +266,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(3 * KILLS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(3 * KILLS, marks=pytest.mark.slow)])
 def test_a_killed_report_leaves_whole_files_and_the_next_one_makes_the_others(tmp_path, kills):
     done(forked.start(tmp_path, "compare", *results_makers.csv(tmp_path)))
     results = tmp_path / "outputs/results/compare"

@@ -106,8 +106,11 @@ class Clr:
                     return
             time.sleep(0.005)
 
-    def wait(self, seconds: float = 120) -> int:
-        """The exit code; minus the signal's number for a process that was killed."""
+    def wait(self, seconds: float = 600) -> int:
+        """The exit code; minus the signal's number for a process that was killed.
+
+        seconds: for one that hangs; a busy machine is no reason to fail.
+        """
         self.process.join(seconds)
         if self.process.exitcode is None:
             self.kill()
