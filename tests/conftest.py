@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ settings.load_profile("untimed")
 # Read where NumPy and torch are imported, here and in subprocesses: these share the cores with the
 # test run, and one thread makes runs comparable.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if sys.platform != "linux":
+        for item in items:
+            if item.get_closest_marker("linux"):
+                item.add_marker(pytest.mark.skip(reason="looks at processes in /proc"))
+
 
 TINY = """\
 dataset: {{name: synthetic_digits, root: {root}, train_size: 600, test_size: 200, val_size: 100}}

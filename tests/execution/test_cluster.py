@@ -176,6 +176,7 @@ def test_a_lost_node_costs_no_result(tiny, tmp_path, nodes, engine, monkeypatch)
     assert left_behind(tmp_path / "ray") == expected
 
 
+@pytest.mark.linux
 @pytest.mark.slow
 def test_a_run_whose_worker_dies_again_is_given_up(tiny, tmp_path, nodes, engine):
     runs = plan(tiny, tmp_path, "training.epochs=1000", *SMALL)[:1]
@@ -298,6 +299,7 @@ def test_a_run_gets_a_gpu_where_the_cluster_has_one(nodes, engine):
             nodes.remove_node(node)
 
 
+@pytest.mark.linux
 @pytest.mark.slow
 def test_a_signal_ends_the_plan_and_what_the_nodes_do_for_it(tiny, tmp_path, nodes, engine):
     command = [sys.executable, "-m", "clr_cli", "compare", "--config", str(tiny), "--device", "cpu"]

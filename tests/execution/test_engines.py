@@ -30,6 +30,7 @@ def reference(data_root, tmp_path_factory):
     return [left_by(run.directory) for run in runs]
 
 
+@pytest.mark.linux
 def test_workers_give_what_one_process_gives_and_a_dead_one_is_replaced(tiny, tmp_path, reference):
     """They serve one plan after another: the second after one of them was killed."""
     pool = Pool()
@@ -125,6 +126,7 @@ def test_two_processes_share_a_plan(tiny, tmp_path, reference):
     assert [left_by(run.directory) for run in runs] == reference
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("epochs", [120, pytest.param(300, marks=pytest.mark.slow)])
 def test_memory_and_files_are_flat_over_many_epochs(tiny, tmp_path, epochs):
     """Of a very small run: what grows once an epoch would show."""

@@ -167,6 +167,7 @@ def test_closed_in_the_middle_all_runs_can_go_on(tiny, tmp_path, alone):
     assert prints(runs) == alone()[::2]
 
 
+@pytest.mark.linux
 def test_on_one_gpu_runs_share_this_process_and_on_several_each_has_one(
     tiny, tmp_path, alone, monkeypatch
 ):

@@ -15,6 +15,7 @@ import pytest
 from support import forked
 from support.programs import DAEMON, STUBBORN, written
 
+pytestmark = pytest.mark.linux
 ARMS = ("--arm", "base:lr=0.5", "--arm", "new:lr=1.0")
 KILLS = int(os.environ.get("CLR_TEST_KILLS", "6"))
 

@@ -164,6 +164,7 @@ def ignores_ctrl_c(process: int) -> bool:
     return bool(int(ignored, 16) >> (signal.SIGINT - 1) & 1)
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("importing", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, code, importing):
@@ -194,6 +195,7 @@ def test_a_second_ctrl_c_ends_at_once_without_damage(tiny, tmp_path, pause):
     check_interrupted(child, 130, tmp_path / "outputs")
 
 
+@pytest.mark.linux
 @pytest.mark.slow
 def test_a_killed_parent_leaves_no_workers(tiny, tmp_path):
     """Not even in the middle of an epoch that takes most of a minute."""
