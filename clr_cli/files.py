@@ -145,3 +145,16 @@ def read_json(path: Path) -> Any:
         raise InputError(f"cannot be read: {error.strerror}", source=path) from None
     except (ValueError, RecursionError):
         raise InputError("damaged (not JSON); delete it and run again", source=path) from None
+
+
+def check_archive(path: Path) -> None:
+    """Check the checksums of a zip archive, such as torch.save's, which torch.load does not.
+
+    Raises zipfile.BadZipFile.
+    """
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
-import forked
-import numpy as np
 import pytest
 from hypothesis import settings
+from support import forked
 
 # A busy machine is no reason to fail.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# Subprocesses share the cores with the test run; one thread also makes runs comparable.
+# Read where NumPy and torch are imported, here and in subprocesses: these share the cores with the
+# test run, and one thread makes runs comparable.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if sys.platform != "linux":
+        for item in items:
+            if item.get_closest_marker("linux"):
+                item.add_marker(pytest.mark.skip(reason="looks at processes in /proc"))
+
 
 TINY = """\
 dataset: {{name: synthetic_digits, root: {root}, train_size: 600, test_size: 200, val_size: 100}}
-model: {{name: cnn, width: 4}}
+model: {{name: cnn, width: 2}}
 training: {{epochs: 3, batch_size: 50, threads: 1}}
 range_test: {{min_lr: 0.001, max_lr: 0.5, epochs: 2, sweeps: 2}}
 schedules:
@@ -50,6 +59,8 @@ compare: {{schedules: [constant, clr], seeds: 2}}
 @pytest.fixture
 def easy(tmp_path: Path) -> Path:
     """A config of colours that a small CNN learns to tell within an epoch of 40 iterations."""
+    import numpy as np
+
     rng = np.random.default_rng(0)
     arrays = {}
     for split, count in (("train", 880), ("test", 80)):
@@ -67,7 +78,11 @@ def easy(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny(tmp_path: Path, data_root: Path) -> Path:
     """A config file of a comparison that takes seconds; data cached for the whole session."""
-    path = tmp_path / "tiny.yaml"
+    return write_tiny(tmp_path, data_root)
+
+
+def write_tiny(folder: Path, data_root: Path) -> Path:
+    path = folder / "tiny.yaml"
     path.write_text(TINY.format(root=data_root))
     return path
 
@@ -78,7 +93,7 @@ def clr(tmp_path: Path):
 
     def run(*args: object, check: bool = True) -> subprocess.CompletedProcess[str]:
         child = forked.start(tmp_path, *args, prints=tmp_path.with_name(f"{tmp_path.name}-printed"))
-        code = child.wait(300)
+        code = child.wait()
         done = subprocess.CompletedProcess(args, code, child.stdout, child.stderr)
         if check:
             assert code == 0, done.stderr

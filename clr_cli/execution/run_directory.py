@@ -13,7 +13,6 @@ import io
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,15 @@ from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution.origin import Origin, changes
-from clr_cli.files import open_own, read_json, refuse_link, unwritable, write_atomic, write_json
+from clr_cli.files import (
+    check_archive,
+    open_own,
+    read_json,
+    refuse_link,
+    unwritable,
+    write_atomic,
+    write_json,
+)
 from clr_cli.records import RunResult, read
 
 # In the order in which they are installed: a kill in between leaves a run that can resume.
@@ -246,7 +253,7 @@ class RunDirectory:
     def load_checkpoint(self) -> tuple[dict[str, Any] | None, list[str]]:
         """Return the newest intact checkpoint, or None, and a line for each damaged one.
 
-        A checkpoint is a zip archive, and the CRC-32 sums of all its members are checked.
+        The checksums of its contents are checked.
         """
         import torch
 
@@ -255,10 +262,7 @@ class RunDirectory:
             if not path.exists():
                 continue
             try:
-                with zipfile.ZipFile(path) as archive:
-                    damaged = archive.testzip()
-                if damaged is not None:
-                    raise zipfile.BadZipFile(f"{damaged} has a wrong checksum")
+                check_archive(path)
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 return state, notes
             except Exception as error:  # whatever is wrong, it cannot be used

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from clr_cli.config.model import Config
 from clr_cli.errors import InputError
+from clr_cli.files import check_archive
 from clr_cli.paths import CHECKPOINT, MODEL, PREVIOUS_CHECKPOINT
 from clr_cli.training.build import fresh_model
 from clr_cli.training.code import source_digests
@@ -194,6 +195,7 @@ def read_kept(path: Path) -> dict[str, Any]:
         why = "the run is not finished" if path.is_dir() else "no such file or folder"
         raise InputError(f"{why}: expected {file}, which clr train writes at the end", source=path)
     try:
+        check_archive(file)
         contents = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever is wrong, it cannot be used
         raise _damaged(file, error) from error

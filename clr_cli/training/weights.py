@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
+from clr_cli.files import check_archive
 from clr_cli.paths import CHECKPOINT, MODEL, RESULT
 from clr_cli.training.code import first_line
 
@@ -78,6 +79,8 @@ def _read(name: str, source: str) -> dict[str, Tensor] | None:
 
             content: Any = load_file(path)
         else:
+            if path != Path(source):  # of a run; others may have no checksums
+                check_archive(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
         raise InputError(

@@ -152,18 +152,18 @@ def _unplanned(monkeypatch):
 
 @pytest.mark.usefixtures("_unplanned")
 def test_simulated_comparisons_say_what_their_intervals_show():
-    summaries = [*simulated(660)]
-    assert sum(map(check, summaries)) >= 2_000
+    summaries = [*simulated(220)]
+    assert sum(map(check, summaries)) >= 650
     found = [c for summary in summaries for c in summary.comparisons]
     words = {c.verdict for c in found}
     assert words >= {"better", "worse", "equivalent", "undecided", "too_few_runs"}
     assert "seed_changes_nothing" in words
-    assert sum(c.decided_at is not None for c in found) > 100  # by looks
+    assert sum(c.decided_at is not None for c in found) > 33  # by looks
 
 
 @pytest.mark.slow
 def test_many_more_simulated_comparisons_say_what_their_intervals_show():
-    assert sum(map(check, simulated(1_500, 660))) >= 4_500
+    assert sum(map(check, simulated(1_940, 220))) >= 5_800
 
 
 @pytest.mark.usefixtures("_unplanned")

@@ -117,7 +117,7 @@ def tests(size: Size, folder: Path, tell: Telling) -> None:
 def exact(size: Size, folder: Path, tell: Telling) -> None:
     """Killed and resumed, and several at once: the bits of one run after the other."""
     sys.path.append(str(ROOT / "tests"))
-    from left_behind import left_behind
+    from support.left_behind import left_behind
 
     path = config(folder, size)
     command = ["train", "--config", str(path), "--set", "training.epochs=6"]

@@ -40,8 +40,9 @@ compare: {{schedules: [constant, clr]}}
     return "auto.yaml"
 
 
-def compare(config: str, seeds: str, *more: str) -> dict:
+def compare(config: str, seeds: str, *more: str, jobs: int = 1) -> dict:
     arguments = ["compare", "--config", config, "--seeds", seeds, "--json", *more]
+    arguments += ["--jobs", str(jobs)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -64,14 +65,14 @@ def test_it_stops_at_the_first_look_that_decides_and_a_second_call_says_the_same
     early = compare(config, "3")
     assert early["rule"] == "fixed"
     assert early["comparisons"][0]["verdict"] == "too_few_runs"
-    summary = compare(config, "auto:12", "--jobs", "1")
+    summary = compare(config, "auto:12")
     assert (
         summary["looks"][-1]["n"] == summary["num_seeds"] == summary["comparisons"][0]["decided_at"]
     )
     assert summary["num_seeds"] < 12
     assert summary["comparisons"][0]["verdict"] == "better"
-    assert told(compare(config, "auto:12", "--jobs", "2")) == told(summary)
-    whole = compare(config, "auto:12", "--jobs", "2", "--name", "whole")
+    assert told(compare(config, "auto:12")) == told(summary)
+    whole = compare(config, "auto:12", "--name", "whole")
     assert told(whole) == told(summary)
 
     def numbers(name: str) -> list[dict[str, str]]:
@@ -100,7 +101,7 @@ def test_killed_in_the_middle_it_comes_to_the_same_looks_and_verdict(config: str
                 child.kill()
             time.sleep(0.01)
     assert not Path("outputs/auto/compare/summary.json").exists()
-    assert told(compare(config, "auto:12", "--jobs", "2")) == told(whole)
+    assert told(compare(config, "auto:12", jobs=2)) == told(whole)
 
 
 def test_a_fixed_number_that_grows_after_a_look_is_judged_by_the_same_rule(config: str) -> None:

@@ -46,12 +46,13 @@ def test_train_leaves_a_complete_run(clr, tiny, tmp_path):
     assert f"{result['final']['test_accuracy']:.2%}" in done.stdout
     assert "\x1b" not in done.stderr  # no control characters where stderr is no terminal
     assert "\r" not in done.stderr
-    for fact in ("500 train, 100 validation, 200 test", "cnn, width 4", "cpu", "3 cycles"):
+    for fact in ("500 train, 100 validation, 200 test", "cnn, width 2", "cpu", "3 cycles"):
         assert fact in done.stderr
 
 
 def test_compare_writes_tables_page_and_figures(clr, tiny, tmp_path):
-    done = clr("compare", "--config", tiny, "--device", "cpu", "--jobs", 2)
+    given = ("compare", "--config", tiny, "--device", "cpu", "--set", "training.epochs=2")
+    done = clr(*given, "--jobs", 2)
     folder = tmp_path / "outputs" / "tiny" / "compare"
     summary = json.loads((folder / "summary.json").read_text())
     assert [arm["name"] for arm in summary["arms"]] == ["constant", "clr"]
@@ -59,7 +60,7 @@ def test_compare_writes_tables_page_and_figures(clr, tiny, tmp_path):
     assert "Too few seeds" in summary["verdict"]
     with open(folder / "runs.csv") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 2 * 3
+    assert len(rows) == 2 * 2 * 2
     page = (folder / "report.html").read_text()
     assert summary["verdict"].split(":")[0] in page
     assert "clr compare --config" in page
@@ -67,7 +68,7 @@ def test_compare_writes_tables_page_and_figures(clr, tiny, tmp_path):
     assert summary["verdict"] in remade.stdout
     assert (folder / "report.html").read_text() == page
 
-    more = clr("compare", "--config", tiny, "--device", "cpu", "--seeds", 3, "--json")
+    more = clr(*given, "--jobs", 1, "--seeds", 3, "--json")
     assert (
         "3 seeds are too few to show any difference; it takes at least 4 (--seeds 4)" in more.stderr
     )
@@ -77,7 +78,7 @@ def test_compare_writes_tables_page_and_figures(clr, tiny, tmp_path):
 
 @pytest.mark.slow
 def test_tuning_brackets_the_rate_of_every_arm(clr, easy, tmp_path):
-    given = ["--seeds", 1, "--tune", "--device", "cpu", "--json"]
+    given = ["--seeds", 1, "--tune", "--device", "cpu", "--jobs", 1, "--json"]
     summary = json.loads(clr("compare", "--config", easy, *given).stdout)
     tuning = summary["tuning"]
     for arm, key in {"constant": "lr", "clr": "max_lr"}.items():
@@ -97,7 +98,7 @@ def test_tuning_brackets_the_rate_of_every_arm(clr, easy, tmp_path):
 @pytest.mark.slow
 def test_only_one_run_of_the_plan(clr, tiny, tmp_path):
     """As the jobs of an array have it; then the comparison trains nothing more."""
-    given = ["--config", tiny, "--device", "cpu", "--set", "training.epochs=1"]
+    given = ["--config", tiny, "--device", "cpu", "--jobs", 1, "--set", "training.epochs=1"]
     refused = clr("compare", *given, "--only", "clr:2", check=False)
     assert refused.returncode == 2
     assert "--only clr:2: not a run of this plan; did you mean 'clr:1'?" in refused.stderr
@@ -114,7 +115,7 @@ def test_only_one_run_of_the_plan(clr, tiny, tmp_path):
 
 @pytest.mark.slow
 def test_only_the_arms_named_are_tuned(clr, easy):
-    given = ["--config", easy, "--device", "cpu", "--json"]
+    given = ["--config", easy, "--device", "cpu", "--jobs", 1, "--json"]
     given += ["--seeds", 1, "--tune-arms", "constant"]
     summary = json.loads(clr("compare", *given, "--tune").stdout)
     assert list(summary["tuning"]["arms"]) == ["constant"]
@@ -130,9 +131,8 @@ def test_only_the_arms_named_are_tuned(clr, easy):
 def test_the_same_schedule_twice_gives_no_difference_at_all(clr, tiny):
     """A/A: two names for one schedule."""
     arms = ["--set", "schedules.again={kind: constant, lr: 0.05}", "--schedules", "constant,again"]
-    summary = json.loads(
-        clr("compare", "--config", tiny, *arms, "--device", "cpu", "--json").stdout
-    )
+    arms += ["--set", "training.epochs=1", "--jobs", 1]
+    summary = json.loads(clr("compare", "--config", tiny, *arms, "--json").stdout)
     comparison = summary["comparisons"][0]
     assert comparison["difference"]["mean"] == 0
     assert (comparison["wins"], comparison["losses"]) == (0, 0)

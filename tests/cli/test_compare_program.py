@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import TRAIN, written
+from support.left_behind import timeless
+from support.programs import TRAIN, written
 
 from clr_cli.cli import program_options as program
 from clr_cli.errors import InputError
@@ -25,12 +26,6 @@ def loss(lr: float, seed: int) -> float:
 
 def summary(tmp_path: Path, name: str = "program") -> dict:
     return json.loads((tmp_path / "outputs" / name / "compare/summary.json").read_text())
-
-
-def timeless(value):
-    if isinstance(value, dict):
-        return {k: timeless(v) for k, v in value.items() if k not in ("cost", "reproduce")}
-    return [timeless(v) for v in value] if isinstance(value, list) else value
 
 
 def test_a_program_is_compared_and_never_run_again(clr, tmp_path):

@@ -98,13 +98,13 @@ def test_the_config_of_cifar10_compares_on_synthetic_data_at_a_small_size(clr, d
         "dataset.test_size": 200,
         "dataset.val_size": 100,
         "model": "{name: cnn, width: 4}",
-        "training.epochs": 2,
+        "training.epochs": 1,
         "training.threads": 1,
-        "compare.seeds": 2,
+        "compare.seeds": 1,
     }
     sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
     arms = ["--schedules", "recipe,recipe_cutout,clr"]
-    done = clr("compare", "--config", "cifar10.yaml", "--device", "cpu", *arms, *sets, "--json")
+    done = clr("compare", "--config", "cifar10.yaml", "--jobs", 1, *arms, *sets, "--json")
     summary = json.loads(done.stdout)
     assert [arm["name"] for arm in summary["arms"]] == ["recipe", "recipe_cutout", "clr"]
     assert plan(done.stderr)["augment"] == "crops of 4 pixels of padding, flips"

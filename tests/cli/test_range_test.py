@@ -9,7 +9,7 @@ import yaml
 
 
 def answer(clr, config, *more, code=0):
-    given = ["range-test", "--config", config, "--device", "cpu", "--json"]
+    given = ["range-test", "--config", config, "--jobs", 1, "--json"]
     done = clr(*given, *more, check=False)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout), done.stderr
@@ -28,7 +28,7 @@ def folders(tmp_path):
 
 
 def test_sweep_probes_answer_and_bounds(clr, easy, tmp_path):
-    found, told = answer(clr, easy, "--jobs", 1)
+    found, told = answer(clr, easy)
     assert "usually 12 to 24 of them" in told
     assert "bracket: " in told
     assert found["inconclusive"] is None
@@ -44,10 +44,10 @@ def test_sweep_probes_answer_and_bounds(clr, easy, tmp_path):
 
 @pytest.mark.slow
 def test_more_workers_another_range_or_a_later_search_give_the_same_answer(clr, easy, tmp_path):
-    first, _ = answer(clr, easy, "--jobs", 1)
+    first, _ = answer(clr, easy)
     workers, _ = answer(clr, easy, "--jobs", 2, "--name", "workers")
     assert said(workers) == said(first)
-    other = ("--jobs", 1, "--max-lr", 5, "--epochs", 2, "--name", "range")
+    other = ("--max-lr", 5, "--epochs", 2, "--name", "range")
     assert said(answer(clr, easy, *other)[0]) == said(first)
     # What was probed is kept: a later search trains only what is missing.
     there = folders(tmp_path)
@@ -86,7 +86,7 @@ def test_the_answer_is_certified_by_whole_runs_of_its_half_and_double(clr, easy,
 
 
 def test_without_probes_the_sweep_is_read_and_it_is_said_what_that_is_worth(clr, tiny):
-    done = clr("range-test", "--config", tiny, "--device", "cpu", "--probes", "off", check=False)
+    done = clr("range-test", "--config", tiny, "--jobs", 1, "--probes", "off", check=False)
     assert "depends on the range (0.001 to 0.5)" in done.stdout
     assert "bracket" not in done.stderr
     refused = clr("range-test", "--config", tiny, "--probes", "off", "--certify", 3, check=False)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from programs import written
+from support.programs import written
 
 from clr_cli.cli import program_options
 from clr_cli.errors import InputError

@@ -14,8 +14,8 @@ import termios
 from pathlib import Path
 from typing import Any
 
-import forked
 import pytest
+from support import forked
 
 from clr_cli.cli import app, progress, terminal
 

@@ -8,7 +8,7 @@ import pytest
 @pytest.mark.slow
 def test_tuning_without_an_answer_stops_with_its_reason(clr, tiny, tmp_path):
     """Three epochs of ten iterations teach this model nothing."""
-    given = ["--config", tiny, "--device", "cpu", "--tune", "--tune-arms", "constant", "--json"]
+    given = ["--config", tiny, "--jobs", 1, "--tune", "--tune-arms", "constant", "--json"]
     done = clr("compare", *given, check=False)
     assert done.returncode == 3
     assert done.stdout == ""

@@ -34,7 +34,7 @@ def test_a_run_has_its_arms_own_config(tiny, tmp_path):
 
 def test_the_report_names_what_differs(clr, tiny, tmp_path):
     clr(
-        *("compare", "--config", tiny, "--seeds", "1", "--set", "training.epochs=1"),
+        *("compare", "--config", tiny, "--seeds", 1, "--jobs", 1, "--set", "training.epochs=1"),
         *("--set", "schedules.clr.set={optimizer.weight_decay: 0.01, optimizer.name: adamw}"),
     )
     said = json.loads((tmp_path / "outputs/tiny/compare/summary.json").read_text())["contract"]
@@ -79,7 +79,8 @@ def adam(model, **settings):
 def test_an_arm_with_an_optimizer_of_ones_own(clr, tiny, tmp_path):
     (tmp_path / "mine.py").write_text(OWN)
     own = "schedules.clr.set={optimizer: {name: 'mine:adam', settings: {eps: 0.001}}}"
-    args = ("compare", "--config", tiny, "--seeds", "1", "--set", "training.epochs=1", "--set", own)
+    args = ("compare", "--config", tiny, "--jobs", 1, "--seeds", 1, "--set", own)
+    args += ("--set", "training.epochs=1")
     refused = clr(*args, check=False)
     assert refused.returncode == 2
     assert "optimizer.name: 'mine:adam' runs your own code; pass --allow-code" in refused.stderr
@@ -97,7 +98,7 @@ def test_an_arm_with_an_optimizer_of_ones_own(clr, tiny, tmp_path):
 def test_arms_with_batches_of_other_sizes_are_compared_in_images(clr, tiny, tmp_path):
     """Twice the batch is half the iterations, and as many images."""
     own = "schedules.clr.set={training.batch_size: 100}"
-    clr("compare", "--config", tiny, "--seeds", "2", "--set", own, "--target", "0.01")
+    clr("compare", "--config", tiny, "--jobs", 1, "--seeds", 2, "--set", own, "--target", 0.01)
     folder = tmp_path / "outputs/tiny/compare"
     said = json.loads((folder / "summary.json").read_text())
     assert said["contract"]["also_differs"] == ["training.batch_size: constant 50, clr 100"]

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from left_behind import left_behind
-from programs import TRAIN, written
-from test_engines import plan
+from support.left_behind import left_behind, timeless
+from support.plans import plan
+from support.programs import TRAIN, written
 
 from clr_cli.errors import InputError
 from clr_cli.execution import engines
@@ -79,14 +79,6 @@ def stop_at_row(events, number: int) -> None:
 def finished_locally(config: Path, output: Path, *overrides: str) -> dict[str, Any]:
     list(engines.local(plan(config, output, *overrides)))
     return left_behind(output)
-
-
-def timeless(value: Any) -> Any:
-    """A summary without what the clock and the command line say."""
-    if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if "second" not in k}
-        return {k: timeless(v) for k, v in kept.items() if k not in ("costs", "reproduce")}
-    return [timeless(item) for item in value] if isinstance(value, list) else value
 
 
 @pytest.mark.slow
@@ -184,6 +176,7 @@ def test_a_lost_node_costs_no_result(tiny, tmp_path, nodes, engine, monkeypatch)
     assert left_behind(tmp_path / "ray") == expected
 
 
+@pytest.mark.linux
 @pytest.mark.slow
 def test_a_run_whose_worker_dies_again_is_given_up(tiny, tmp_path, nodes, engine):
     runs = plan(tiny, tmp_path, "training.epochs=1000", *SMALL)[:1]
@@ -306,6 +299,7 @@ def test_a_run_gets_a_gpu_where_the_cluster_has_one(nodes, engine):
             nodes.remove_node(node)
 
 
+@pytest.mark.linux
 @pytest.mark.slow
 def test_a_signal_ends_the_plan_and_what_the_nodes_do_for_it(tiny, tmp_path, nodes, engine):
     command = [sys.executable, "-m", "clr_cli", "compare", "--config", str(tiny), "--device", "cpu"]

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_engines import fingerprint, plan
+from support.left_behind import left_by
+from support.plans import plan
 
 from clr_cli.config.load import load
 from clr_cli.errors import InputError
@@ -91,7 +92,7 @@ def test_more_epochs_are_those_of_a_run_that_had_them_from_the_start(easy, tmp_p
     longer = one(easy, tmp_path / "grown", kind, 3, extends=True)
     rows = [event for event in execute(longer) if event.kind == "row"]
     assert len(rows) == 1
-    assert fingerprint(longer.directory) == fingerprint(whole.directory)
+    assert left_by(longer.directory) == left_by(whole.directory)
     model = [(run.path / "model.pt").read_bytes() for run in (whole, longer)]
     assert model[0] == model[1]
     list(execute(whole_again := one(easy, tmp_path / "grown", kind, 3)))
@@ -102,11 +103,11 @@ def test_more_epochs_are_those_of_a_run_that_had_them_from_the_start(easy, tmp_p
 def test_a_schedule_that_lasts_the_run_is_not_made_longer(easy, tmp_path, kind, said):
     short = one(easy, tmp_path, kind, 2)
     list(execute(short))
-    before = fingerprint(short.directory)
+    before = left_by(short.directory)
     with pytest.raises(InputError, match="2 epochs cannot become 3") as caught:
         list(execute(one(easy, tmp_path, kind, 3, extends=True)))
     assert said in str(caught.value)
-    assert fingerprint(short.directory) == before
+    assert left_by(short.directory) == before
 
 
 def test_only_epochs_may_differ_and_only_where_it_is_asked_for(easy, tmp_path):
@@ -132,7 +133,7 @@ def test_a_run_that_was_killed_while_it_was_made_longer_goes_on(easy, tmp_path):
     assert not longer.directory.finished
     assert not (longer.path / "model.pt").exists(), "that of the shorter run would be taken for it"
     list(execute(longer))
-    assert fingerprint(longer.directory) == fingerprint(whole.directory)
+    assert left_by(longer.directory) == left_by(whole.directory)
 
 
 def test_train_more_counts_from_the_run_that_is_there(clr, easy):
@@ -156,11 +157,10 @@ def test_a_branch_is_the_run_that_decays_there(clr, easy, tmp_path):
         whole = one(easy, tmp_path / f"whole-{epochs}", WSD, epochs)
         list(execute(whole))
         branch = replace(whole, path=folder / f"wsd-from-{epoch}" / "seed-0")
-        metrics, result, weights = fingerprint(branch.directory)
-        expected = fingerprint(whole.directory)
+        metrics, result, weights = left_by(branch.directory)
+        expected = left_by(whole.directory)
         assert (metrics, weights) == (expected[0], expected[2])
-        own = {"arm": f"wsd-from-{epoch}", "git_commit": result["git_commit"]}
-        assert result == {**expected[1], **own}
+        assert result == {**expected[1], "arm": f"wsd-from-{epoch}"}
     plateau = replace(whole, path=folder / "wsd-plateau" / "seed-0")
     assert [row["epoch"] for row in plateau.directory.read_metrics()] == [1, 2]
     assert "nothing was trained" in clr(*args, "--branch", "1").stderr

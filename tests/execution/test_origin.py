@@ -55,7 +55,7 @@ def test_changed_code_is_refused_wherever_a_run_is_used_again(clr, own, tmp_path
     assert "the run is finished, so nothing was trained" in clr(*train, "--allow-code").stderr
     changed = LAYERS.replace("return nn.Linear", "return nn.modules.Linear")
     (tmp_path / "parts" / "layers.py").write_text(changed)
-    grown = ("compare", "--config", own, "--seeds", "2", "--schedules", "clr,constant")
+    grown = ("compare", "--config", own, "--jobs", "1", "--seeds", "2")
     for command in (train, sweep, grown):
         assert "parts/layers.py has changed since" in refused(clr, *command)
     assert not (tmp_path / "outputs/easy/train/clr/seed-1/result.json").exists()

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from programs import STUBBORN, written
+from support.programs import STUBBORN, written
 
 from clr_cli import interrupt
 from clr_cli.errors import InputError

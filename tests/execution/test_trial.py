@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_engines import plan
+from support.plans import plan
 
 from clr_cli.execution import engines, trial
 from clr_cli.training import device

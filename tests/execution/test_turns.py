@@ -10,11 +10,11 @@ import os
 import signal
 from collections import Counter
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import pytest
 import torch
-from test_engines import fingerprint, plan
+from support.left_behind import left_by
+from support.plans import plan, worker_processes
 from torch import nn
 
 from clr_cli import interrupt
@@ -65,7 +65,7 @@ _alone = {}
 
 
 def prints(runs):
-    return [fingerprint(run.directory) for run in runs]
+    return [left_by(run.directory) for run in runs]
 
 
 def test_runs_that_take_turns_are_what_they_are_alone(tiny, tmp_path, alone, busy_device):
@@ -147,7 +147,7 @@ def failing(run, how):
 def test_a_failing_run_leaves_its_neighbours_what_they_have_done(tiny, tmp_path, alone):
     runs = plan(tiny, tmp_path / "together", "training.batch_size=10", seeds=(0, 1))
     broken = [failing(runs[0], "memory"), *runs[1:]]
-    said = "out of memory with batches of 10 and cnn of width 4; use fewer --jobs"
+    said = "out of memory with batches of 10 and cnn of width 2; use fewer --jobs"
     with pytest.raises(EnvironmentFailure, match=said):
         list(interleave(enumerate(broken), at_once=4))
     states = [run.directory.load_checkpoint()[0] for run in runs[1:]]
@@ -167,12 +167,7 @@ def test_closed_in_the_middle_all_runs_can_go_on(tiny, tmp_path, alone):
     assert prints(runs) == alone()[::2]
 
 
-def workers() -> int:
-    """The worker processes that there are."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return sum(b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
-
-
+@pytest.mark.linux
 def test_on_one_gpu_runs_share_this_process_and_on_several_each_has_one(
     tiny, tmp_path, alone, monkeypatch
 ):
@@ -181,7 +176,7 @@ def test_on_one_gpu_runs_share_this_process_and_on_several_each_has_one(
     for gpus in (1, 2):
         runs = plan(tiny, tmp_path / str(gpus), seeds=(0, 1))
         monkeypatch.setattr(engines, "gpus_of", lambda _, gpus=gpus: [cpu] * gpus)
-        seen = {workers() for _ in engines.local(runs, jobs=4)}
+        seen = {len(worker_processes()) for _ in engines.local(runs, jobs=4)}
         assert max(seen) == (0 if gpus == 1 else 2)
         assert prints(runs) == expected
 

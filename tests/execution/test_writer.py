@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from test_engines import fingerprint, plan
+from support.left_behind import left_by
+from support.plans import plan
 
 from clr_cli.errors import EnvironmentFailure
 from clr_cli.execution.run_directory import RunDirectory
@@ -47,7 +48,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(tiny, tmp_path, monkeypa
     monkeypatch.setattr(EagerSteps, "take", step)
     list(execute(run))
     assert kept == [(True, 10), (True, 20), (True, 30)]
-    assert fingerprint(run.directory) == fingerprint(plain.directory)
+    assert left_by(run.directory) == left_by(plain.directory)
 
 
 def test_what_cannot_be_written_ends_the_run(tiny, tmp_path, monkeypatch):

@@ -14,7 +14,6 @@ import sys
 import threading
 from pathlib import Path
 
-import forked
 import numpy as np
 import pytest
 import scipy.io
@@ -22,6 +21,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support import forked
 
 from clr_cli.cli import app as cli
 from clr_cli.cli import inspect

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import forked
 import pytest
-from left_behind import left_behind
+from support import forked
+from support.left_behind import left_behind
 
 from clr_cli.config import load as configs
 from clr_cli.errors import InputError

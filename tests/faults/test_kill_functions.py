@@ -13,8 +13,8 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import forked
 import pytest
+from support import forked
 
 import clr_cli as clr
 

@@ -11,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-import forked
 import pytest
-from programs import STUBBORN, written
+from support import forked
+from support.programs import DAEMON, STUBBORN, written
 
+pytestmark = pytest.mark.linux
 ARMS = ("--arm", "base:lr=0.5", "--arm", "new:lr=1.0")
 KILLS = int(os.environ.get("CLR_TEST_KILLS", "6"))
 
@@ -126,6 +127,33 @@ def test_a_search_that_is_interrupted_ends_its_programs(tmp_path, monkeypatch, n
     assert child.wait() == 128 + number, child.stderr
     nothing_is_left(tmp_path, 0.5)
     assert "Traceback" not in child.stderr
+
+
+def daemon_line(tmp_path: Path, output: str) -> tuple[object, ...]:
+    command = written(tmp_path, DAEMON)
+    return ("compare", "--cmd", command, *ARMS, "--metric", "val_loss", "--seeds", 1, "-o", output)
+
+
+def test_a_daemon_ends_with_the_program_that_made_it(tmp_path):
+    """Neither is it waited for, even if it keeps the program's streams."""
+    child = forked.start(tmp_path, *daemon_line(tmp_path, "outputs"), "--jobs", 2)
+    assert child.wait(60) == 0, child.stderr
+    assert len([*tmp_path.glob("outputs/**/seed-0/result.json")]) == 2
+    nothing_is_left(tmp_path, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_daemon_ends_with_clr(tmp_path, monkeypatch, number):
+    monkeypatch.setenv("WAIT", "600")
+    child = forked.start(tmp_path, *daemon_line(tmp_path, "outputs"), "--jobs", 1)
+    deadline = time.monotonic() + 60
+    while len(programs(tmp_path)) < 4:  # the program, its supervisor and two daemons
+        assert time.monotonic() < deadline, child.stderr
+        time.sleep(0.02)
+    child.signal(number)
+    child.wait()
+    nothing_is_left(tmp_path, 10)
 
 
 def test_a_pattern_that_takes_for_ever_keeps_no_signal_waiting(tmp_path):

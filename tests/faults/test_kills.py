@@ -12,9 +12,9 @@ import signal
 import time
 from pathlib import Path
 
-import forked
 import pytest
-from left_behind import left_behind
+from support import forked, results_makers
+from support.left_behind import left_behind
 
 from clr_cli.execution.run_directory import RunDirectory
 
@@ -140,12 +140,6 @@ def test_kills_at_random_moments_and_in_checkpoint_writes_change_nothing(
 # ---- signals -------------------------------------------------------------------------------------
 
 
-def until(child: forked.Clr, text: str) -> None:
-    while text not in child.stderr:
-        assert child.running or text in child.stderr, child.stderr
-        time.sleep(0.01)
-
-
 def check_interrupted(child: forked.Clr, code: int, output: Path) -> None:
     assert child.wait() == code, child.stderr
     no_process_is_left(child)
@@ -167,6 +161,7 @@ def ignores_ctrl_c(process: int) -> bool:
     return bool(int(ignored, 16) >> (signal.SIGINT - 1) & 1)
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("importing", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, code, importing):
@@ -176,7 +171,7 @@ def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, code, importing):
         until_workers(child)
         time.sleep(0.3)
     else:
-        until(child, "to go")
+        child.wait_for("to go")
     for worker in set(group_of(child.process.pid)) - {child.process.pid}:
         assert ignores_ctrl_c(worker)
     child.signal(number)
@@ -189,7 +184,7 @@ def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, code, importing):
 def test_a_second_ctrl_c_ends_at_once_without_damage(tiny, tmp_path, pause):
     command = command_line("train", tiny, "--set", "training.epochs=1000")
     child = forked.start(tmp_path, *command)
-    until(child, "epoch 2/")
+    child.wait_for("epoch 2/")
     child.signal(signal.SIGINT)
     time.sleep(pause)
     if child.running:
@@ -197,6 +192,7 @@ def test_a_second_ctrl_c_ends_at_once_without_damage(tiny, tmp_path, pause):
     check_interrupted(child, 130, tmp_path / "outputs")
 
 
+@pytest.mark.linux
 @pytest.mark.slow
 def test_a_killed_parent_leaves_no_workers(tiny, tmp_path):
     """Not even in the middle of an epoch that takes most of a minute."""
@@ -262,6 +258,39 @@ def test_a_signal_reaches_the_child_and_never_pytest(tmp_path):
     assert came == []
 
 
+# ---- reports ----
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(3 * KILLS, marks=pytest.mark.slow)])
+def test_a_killed_report_leaves_whole_files_and_the_next_one_makes_the_others(tmp_path, kills):
+    done(forked.start(tmp_path, "compare", *results_makers.csv(tmp_path)))
+    results = tmp_path / "outputs/results/compare"
+    whole = contents(results)
+    kept = {"summary.json", "runs.csv"}
+    assert {"report.html", "report.md", "difference.png", "difference.svg", *kept} <= set(whole)
+    moments = random.Random(kills)
+    struck = 0
+    for _ in range(kills):
+        for name in set(whole) - kept:
+            (results / name).unlink(missing_ok=True)
+        child = forked.start(tmp_path, "report", results, "--formats", "png,svg")
+        count = moments.randrange(2, len(whole))
+        while child.running and len([*results.iterdir()]) < count:
+            time.sleep(0.001)
+        child.kill()
+        made = contents(results)
+        struck += made != whole
+        for name, content in made.items():
+            assert name.startswith(".") or content == whole[name], f"{name} is not whole"
+    assert struck
+    done(forked.start(tmp_path, "report", results, "--formats", "png,svg"))
+    assert contents(results) == whole
+
+
 # ---- two at once ---------------------------------------------------------------------------------
 
 
@@ -269,7 +298,7 @@ def test_a_second_process_says_that_it_waits_and_then_goes_on(tiny, tmp_path):
     run = RunDirectory(tmp_path / "outputs" / "tiny" / "train" / "clr" / "seed-0")
     with run.lock():
         child = forked.start(tmp_path, *command_line("train", tiny))
-        until(child, "another process is on it")
+        child.wait_for("another process is on it")
         time.sleep(2.5)  # it tries again every second, and says so once
         assert child.running
         assert child.stderr.count("another process is on it") == 1

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import forked
 import pytest
-from programs import written
+from support import forked
+from support.programs import written
 
 from clr_cli.config import load as configs
 from clr_cli.errors import InputError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 NET = """
 import torch
 from torch import nn
@@ -21,13 +23,14 @@ def net(*, num_classes, in_channels):
 """
 
 
-def test_out_of_memory_names_what_takes_it(clr, tiny, tmp_path):
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_out_of_memory_names_what_takes_it(clr, tiny, tmp_path, jobs):
+    """In a worker too, which is not started again."""
     (tmp_path / "greedy.py").write_text(NET)
     given = ["--config", tiny, "--set", "model={name: 'greedy:net'}", "--allow-code"]
-    for jobs in (1, 2):  # in a worker too, which is not started again
-        done = clr("compare", *given, "--seeds", 2, "--jobs", jobs, check=False)
-        assert done.returncode == 1
-        assert "Traceback" not in done.stderr
-        assert "the device is out of memory with batches of" in done.stderr
-        assert "greedy:net; use fewer --jobs" in done.stderr
-        assert "resuming from its checkpoint" not in done.stderr
+    done = clr("compare", *given, "--seeds", 2, "--jobs", jobs, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "the device is out of memory with batches of" in done.stderr
+    assert "greedy:net; use fewer --jobs" in done.stderr
+    assert "resuming from its checkpoint" not in done.stderr

@@ -29,12 +29,19 @@ def clr(tmp_path, monkeypatch, capsys):
     return command
 
 
+def needs(kind: str) -> None:
+    """Skip the test where the library of a kind is missing: it is an extra."""
+    if kind in (libraries := {"Parquet": "pyarrow", "TensorBoard": "tensorboard"}):
+        pytest.importorskip(libraries[kind])
+
+
 def test_every_kind_has_a_file_in_these_tests():
     assert {kind for kind, _ in MAKERS} == {*KINDS}
 
 
 @pytest.mark.parametrize(("kind", "maker"), MAKERS, ids=IDS)
 def test_the_command_of_the_docs_gives_a_verdict(clr, tmp_path, kind, maker):
+    needs(kind)
     options = maker(tmp_path)
     code, out, err = clr("compare", *options, "--json")
     assert (code, "Traceback" in err) == (0, False), err
@@ -50,6 +57,7 @@ def test_the_command_of_the_docs_gives_a_verdict(clr, tmp_path, kind, maker):
 
 @pytest.mark.parametrize(("kind", "maker"), MAKERS, ids=IDS)
 def test_results_names_the_kind_and_a_command_that_works(clr, tmp_path, kind, maker):
+    needs(kind)
     options = maker(tmp_path)
     metric = options[options.index("--metric") :] if "--metric" in options else []
     place = re.split(r"/?[{*]", options[1])[0] or "."  # a folder, where the command has a pattern

@@ -46,10 +46,13 @@ def plain_model(tmp_path: Path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
 
-def make_state(resident, *, model="clr_test_plain:plain", optimizer="sgd", **training):
+CNN = {"name": "cnn", "width": 2}
+
+
+def make_state(resident, *, model=None, optimizer="sgd", **training):
     config = Config.model_validate(
         {
-            "model": {"name": model},
+            "model": model or {"name": "clr_test_plain:plain"},
             "optimizer": {"name": optimizer} if ":" in optimizer else {"weight_decay": 0},
             "training": {"epochs": 2, "batch_size": 50, **training},
         }
@@ -176,7 +179,7 @@ def test_parts_give_the_whole_batchs_gradient_but_for_batch_norm(loaded, plain_m
 
 def test_averaged_weights_are_what_is_evaluated_and_training_does_not_notice(loaded):
     data = batches.to_device(loaded, CPU, 4)
-    with_ema, without = (make_state(data, model="cnn", ema=ema) for ema in (0.8, None))
+    with_ema, without = (make_state(data, model=CNN, ema=ema) for ema in (0.8, None))
     rows = [list(loops.train(state, 2)) for state in (with_ema, without)]
     assert [row["train_loss"] for row in rows[0]] == [row["train_loss"] for row in rows[1]]
     assert [row["val_loss"] for row in rows[0]] != [row["val_loss"] for row in rows[1]]
@@ -204,7 +207,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_bit(loaded, tmp_path, at, training
     data = batches.to_device(loaded, CPU, 4, flip=True, cutout=9)
 
     def fresh():
-        return make_state(data, model="cnn", accumulate=2, clip_norm=0.5, ema=0.8)
+        return make_state(data, model=CNN, accumulate=2, clip_norm=0.5, ema=0.8)
 
     def numbers(rows):
         return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]

@@ -7,6 +7,7 @@ from itertools import groupby
 from unittest.mock import patch
 
 import pytest
+from support.left_behind import timeless
 
 from clr_cli import interrupt
 from clr_cli.config.load import load
@@ -29,10 +30,6 @@ def probe_task(config_path, path, kind="clr", rate=0.05, iterations=25):
         device="cpu",
         threads=1,
     )
-
-
-def timeless(rows):
-    return [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
 
 
 @pytest.mark.parametrize("kind", KINDS)

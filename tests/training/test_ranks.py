@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from left_behind import left_behind
+from support.left_behind import left_behind
 
 from clr_cli.execution.run_directory import RunDirectory
 
@@ -86,6 +86,7 @@ def rank_one_of(launcher: int) -> int:
     return int(found)
 
 
+@pytest.mark.linux
 @pytest.mark.slow
 def test_all_ranks_stop_on_sigterm_and_the_same_command_goes_on(command, tmp_path):
     longer = ("--set", "training.batch_size=4", "--set", "training.epochs=2")  # 125 steps an epoch

@@ -58,7 +58,7 @@ def make(loaded):
         torch.set_num_threads(1)
         data = batches.to_device(loaded, device, crop_padding, **(augment or {}))
         settings = {"batch_size": 50, **sections.pop("training", {}), "cuda_graph": way != "eager"}
-        given = config(training=settings, **sections)
+        given = config(training=settings, **{"model": {"width": 2}, **sections})
         schedule = schedule or make_schedule()
         state = build(given, schedule, data, seed=0, precision=precision)
         return take(state, way)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from support.left_behind import timeless
 
 from clr_cli.config import load as configs
 from clr_cli.config.sections import RangeTestConfig
@@ -26,10 +27,6 @@ from clr_cli.training.stream import alone
 def sweep_task(config_path, path, *overrides, seed=0):
     config = configs.load(str(config_path), overrides)
     return SweepTask(config=config, seed=seed, path=path, device="cpu", threads=1)
-
-
-def timeless(rows):
-    return [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
 
 
 def test_a_sweep_follows_its_ramp_and_validates_often_enough(tiny, tmp_path):
@@ -153,7 +150,7 @@ def test_the_command_gives_bounds_that_train_can_use(clr, easy, tmp_path):
     assert refused.returncode == 2
     assert "clr range-test" in refused.stderr
 
-    done = clr("range-test", "--config", easy, "--device", "cpu")
+    done = clr("range-test", "--config", easy, "--jobs", 1)
     written = {"range_test.csv", "range_test.png", "result.json", "bounds.yaml"}
     written |= {"probes.csv", "rates.png", "report.html", "sweeps"}
     assert written <= {p.name for p in folder.iterdir()}
@@ -178,6 +175,8 @@ def test_nothing_learned_is_inconclusive_with_exit_code_3(clr, tiny, tmp_path):
         "range-test",
         "--config",
         tiny,
+        "--jobs",
+        1,
         "--min-lr",
         1e-9,
         "--max-lr",

@@ -126,6 +126,7 @@ def test_a_fresh_process_answers_as_the_run_did(digits, tmp_path):
 
 @pytest.mark.slow
 def test_every_kind_of_model_and_optimizer_answers_as_its_run_did(digits, tmp_path):
+    pytest.importorskip("schedulefree")
     check_answers(digits, tmp_path, SLOW)
     grey = np.load(digits)
     colored = {

@@ -19,13 +19,27 @@ from pathlib import Path
 from typing import TextIO
 
 CONTEXT = multiprocessing.get_context("forkserver")
+# What a command that trains, compares and draws would import.
 CONTEXT.set_forkserver_preload(
     [
-        "clr_cli.execution.engines",
-        "clr_cli.cli.results",
-        "clr_cli.report.page",
+        "torch._dynamo",  # at the first step of an optimizer
         "torchvision.datasets",
-        "forked",
+        "scipy.stats",
+        "matplotlib.backends.backend_agg",
+        "matplotlib.backends.backend_svg",
+        "clr_cli.cli.compare",
+        "clr_cli.cli.range_test",
+        "clr_cli.cli.report",
+        "clr_cli.cli.train",
+        "clr_cli.analysis.summary",
+        "clr_cli.execution.engines",
+        "clr_cli.execution.setup",
+        "clr_cli.execution.training_task",
+        "clr_cli.report.page",
+        "clr_cli.report.write",
+        "clr_cli.study.training",
+        "clr_cli.training.loop",
+        "support.forked",
     ]
 )
 
@@ -70,6 +84,12 @@ class Clr:
     def running(self) -> bool:
         return self.process.is_alive()
 
+    def wait_for(self, text: str) -> None:
+        """Wait until it has written the text to stderr."""
+        while text not in self.stderr:
+            assert self.running or text in self.stderr, self.stderr
+            time.sleep(0.01)
+
     def kill(self) -> None:
         self.process.kill()
         self.process.join()
@@ -86,8 +106,11 @@ class Clr:
                     return
             time.sleep(0.005)
 
-    def wait(self, seconds: float = 120) -> int:
-        """The exit code; minus the signal's number for a process that was killed."""
+    def wait(self, seconds: float = 600) -> int:
+        """The exit code; minus the signal's number for a process that was killed.
+
+        seconds: for one that hangs; a busy machine is no reason to fail.
+        """
         self.process.join(seconds)
         if self.process.exitcode is None:
             self.kill()

@@ -38,6 +38,25 @@ with open(out + ".pids", "w") as file:
 time.sleep(600)
 """
 
+# Leaves a daemon behind, forked twice and in a session of its own: with the program's streams open,
+# or closed.
+DAEMON = """
+import json, os, sys, time
+out = sys.argv[3]
+for streams in ("open", "closed"):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            if streams == "closed":
+                os.closerange(0, 256)
+            time.sleep(600)
+        os._exit(0)
+time.sleep(0.2)
+with open(out, "a") as file:
+    file.write(json.dumps({"step": 1, "val_loss": float(sys.argv[1])}) + "\\n")
+time.sleep(float(os.environ.get("WAIT", "0")))
+"""
+
 
 def written(folder: Path, text: str = TRAIN) -> str:
     """The program as a file in this folder; the command that runs it."""
