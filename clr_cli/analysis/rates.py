@@ -177,11 +177,14 @@ def describe(answer: RateAnswer) -> list[tuple[str, str]]:
 
 
 def config_lines(answer: RateAnswer) -> str | None:
-    """Return the lines of a config that use the answer; None if there is none."""
+    """Return the lines of a config that use the answer; None if there is none.
+
+    A search for an arm's rate leaves its base_lr as it is.
+    """
     if answer.kind is None or answer.max_lr is None or answer.inconclusive:
         return None
     rates = f"{answer.key}: {answer.max_lr:g}"
-    if "base_lr" in schedules.KINDS[answer.kind].model_fields:
+    if answer.base_lr is not None and "base_lr" in schedules.KINDS[answer.kind].model_fields:
         rates = f"base_lr: {answer.base_lr:g}, {rates}"
     return f"schedules:\n  {answer.schedule}: {{kind: {answer.kind}, {rates}}}"
 

@@ -179,7 +179,7 @@ class TestPage:
         assert len(made) == 9
         assert "<b>Range test.</b>" in report.render(summary, records, made)
 
-    def test_figures_follow_the_colour_scheme(self, page: str) -> None:
+    def test_figures_follow_the_color_scheme(self, page: str) -> None:
         svgs = "".join(re.findall(r"<svg.*?</svg>|^[.]s[0-9]+{.*?}$", page, flags=re.S | re.M))
         assert "var(--c" in svgs
         own = re.sub(r"var\(--c([0-9a-f]{6}), #\1\)", "", svgs)  # where no page defines them
@@ -428,7 +428,9 @@ def test_tuning_has_its_table_on_the_page_and_in_markdown() -> None:
         tried = [
             Probed(rate=lr, scores=[], mean=0.8 + lr + k / 100) for lr in (0.025, 0.05, 0.1)[k:]
         ]
-        good = {"low": 0.05, "high": 0.125} if k else {"inconclusive": "noise"}
+        good: dict[str, Any] = {"inconclusive": "noise"}
+        if k:  # a search for max_lr leaves base_lr as it is
+            good = {"low": 0.05, "high": 0.125, "schedule": arm, "kind": "triangular"}
         question = Scoring(VAL_ACCURACY).question(0.1)
         arms[arm] = RateAnswer(**question, experiment="x", max_lr=0.08, tried=tried, **good)
     records = make_records(("constant", "clr"))
@@ -437,6 +439,7 @@ def test_tuning_has_its_table_on_the_page_and_in_markdown() -> None:
     words = Reader(report.render(summary, records, {})).words.replace("\N{NO-BREAK SPACE}", " ")
     for row in ("keylrlr", "chosen0.080.08", "good ratesnoise0.05 to 0.125", "0.02582.50 %–"):
         assert row in words
+    assert "clr: {kind: triangular, lr: 0.08}" in words
     text = report.markdown(summary).replace("\N{NO-BREAK SPACE}", " ")
     assert "| good rates | noise | 0.05 to 0.125 |" in text
     assert "| 0.05 | 85.00 % | 86.00 % |" in text
