@@ -138,11 +138,22 @@ def links_to(run: Path) -> list[Path]:
     return [folder for folder in chain[: top + 1] if folder.is_symlink()]
 
 
-def comparison_in(folder: Path) -> Path:
-    """Return the folder of a comparison or combination from itself or its experiment's folder."""
-    here = any((folder / name).exists() for name in (SUMMARY, PROGRESS, ACROSS))
-    inner = (folder / name for name in ("compare", "across"))
-    return folder if here else next((each for each in inner if each.is_dir()), folder)
+def holds_rates(folder: Path) -> bool:
+    """Whether a folder has the answer of a range test, and not of a run."""
+    return (folder / RESULT).exists() and not (folder / METRICS).exists()
+
+
+def results_in(folder: Path) -> Path:
+    """Return the folder of a comparison, combination or range test from itself or its experiment's.
+
+    An experiment's comparison comes first. Returns the folder itself if it has none of them.
+    """
+    files = (SUMMARY, PROGRESS, ACROSS)
+    if any((folder / name).exists() for name in files) or holds_rates(folder):
+        return folder
+    inner = [folder / name for name in ("compare", "across")]
+    inner += [each for name in ("range-test", "rates") if holds_rates(each := folder / name)]
+    return next((each for each in inner if each.is_dir()), folder)
 
 
 def range_test_of(comparison: Path) -> Path:

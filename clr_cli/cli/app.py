@@ -29,7 +29,7 @@ PLAIN: dict[str, Any] = {  # importing rich would take longer than the rest
 # Command -> the first line of its help, and the example at the end. Its module has its name.
 COMMANDS = {
     "range-test": (
-        "Which rates are good here, from where to where?",
+        "Which range of learning rates works here?",
         "clr range-test --config quickstart.yaml",
     ),
     "train": (
@@ -45,7 +45,7 @@ COMMANDS = {
         "clr results runs",
     ),
     "report": (
-        "Make a comparison's figures and page again from its files, without training.",
+        "Make the figures and the page of a comparison or a range test again, without training.",
         "clr report outputs/quickstart/compare",
     ),
     "export": (

@@ -20,7 +20,7 @@ from clr_cli.paths import BOUNDS, CURVES, PAGE, RESULT
 from clr_cli.records import RateAnswer, Stopped, Sweep, read_if_any
 from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.range_test import range_test
-from clr_cli.report.figures.style import save_figure
+from clr_cli.report.figures.style import Size, save_figure
 from clr_cli.report.figures.svg import numbers
 from clr_cli.report.page import Drawn, draw, render
 
@@ -63,38 +63,65 @@ def _bounds(answer: RateAnswer) -> dict[str, float] | None:
     return rates
 
 
-def figures(answer: RateAnswer, sweeps: Sequence[Sweep] = ()) -> dict[str, Figure]:
+def figures(
+    answer: RateAnswer, sweeps: Sequence[Sweep] = (), *, size: Size | None = None
+) -> dict[str, Figure]:
     """Draw the metric against learning rate: of the probes, and of the sweeps."""
     drawn = {}
+    sized: dict[str, Size] = {} if size is None else {"size": size}
     if answer.tried:
-        drawn["rates"] = probes(answer, sweeps)
+        drawn["rates"] = probes(answer, sweeps, **sized)
     if sweeps:
         drawn["range_test"] = range_test(
             sweeps,
             smooth=[(s.val_lr, smooth_accuracy(s.val_accuracy)) for s in sweeps],
             smooth_loss=[(s.lr[: len(y)], y) for s in sweeps for y in [smooth_loss(s.train_loss)]],
             peak=None if answer.sweep is None else answer.sweep.peak,
+            **sized,
         )
     return drawn
 
 
-def read_figure(folder: Path) -> Figure | None:
-    """Draw the main figure again from a range test's files; None if there is nothing to draw.
+def load(folder: Path) -> tuple[RateAnswer, list[Sweep]] | None:
+    """Read the answer in a folder, and its sweeps; None if there is none.
 
     Raises InputError for damaged files.
     """
     answer = read_if_any(RateAnswer, folder / RESULT, remedy=REMEDY)
     if answer is None:
         return None
-    path, sweeps = folder / CURVES, list[Sweep]()
-    if path.exists() and answer.sweep is not None:
-        stopped = {end.seed: end.stopped for end in answer.sweep.ends}
-        try:
-            sweeps = from_csv(path.read_text(encoding="utf-8"), stopped)
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-            raise InputError(f"damaged: {reason}; {REMEDY}", source=path) from None
-    return next(iter(figures(answer, sweeps).values()), None)
+    path = folder / CURVES
+    if not path.exists() or answer.sweep is None:
+        return answer, []
+    stopped = {end.seed: end.stopped for end in answer.sweep.ends}
+    try:
+        return answer, from_csv(path.read_text(encoding="utf-8"), stopped)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"damaged: {reason}; {REMEDY}", source=path) from None
+
+
+def read_figure(folder: Path) -> Figure | None:
+    """Draw the main figure again; None if there is nothing to draw. Raises as `load`."""
+    answer, sweeps = load(folder) or (None, [])
+    return None if answer is None else next(iter(figures(answer, sweeps).values()), None)
+
+
+def remake(
+    folder: Path, formats: Sequence[str], size: Size | None
+) -> tuple[RateAnswer, list[Path]]:
+    """Make page and figures again from the files of a search.
+
+    Returns the answer and the files written. Raises InputError for missing or damaged files.
+    """
+    loaded = load(folder)
+    if loaded is None:
+        raise InputError(f"not found; {REMEDY}", source=folder / RESULT)
+    answer, sweeps = loaded
+    drawn = figures(answer, sweeps, size=size)
+    write_atomic(folder / PAGE, page(answer, drawn))
+    saved = [save_figure(figure, folder / name, tuple(formats)) for name, figure in drawn.items()]
+    return answer, [folder / PAGE, *(path for paths in saved for path in paths)]
 
 
 def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:

@@ -40,6 +40,14 @@ def test_sweep_probes_answer_and_bounds(clr, easy, tmp_path):
     bounds = yaml.safe_load((tmp_path / "outputs/easy/range-test/bounds.yaml").read_text())
     assert bounds == {key: found[key] for key in ("base_lr", "max_lr", "low", "high")}
     assert len(folders(tmp_path)) >= found["probes"]
+    # The page is made again from the files of the folder, or of the experiment.
+    page = tmp_path / "outputs/easy/range-test/report.html"
+    first = page.read_text("utf-8").partition("<svg")[0]
+    page.unlink()
+    told = clr("report", tmp_path / "outputs/easy").stdout
+    assert page.read_text("utf-8").partition("<svg")[0] == first
+    assert page.read_text("utf-8").count("<svg") == 2  # the probes and the sweep
+    assert f"max_lr      {found['max_lr']:g}: " in told
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from clr_cli.records import RateAnswer, Sweep
 
-SEVERAL = 3.0  # times the best mean, beyond which a metric to be minimised is not drawn
+SEVERAL = 3.0  # times the best mean, beyond which a metric to be minimized is not drawn
 DELTAS = 10  # above the best value, where delta is a difference
 ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
 
@@ -92,7 +92,7 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.
         ax.set_ylim(top=min(ax.get_ylim()[1], highest([mean for _, mean in means], answer)))
     length = "" if answer.epochs is None else f" of {epochs(answer.epochs)}"
     parts = [f"{answer.probes} probes{length}, line: means"]
-    note_above(ax, [*parts, "grey: the sweep" if sweeps else ""])
+    note_above(ax, [*parts, "gray: the sweep" if sweeps else ""])
     return figure
 
 
@@ -101,7 +101,7 @@ def _plain_tick(value: float, _: object = None) -> str:
 
 
 def highest(means: Sequence[float], answer: RateAnswer) -> float:
-    """Return up to where a metric to be minimised is drawn: a bad rate must not hide the others."""
+    """Return up to where a metric to be minimized is drawn: a bad rate must not hide the others."""
     best = min(means)
     several = best * SEVERAL if best > 0 else math.inf
     return several if answer.relative else max(several, best + DELTAS * answer.delta)
@@ -114,7 +114,7 @@ def rate_ticks(rates: Sequence[float]) -> LogLocator:
 
 
 def _between(means: Sequence[tuple[float, float]], rate: float) -> float:
-    """The mean score at a rate, between its neighbours by interpolation in log LR."""
+    """The mean score at a rate, between its neighbors by interpolation in log LR."""
     for (left, a), (right, b) in pairwise(means):
         if left <= rate <= right:
             return a + (b - a) * math.log(rate / left) / math.log(right / left)
@@ -131,8 +131,7 @@ def _labels(ax: Axes, answer: RateAnswer) -> None:
         said = f"good: {low:.2g} to {high:.2g}"
         offset_text(ax, said, (middle, edge), (0, 6), color=INK, **bottom)
     if best is not None:
-        name = "lr" if answer.schedule is None else "max_lr"
-        offset_text(ax, f"{name} {best:.2g}", (best, edge + 0.1), (0, 6), color=RED, **bottom)
+        offset_text(ax, f"{answer.key} {best:.2g}", (best, edge + 0.1), (0, 6), color=RED, **bottom)
     if cliff is not None:
         ax.axvline(cliff, color=RED, lw=1.1, ls=(0, (4, 2)), zorder=2)
         side = {**bottom, "ha": "left", "rotation": 90, "va": "bottom"}
