@@ -31,7 +31,7 @@ from clr_cli.execution.program import Program
 from clr_cli.execution.task import execute
 from clr_cli.report import comparison, rates
 
-REFERENCE = Path(__file__).parents[2] / "outputs" / "reference" / "svhn-9.6k"
+REFERENCE = Path(__file__).parents[2] / "outputs" / "reference" / "three" / "svhn"
 FLIPS = int(os.environ.get("CLR_TEST_FLIPS", "300"))
 SMALL = ("training.epochs=3", "dataset.train_size=150", "dataset.test_size=20", "model.width=1")
 FORMATS = ("png", "jpg", "bmp", "gif", "webp", "tif")
@@ -93,7 +93,7 @@ def finish_program(folder: Path) -> None:
 
 def compared(folder: Path, data_root: Path) -> None:
     for name in ("summary.json", "runs.csv"):
-        shutil.copy(REFERENCE / "compare" / name, folder)
+        shutil.copy(REFERENCE / "compare-tuned" / name, folder)
 
 
 def report(folder: Path) -> None:
@@ -104,7 +104,7 @@ def report(folder: Path) -> None:
 
 def swept(folder: Path, data_root: Path) -> None:
     for path in (REFERENCE / "range-test").iterdir():
-        if path.suffix in (".json", ".csv", ".yaml"):
+        if path.suffix in (".json", ".yaml"):
             shutil.copy(path, folder)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from support import forked, results_makers
-from support.left_behind import left_behind
+from support.left_behind import left_behind, timeless
 
 from clr_cli.execution.run_directory import RunDirectory
 
@@ -24,7 +25,9 @@ COMMANDS = {
     "range-test": ("range-test", "--jobs", "1", "--set", "range_test.epochs=1"),
     "compare": ("compare", "--jobs", "1"),
     "compare with workers": ("compare", "--jobs", "2"),
+    "compare --tune": ("compare", "--jobs", "1", "--seeds", "2", "--tune", "--tune-arms", "clr"),
 }
+LEARNING = ("range-test", "compare --tune")  # on tiny no probe learns anything
 
 
 def command_line(name: str, config: Path, *more: object) -> tuple[object, ...]:
@@ -132,7 +135,7 @@ def test_two_kills_change_nothing(tiny, tmp_path):
 def test_kills_at_random_moments_and_in_checkpoint_writes_change_nothing(
     tiny, easy, tmp_path, name
 ):
-    config = easy if name == "range-test" else tiny  # on tiny no probe learns anything
+    config = easy if name in LEARNING else tiny
     line = kill_again_and_again(name, KILLS, config, tmp_path, seed=KILLS)
     print(f"\n{'command':<22} kills in writes    runs differences\n{line}")
 
@@ -213,7 +216,7 @@ def test_interrupted_again_and_again_nothing_is_repeated_and_nothing_changes(
     tiny, easy, tmp_path, name
 ):
     """SIGTERM in the middle of an epoch saves the steps done so far."""
-    config = easy if name == "range-test" else tiny  # on tiny no probe learns anything
+    config = easy if name in LEARNING else tiny
     short_steps = ("--set", "training.batch_size=10", "--set", "training.epochs=6")
     done(forked.start(tmp_path, *command_line(name, config, *short_steps, "-o", "whole")))
     command = command_line(name, config, *short_steps, "-o", "stopped")
@@ -291,6 +294,29 @@ def test_a_killed_report_leaves_whole_files_and_the_next_one_makes_the_others(tm
     assert contents(results) == whole
 
 
+# ---- a config that is edited while it is used ----
+
+
+@pytest.mark.slow
+def test_a_config_that_is_edited_midway_changes_nothing_until_the_next_command(tiny, tmp_path):
+    """With workers, which begin their second run after the edit."""
+    done(forked.start(tmp_path, *command_line("compare", tiny, "-o", "whole")))
+    longer = ("-o", "edited")
+    child = forked.start(tmp_path, *command_line("compare with workers", tiny, *longer))
+    child.wait_for("to go")
+    before = tiny.read_text()
+    tiny.write_text(before.replace("lr: 0.05", "lr: 0.06"))
+    done(child)
+    assert left_behind(tmp_path / "edited") == left_behind(tmp_path / "whole")
+    again = forked.start(tmp_path, *command_line("compare", tiny, *longer))
+    assert again.wait() == 2
+    assert "schedules.constant.lr: 0.05 there, 0.06 now" in again.stderr
+    tiny.write_text("training: {epochs: [")
+    again = forked.start(tmp_path, *command_line("compare", tiny, *longer))
+    assert again.wait() == 2
+    assert again.stderr.startswith(f"clr: {tiny}: ")
+
+
 # ---- two at once ---------------------------------------------------------------------------------
 
 
@@ -304,6 +330,24 @@ def test_a_second_process_says_that_it_waits_and_then_goes_on(tiny, tmp_path):
         assert child.stderr.count("another process is on it") == 1
     assert child.wait() == 0, child.stderr
     assert run.finished
+
+
+@pytest.mark.slow
+def test_a_range_test_beside_a_tuned_comparison_changes_neither(easy, tmp_path):
+    """They share the probes of an arm, and each run is made once."""
+    lines = [command_line(name, easy) for name in LEARNING]
+    lines[0] += ("--schedule", "clr")
+    for line in lines:
+        done(forked.start(tmp_path / "one", *line))
+    pair = [forked.start(tmp_path / "two", *line, prints=tmp_path / line[0]) for line in lines]
+    for child in pair:
+        done(child)
+    assert left_behind(tmp_path / "two") == left_behind(tmp_path / "one")
+    answers = [
+        json.loads((tmp_path / folder / "outputs/easy/range-test/clr/result.json").read_text())
+        for folder in ("one", "two")
+    ]
+    assert timeless(answers[0]) == timeless(answers[1])
 
 
 def test_a_stale_lock_file_is_no_obstacle(tiny, tmp_path):

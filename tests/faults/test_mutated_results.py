@@ -18,7 +18,7 @@ from clr_cli.report import across, rates, write
 from clr_cli.report import comparison as report
 from clr_cli.report.runs import write_runs_csv
 
-REFERENCE = Path(__file__).parents[2] / "outputs" / "reference" / "svhn-9.6k"
+REFERENCE = Path(__file__).parents[2] / "outputs" / "reference" / "three" / "svhn"
 MUTATIONS = int(os.environ.get("CLR_TEST_FUZZ", "150"))
 OWN_SCRIPTS = 2  # the page has its numbers and its code
 VALUES = [
@@ -66,12 +66,12 @@ def one_line(error: InputError, path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def summary():
-    return json.loads((REFERENCE / "compare" / "summary.json").read_text())
+    return json.loads((REFERENCE / "compare-tuned" / "summary.json").read_text())
 
 
 @pytest.mark.parametrize("first", range(0, MUTATIONS, 50))
 def test_a_mutated_summary_gives_a_page_or_a_line(summary, first, tmp_path):
-    shutil.copy(REFERENCE / "compare" / "runs.csv", tmp_path)
+    shutil.copy(REFERENCE / "compare-tuned" / "runs.csv", tmp_path)
     path = tmp_path / "summary.json"
     pages = 0
     for seed in range(first, first + 50):
@@ -110,8 +110,11 @@ def test_a_mutated_combination_gives_a_page_or_a_line(summary, tmp_path):
 
 
 def test_a_mutated_range_test_gives_a_figure_or_a_line(tmp_path):
-    for name in ("result.json", "range_test.csv"):
-        shutil.copy(REFERENCE / "range-test" / name, tmp_path)
+    shutil.copy(REFERENCE / "range-test" / "result.json", tmp_path)
+    sweep = [f"0,{k},{0.005 * (k + 1)},{2 - k / 100},{2 - k / 100},,," for k in range(100)]
+    losses = "train_loss,train_loss_smooth,val_loss,val_accuracy,val_accuracy_smooth"
+    header = f"sweep,iteration,lr,{losses}"
+    (tmp_path / "range_test.csv").write_text("\n".join([header, *sweep, ""]))
     path = tmp_path / "result.json"
     tree = json.loads(path.read_text())
     figures = 0
@@ -150,7 +153,7 @@ def test_a_mutated_run_is_read_or_refused_in_a_line(tmp_path):
 
 
 def test_mutated_runs_give_a_page_or_a_line(summary, tmp_path):
-    text = (REFERENCE / "compare" / "runs.csv").read_text()
+    text = (REFERENCE / "compare-tuned" / "runs.csv").read_text()
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     path = tmp_path / "runs.csv"
     for seed in range(MUTATIONS // 10):

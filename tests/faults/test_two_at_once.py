@@ -7,8 +7,8 @@ import random
 import sys
 from pathlib import Path
 
-import forked
 import pytest
+from support import forked
 
 import clr_cli as clr
 from clr_cli.records import Summary
