@@ -58,7 +58,7 @@ compare: {{schedules: [constant, clr], seeds: 2}}
 
 @pytest.fixture
 def easy(tmp_path: Path) -> Path:
-    """A config of colours that a small CNN learns to tell within an epoch of 40 iterations."""
+    """A config of colors that a small CNN learns to tell within an epoch of 40 iterations."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -69,9 +69,9 @@ def easy(tmp_path: Path) -> Path:
         for channel in range(3):
             images[labels == channel, :, :, channel] += 120
         arrays |= {f"{split}_images": images, f"{split}_labels": labels}
-    np.savez(tmp_path / "colours.npz", **arrays)
+    np.savez(tmp_path / "colors.npz", **arrays)
     path = tmp_path / "easy.yaml"
-    path.write_text(EASY.format(path=tmp_path / "colours.npz"))
+    path.write_text(EASY.format(path=tmp_path / "colors.npz"))
     return path
 
 

@@ -48,8 +48,12 @@ def _one(comparison: Comparison, summary: Summary) -> str:
 
 def _several(summary: Summary) -> str:
     """Return how many arms are better, worse, undecided and so on, which, and the best mean."""
-    comparisons, base = summary.comparisons, summary.baseline
-    lower = summary.metric.mode == "min"
+    base, scale, name = summary.baseline, summary.scale, summary.metric.name
+    means = {arm.name: arm.metrics[name].mean for arm in summary.arms}
+    known = {arm: mean for arm, mean in means.items() if mean is not None}
+    order = sorted(known, key=lambda arm: -summary.metric.sign * known[arm])  # the best first
+    order += [arm for arm in means if arm not in known]
+    comparisons = sorted(summary.comparisons, key=lambda c: order.index(c.arm))
     words = phrases(summary)
     if summary.design == "number":
         words |= {key: f"have a mean {words[key]}" for key in ("better", "worse")}
@@ -61,20 +65,21 @@ def _several(summary: Summary) -> str:
         for verdict, phrase in words.items()
         if verdict in arms
     ]
-    scale, name = summary.scale, summary.metric.name
-    known = {arm.name: m for arm in summary.arms if (m := arm.metrics[name].mean) is not None}
     best = summary.best
     if best is not None and len(best.arms) < len(summary.arms):
         one = "is" if len(best.arms) == 1 else "is one of"
-        said.append(f"With 95 % certainty, the best {one} {joined(best.arms)}.")
+        said.append(
+            f"With 95 % certainty, the best {one} {joined(sorted(best.arms, key=order.index))}."
+        )
     if known:
-        winner = (min if lower else max)(known, key=lambda arm: known[arm])
+        winner = order[0]
         own = (
             f"; {base}'s is {scale.shown(known[base])}" if base in known and base != winner else ""
         )
         flatters = ""
         if best is not None and best.optimism and float(scale.bare(best.optimism)):
-            flatters = f" (likely {scale.bare(best.optimism)}{scale.points} too good)"
+            size = f"{scale.bare(best.optimism)}{scale.points}"
+            flatters = f" (the best of {len(known)}, so likely {size} too good)"
         said.append(f"The best mean is {winner}'s, {scale.shown(known[winner])}{flatters}{own}.")
     paired = summary.design == "paired"
     total = summary.num_seeds if paired else sum(arm.n for arm in summary.arms)

@@ -197,15 +197,15 @@ def scope(controlled: ControlledVariables, tuning: Tuning | None = None) -> str:
     """Return what the claim covers: data, model and budget; and rates, where they were tuned."""
     if controlled.source:
         return (
-            f"From {controlled.source}: the interval covers what differs from run to run there,"
-            " not other data, models or budgets."
+            f"From {controlled.source}: the interval accounts for what differs from run to run"
+            " there, not for other data, models or budgets."
         )
     budget = "" if controlled.epochs is None else f" ({controlled.epochs} epochs)"
     drawn = "seeds and validation splits" if "split" in controlled.vary else "seeds"
     said = (
         f"One data set ({controlled.dataset or 'unnamed'}), one model"
-        f" ({controlled.model or 'unnamed'}), one budget{budget}: the interval covers the"
-        f" {drawn}, not other data, models or budgets."
+        f" ({controlled.model or 'unnamed'}), one budget{budget}: the interval accounts for the"
+        f" {drawn}, not for other data, models or budgets."
     )
     if not tuning:
         return said
@@ -213,6 +213,6 @@ def scope(controlled: ControlledVariables, tuning: Tuning | None = None) -> str:
         f"{arm} {tuning.arms[arm].key} {number(rate)}" for arm, rate in tuning.rates.items()
     )
     return (
-        f"{said} It holds at these rates: {rates}; they were searched for on validation, and"
+        f"{said} The verdict is for these rates: {rates}. They were chosen on validation data, and"
         " another search could choose others."
     )

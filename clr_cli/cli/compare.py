@@ -58,17 +58,22 @@ def command(
         ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="A number of seeds, a list such as 0,1,7, or auto[:CAP].")
+        str | None,
+        typer.Option(
+            help="A number of seeds, a list such as 0,1,7, or auto[:CAP]: until decided,"
+            " at most CAP (30)."
+        ),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="The arm to compare with; with --from, also a number.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="The value to reach (validation accuracy: 0.9), or auto.")
+        str | None,
+        typer.Option(help="The value to reach, such as 0.9, or auto: the baseline's median."),
     ] = None,
     design: Annotated[
         str | None,
-        typer.Option(help="paired, the default; or unpaired: --seeds auto runs noisy arms more."),
+        typer.Option(help="paired, the default; or unpaired: with auto, noisy arms get more runs."),
     ] = None,
     margin: Annotated[
         float | None,
@@ -76,7 +81,9 @@ def command(
     ] = None,
     expect: Annotated[
         str | None,
-        typer.Option(help="Exit with 4 unless every arm is this: better, or not-worse (--margin)."),
+        typer.Option(
+            help="What every arm must be: better, or not-worse. If not, exit with 4 (or 3)."
+        ),
     ] = None,
     detect: Annotated[
         float | None,

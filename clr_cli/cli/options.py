@@ -154,7 +154,7 @@ RunName = Annotated[
     typer.Option("--run-name", help="A pattern for names of runs, such as '{arm}-{seed}'."),
 ]
 MetricName = Annotated[
-    str | None, typer.Option("--metric", help="The metric of --cmd or of files of results.")
+    str | None, typer.Option("--metric", help="The metric of --cmd or of the files.")
 ]
 MetricMode = Annotated[
     str | None, typer.Option("--mode", help="Which values of the metric are better: max or min.")
@@ -179,10 +179,10 @@ HELP_GROUPS = {
     "What decides": ("baseline", "target", "margin", "detect", "design", "vary"),
     "Rates": ("tune", "tune_seeds", "tune_arms", "bounds"),
     "A program of your own": ("cmd", "arm", "read", "time_limit", "dry_run"),
-    "Results that are there already": (
+    "Existing results": (
         *("source", "arm_column", "seed_column", "step_column", "where", "across", "run_name"),
     ),
-    "The metric of a program or of results": ("metric", "mode", "unit", "paired"),
+    "The metric": ("metric", "mode", "unit", "paired"),
     "Where and how it runs": (
         *("name", "output_dir", "device", "jobs", "engine", "ray_address", "only", "overwrite"),
         *("allow_code", "tensorboard", "as_json", "help"),

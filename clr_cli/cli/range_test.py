@@ -50,12 +50,12 @@ def command(
     unit: options.MetricUnit = None,
     time_limit: options.TimeLimit = None,
     start: Annotated[
-        float | None, typer.Option(help="Of --cmd: the rate to begin at (default: 0.001).")
+        float | None, typer.Option(help="For --cmd: the rate to begin at (default: 0.001).")
     ] = None,
     delta: Annotated[
         float | None,
         typer.Option(
-            help="Of --cmd: how far from the best is still good (default: 3 %, or 3 points)."
+            help="For --cmd: how far from the best is still good (default: 3 %, or 3 points)."
         ),
     ] = None,
     schedule: Annotated[
@@ -71,9 +71,11 @@ def command(
     certify: Annotated[
         int, typer.Option(min=0, help="Compare max_lr, its half and its double in N whole runs.")
     ] = 0,
-    sweeps: Annotated[int | None, typer.Option(help="Sweeps, each with its own seed.")] = None,
-    min_lr: Annotated[float | None, typer.Option(help="The ramp's first rate.")] = None,
-    max_lr: Annotated[float | None, typer.Option(help="The ramp's last rate.")] = None,
+    sweeps: Annotated[
+        int | None, typer.Option(help="How many sweeps, each with its own seed.")
+    ] = None,
+    min_lr: Annotated[float | None, typer.Option(help="The sweep's first rate.")] = None,
+    max_lr: Annotated[float | None, typer.Option(help="The sweep's last rate.")] = None,
     shape: Annotated[str | None, typer.Option(help="linear or exponential.")] = None,
     epochs: Annotated[float | None, typer.Option(help="A sweep's length in epochs.")] = None,
     iterations: Annotated[int | None, typer.Option(help="... or in iterations.")] = None,
@@ -88,7 +90,7 @@ def command(
     allow_code: options.AllowCode = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Which rates are good here, from where to where?
+    """Which range of learning rates works here?
 
     A sweep raises the rate once, to know where to look. Then short trainings (probes), each at
     one rate, find the interval of good rates, whatever the sweep's range was. Exit code 3 if

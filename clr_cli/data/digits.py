@@ -211,8 +211,8 @@ def _shaded(rng: np.random.Generator, light: Floats) -> Floats:
     saturation = 70 * _uniform(rng, 0.0, 1.0) * _uniform(rng, 0.0, 1.0)
     tint = _uniform(rng, -1.0, 1.0, (_BLOCK, 3)) * saturation[:, None]
     tint -= (tint[:, :1] + tint[:, 1:2] + tint[:, 2:]) / 3
-    colour = (light[:, None] + tint)[:, None, None, :]
-    return colour + _plane(rng, 28.0)[..., None]
+    color = (light[:, None] + tint)[:, None, None, :]
+    return color + _plane(rng, 28.0)[..., None]
 
 
 def _plane(rng: np.random.Generator, strength: float) -> Floats:

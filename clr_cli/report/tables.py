@@ -112,10 +112,11 @@ def best_first(summary: Summary) -> list[ArmSummary]:
 
 
 def _level(summary: Summary) -> str:
-    """Return the confidence of the arms' intervals for a heading: " [95 %]"."""
+    """Return the confidence of the arms' intervals for a heading: " [95 %]", " [98 to 99 %]"."""
     known = (c.difference for c in summary.comparisons if c.difference.low is not None)
-    levels = {f"{100 * difference.level:.3g}" for difference in known}
-    return f" [{levels.pop()} %]" if len(levels) == 1 else " [interval]" * bool(levels)
+    levels = sorted({100 * difference.level for difference in known})
+    named = dict.fromkeys(f"{level:.3g}" for level in (*levels[:1], *levels[-1:]))
+    return f" [{' to '.join(named)} %]" if levels else ""
 
 
 def _mean(spread: Spread, scale: Scale) -> str:

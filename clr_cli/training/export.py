@@ -69,7 +69,7 @@ def describe(model: Trained) -> dict[str, Any]:
         "clr": __version__,
         "architecture": {"name": architecture.name, **architecture.arguments},
         "input": {"height": height, "width": width, "channels": channels},
-        "normalisation": {"mean": (-shift * std).tolist(), "std": std.tolist()},
+        "normalization": {"mean": (-shift * std).tolist(), "std": std.tolist()},
         "classes": list(model.classes),
         "precision": model.precision,
         "run": {

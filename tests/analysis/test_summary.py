@@ -376,8 +376,8 @@ def test_the_scope_names_the_rates_and_what_was_varied():
         baseline="constant",
         tuning=TUNING,
     )
-    assert "the interval covers the seeds and validation splits, not other data" in varied.scope
-    rates = "It holds at these rates: constant lr 0.1; they were searched for on validation"
+    assert "accounts for the seeds and validation splits, not for other data" in varied.scope
+    rates = "The verdict is for these rates: constant lr 0.1. They were chosen on validation data"
     assert rates in varied.scope
 
 

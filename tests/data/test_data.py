@@ -337,7 +337,7 @@ def test_an_unknown_data_set_is_refused_with_the_nearest_name() -> None:
 
 
 def image_folder(root: Path, size: tuple[int, int] = (8, 6)) -> DatasetConfig:
-    """12 training and 4 test images of each of two classes, each of one colour."""
+    """12 training and 4 test images of each of two classes, each of one color."""
     for split, count in (("train", 12), ("test", 4)):
         for label, name in enumerate(("cat", "dog")):
             folder = root / split / name
@@ -351,7 +351,7 @@ def test_imagefolder_reads_classes_by_name_and_files_in_order(tmp_path: Path) ->
     config = image_folder(tmp_path)
     (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
     (tmp_path / "train" / ".hidden").mkdir()
-    Image.new("L", (8, 6), 9).save(tmp_path / "test" / "cat" / "grey.PNG")
+    Image.new("L", (8, 6), 9).save(tmp_path / "test" / "cat" / "gray.PNG")
     loaded = data.load(config)
     assert (len(loaded.train), len(loaded.val), len(loaded.test)) == (22, 2, 9)
     assert loaded.test.images.shape == (9, 6, 8, 3)

@@ -64,13 +64,13 @@ def test_changed_code_is_refused_wherever_a_run_is_used_again(clr, own, tmp_path
 def test_changed_data_are_refused_in_a_finished_run_too(clr, easy, tmp_path):
     args = ("train", "--config", easy, "--set", "training.epochs=1")
     clr(*args)
-    with np.load(tmp_path / "colours.npz") as archive:
+    with np.load(tmp_path / "colors.npz") as archive:
         arrays = dict(archive)
-    np.savez(tmp_path / "colours.npz", **arrays)  # the same content, written again
+    np.savez(tmp_path / "colors.npz", **arrays)  # the same content, written again
     assert "the run is finished, so nothing was trained; the model has" in clr(*args).stderr
     arrays["test_labels"][0] ^= 1
-    np.savez(tmp_path / "colours.npz", **arrays)
-    assert "colours.npz has changed since" in refused(clr, *args)
+    np.savez(tmp_path / "colors.npz", **arrays)
+    assert "colors.npz has changed since" in refused(clr, *args)
 
 
 @pytest.fixture

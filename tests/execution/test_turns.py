@@ -144,7 +144,7 @@ def failing(run, how):
     return Failing(**{field.name: getattr(run, field.name) for field in fields(run)}, how=how)
 
 
-def test_a_failing_run_leaves_its_neighbours_what_they_have_done(tiny, tmp_path, alone):
+def test_a_failing_run_leaves_its_neighbors_what_they_have_done(tiny, tmp_path, alone):
     runs = plan(tiny, tmp_path / "together", "training.batch_size=10", seeds=(0, 1))
     broken = [failing(runs[0], "memory"), *runs[1:]]
     said = "out of memory with batches of 10 and cnn of width 2; use fewer --jobs"

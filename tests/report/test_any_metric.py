@@ -84,7 +84,7 @@ class TestCurves:
         lines = np.broadcast_to(5 - found.x / 100, found.values.shape)
         assert found.values[inside] == pytest.approx(lines[inside])
 
-    def test_a_value_that_is_not_finite_leaves_its_neighbours(self):
+    def test_a_value_that_is_not_finite_leaves_its_neighbors(self):
         found = curves([run("a", 0, [4, math.nan, 2])], "val_loss", "iteration")["a"]
         assert np.isnan(found.values[0]).tolist() == [False, True, False]
 
@@ -175,7 +175,7 @@ class TestHeadline:
         summary = summary_of(*arms(0, *(0.0001 * k for k in range(7))))
         assert headline(summary).startswith("7 of 7 arms are undecided: arm1, arm2,")
         better = summary_of(*arms(0, *(-0.1 * k for k in range(1, 7)), 0.0001, 0.0002))
-        assert headline(better).startswith("6 of 8 arms are better than adam: arm1, arm2,")
+        assert headline(better).startswith("6 of 8 arms are better than adam: arm6, arm5,")
 
     def test_a_number_has_a_side(self):
         ends = [*ENDS, *(end + 0.002 for end in ENDS)]

@@ -108,7 +108,7 @@ def test_order_depends_on_seed_and_epoch_alone(resident):
     [({"nesterov": True}, 0.02), ({"name": "adamw", "weight_decay": 0.01}, 0.01)],
 )
 def test_training_equals_a_plain_loop(resident, loaded, optimizer, max_lr):
-    """The oracle: textbook normalisation, torch's CyclicLR, unfused optimizer, NCHW, fp32."""
+    """The oracle: textbook normalization, torch's CyclicLR, unfused optimizer, NCHW, fp32."""
     schedule = make_schedule(**{**TRIANGULAR, "max_lr": max_lr})
     state = make_state(resident, optimizer=optimizer, schedule=schedule)
     model = make_state(resident).model.to(memory_format=torch.contiguous_format)

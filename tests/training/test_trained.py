@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 
-def grey(*, num_classes, in_channels):
+def gray(*, num_classes, in_channels):
     return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(in_channels * 64, num_classes))
 
 
@@ -39,7 +39,7 @@ FREE = "{name: 'schedulefree:AdamWScheduleFree'}"
 QUICK = {
     "cnn-bf16": ("{width: 4}", "{name: sgd}", "bf16"),
     "cnn-averaged": ("{width: 4}", AVERAGED, "fp32"),
-    "own-adamw": ("{name: 'clr_test_kept:grey'}", "{name: adamw, weight_decay: 0.01}", "fp32"),
+    "own-adamw": ("{name: 'clr_test_kept:gray'}", "{name: adamw, weight_decay: 0.01}", "fp32"),
 }
 SLOW = {
     **{
@@ -48,7 +48,7 @@ SLOW = {
     },
     "cnn-nesterov": ("{width: 4, pools: 3}", "{name: sgd, nesterov: true}", "fp32"),
     "wrn-free": ("{name: wrn, width: 1, depth: 10}", FREE, "bf16"),
-    "own-averaged": ("{name: 'clr_test_kept:grey'}", AVERAGED, "bf16"),
+    "own-averaged": ("{name: 'clr_test_kept:gray'}", AVERAGED, "bf16"),
     "resnet18": ("{name: resnet18}", "{name: sgd}", "bf16"),
 }
 ANSWER = """
@@ -70,7 +70,7 @@ print(json.dumps(right))
 
 @pytest.fixture
 def digits(tmp_path: Path, monkeypatch) -> Path:
-    """Noisy grey images of four classes that no model here learns without mistakes."""
+    """Noisy gray images of four classes that no model here learns without mistakes."""
     rng = np.random.default_rng(0)
     arrays = {}
     for split, count in (("train", 480), ("test", 600)):
@@ -78,11 +78,11 @@ def digits(tmp_path: Path, monkeypatch) -> Path:
         images = rng.integers(0, 256, (count, 8, 8), dtype=np.uint8)
         images[np.arange(count), labels] //= 2
         arrays |= {f"{split}_images": images, f"{split}_labels": labels}
-    np.savez(tmp_path / "grey.npz", **arrays)
+    np.savez(tmp_path / "gray.npz", **arrays)
     (tmp_path / "clr_test_kept.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     source_digests.cache_clear()
-    yield tmp_path / "grey.npz"
+    yield tmp_path / "gray.npz"
     source_digests.cache_clear()
     sys.modules.pop("clr_test_kept", None)
 
@@ -128,10 +128,10 @@ def test_a_fresh_process_answers_as_the_run_did(digits, tmp_path):
 def test_every_kind_of_model_and_optimizer_answers_as_its_run_did(digits, tmp_path):
     pytest.importorskip("schedulefree")
     check_answers(digits, tmp_path, SLOW)
-    grey = np.load(digits)
+    gray = np.load(digits)
     colored = {
         name: np.repeat(each[..., None], 3, axis=-1) if name.endswith("images") else each
-        for name, each in grey.items()
+        for name, each in gray.items()
     }
     np.savez(tmp_path / "colored.npz", **colored)
     torchvision = {"torchvision": ("{name: 'torchvision:resnet18'}", "{name: sgd}", "fp32")}
@@ -157,7 +157,7 @@ def test_a_loaded_model_says_what_it_is_and_what_it_takes(digits, tmp_path):
     assert not any(module.training for module in model.modules())
     assert model.classes == ("0", "1", "2", "3")
     assert (model.image, model.epoch, model.seed) == ((8, 8, 1), 2, 0)
-    assert model.config.model.name == "clr_test_kept:grey"
+    assert model.config.model.name == "clr_test_kept:gray"
     images = load_data(run.config.dataset).test.images  # (N, H, W, 1)
     answer = model(images)
     assert answer.dtype == torch.float32
@@ -167,7 +167,7 @@ def test_a_loaded_model_says_what_it_is_and_what_it_takes(digits, tmp_path):
             model(wrong)
 
 
-def test_normalisation_has_the_bits_of_training(digits, tmp_path):
+def test_normalization_has_the_bits_of_training(digits, tmp_path):
     from clr_cli.data.batches import normalize
 
     run = trained(digits, tmp_path / "run", *QUICK["own-adamw"])
@@ -188,7 +188,7 @@ def test_changed_code_is_said_or_refused(digits, tmp_path):
         source_digests.cache_clear()
 
     edit("nn.Dropout(0.5)", "nn.Dropout(p=0.5)")
-    with pytest.warns(UserWarning, match="grey has changed since training"):
+    with pytest.warns(UserWarning, match="gray has changed since training"):
         clr_cli.load(run.path, allow_code=True)
     edit("nn.Dropout(0.5), ", "")
     with pytest.raises(InputError, match=r"weights do not fit .*: its code has changed since"):
@@ -231,8 +231,8 @@ def test_exported_weights_are_those_of_the_model(digits, tmp_path):
     assert said["classes"] == ["0", "1", "2", "3"]
     assert said["architecture"] == {"name": "cnn", "width": 4}
     data = load_data(run.config.dataset)
-    assert said["normalisation"]["mean"] == pytest.approx(data.mean, rel=1e-5)
-    assert said["normalisation"]["std"] == pytest.approx(data.std, rel=1e-5)
+    assert said["normalization"]["mean"] == pytest.approx(data.mean, rel=1e-5)
+    assert said["normalization"]["std"] == pytest.approx(data.std, rel=1e-5)
 
 
 def test_safetensors_are_read_by_their_own_package():

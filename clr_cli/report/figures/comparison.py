@@ -174,9 +174,9 @@ def difference(
     arm_rows(ax, [row.arm for row in arms], looks, bottom=0.72)
     ax.margins(x=0.12)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
-    grey = "" if margin is None else f"grey: ±{factor * margin:.2g}{scale.points}"
+    gray = "" if margin is None else f"gray: ±{factor * margin:.2g}{scale.points}"
     failed = "×: a run failed" if any(row.unpaired_seeds for row in arms) else ""
-    note_above(ax, [f"small: a {one}; large: mean, deciding interval", grey, failed])
+    note_above(ax, [f"small: a {one}; large: mean, deciding interval", gray, failed])
     return figure
 
 

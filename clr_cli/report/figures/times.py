@@ -34,7 +34,7 @@ from clr_cli.report.figures.svg import mark
 if TYPE_CHECKING:
     from clr_cli.records import Metric, RatioAt
 
-MOST_BANDS = 4  # arms with bands at most: those of more would merge in grey
+MOST_BANDS = 4  # arms with bands at most: those of more would merge in gray
 RATIOS = (  # where the axis of ratios has ticks: the first that are few enough
     (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.5, 1.75, 2),
     (1 / 8, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 0.8, 1, 1.25, 1.5, 2, 3, 4, 8),
