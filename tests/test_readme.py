@@ -9,17 +9,12 @@ from pathlib import Path
 import pytest
 
 from clr_cli import schedules
-from clr_cli.analysis.headline import headline
-from clr_cli.cli.show import print_summary
+from clr_cli.config.load import load
 from clr_cli.report import comparison as report
-from clr_cli.report.tables import certainty_table
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "outputs" / "reference"
 PAGES = ["", "clr_cli", "configs", "outputs/reference", "tests", "tests/benchmarks"]
-THREE = ("svhn", "fashion", "synthetic")
-PADS = (0, 1, 2, 4)
-ADAMW = "adamw"  # fashion again, under another optimizer
 BOARD = "outputs/reference/nanogpt_track3"
 
 
@@ -27,148 +22,46 @@ def readme(folder: str) -> str:
     return (ROOT / folder / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_quickstart_table_is_as_the_tool_prints_it(capsys):
-    summary, records = report.load(REFERENCE / "quickstart")
-    assert len(records) == sum(arm.n for arm in summary.arms)
-    print_summary(summary)
-    table = capsys.readouterr().out.strip().split("\n\n")[0]
-    assert len(table.splitlines()) == 2 + len(summary.arms)
-    assert table in readme("")
-    assert headline(summary) in readme("")
-    assert any(comparison.sentence in readme("") for comparison in summary.comparisons)
-
-
-def test_the_quickstart_with_a_tuned_baseline_is_quoted_as_the_tool_says_it():
-    summary, _ = report.load(REFERENCE / "quickstart-tuned")
-    assert f"> {headline(summary)}\n" in readme("")
-    rate = summary.tuning.rates["constant"]
-    assert f"finds {rate:g} ".replace("0.", ".") in readme("")
-
-
-def judged(clr, folder, baseline):
-    """What ``clr compare --from`` prints of the runs of a folder: the table, and the headline."""
-    runs = REFERENCE / folder / "compare-tuned" / "runs.csv"
-    given = ["--from", runs, "--paired", "--metric", "test_accuracy", "--mode", "max"]
-    table, said, *_ = clr("compare", *given, "--baseline", baseline).stdout.strip().split("\n\n")
-    return table, said
-
-
-def test_the_80_epochs_are_told_as_the_tool_prints_them(capsys):
-    summary, _ = report.load(REFERENCE / "post" / "compare")
-    print_summary(summary)
-    table = capsys.readouterr().out.strip().split("\n\n")[0]
-    assert f"{table}\n```\n\n{headline(summary)}\n" in readme("outputs/reference")
-    (comparison,) = summary.comparisons
-    assert comparison.sentence.partition("). ")[2] in readme("outputs/reference")
-    found = json.loads((REFERENCE / "post" / "range-test" / "result.json").read_text())
-    assert f"max_lr {found['max_lr']}\n".replace("0.", ".") in readme("outputs/reference")
-    (rate,) = (arm.schedule["lr"] for arm in summary.arms if arm.name == "constant")
-    assert rate == found["max_lr"]
-    best = comparison.best_epoch
-    mean, low, high = 100 * best.mean, 100 * best.low, 100 * best.high
-    assert f"the lead is {mean:.2f} points ({low:.2f} to {high:.2f})" in readme("outputs/reference")
-
-
-def test_the_first_editions_80_epochs_are_judged_as_the_tool_does_today(clr):
-    _, said = judged(clr, "svhn-9.6k", "constant")
-    assert f'"{said}"' in readme("outputs/reference")
-
-
-@pytest.mark.parametrize("data", THREE)
-def test_the_cycle_beside_one_rise_and_fall_is_quoted_as_printed(clr, data):
-    table, _ = judged(clr, f"three/{data}", "one_cycle")
-    row = next(line for line in table.splitlines() if line.startswith("clr "))
-    (difference,) = re.findall(r"[+-][\d.]+ \(.*\)", row)
-    assert difference in readme("outputs/reference")
-
-
-def test_the_annealing_controls_are_quoted_as_printed():
-    summary, _ = report.load(REFERENCE / "svhn-9.6k" / "compare")
-    sentence = next(c.sentence for c in summary.comparisons if c.arm == "clr")
-    quoted = sentence.partition(", 8 paired seeds")[0]
-    assert f'"{quoted})"' in readme("outputs/reference")
-
-
-def test_the_post_is_compared_as_the_program_prints_it(monkeypatch, capsys):
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs of the benchmarks are imported by name."""
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
-    monkeypatch.setattr("sys.argv", ["", str(REFERENCE / "post" / "compare")])
-    import post_figures
-
-    post_figures.main()
-    rows = capsys.readouterr().out.strip().splitlines()[2:]
-    assert len(rows) > 10
-    assert "\n".join(rows) in readme("outputs/reference")
 
 
-def validation(folder):
-    """Mean and standard deviation of each arm's validation accuracy, in percent."""
-    summary, _ = report.load(REFERENCE / folder / "compare")
-    found = {arm.name: arm.metrics["val_accuracy"] for arm in summary.arms}
-    return {name: (100 * each.mean, 100 * each.sd) for name, each in found.items()}
+def test_every_quoted_number_is_that_of_the_results(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["readmes.py"])
+    import readmes
+
+    assert all("<!-- = " in readme(folder) for folder in readmes.READMES)
+    assert [str(path) for path in readmes.stale()] == [], "run python tests/benchmarks/readmes.py"
 
 
-def test_crops_width_and_pools_are_chosen_on_validation_as_measured():
-    page = readme("outputs/reference")
-    *most, last = (f"{mean:.1f}" for mean, _ in (validation("padding")[f"pad_{n}"] for n in PADS))
-    assert f"gave {', '.join(most)} and {last} %" in page
-    pools = {"two": 2, "three": 3}
-    for name, (mean, sd) in validation("pooling").items():
-        number, width, *padding = name.split("_")
-        row = (width, pools[number], padding[-1] if padding else 1, f"{mean:.1f} ± {sd:.1f}")
-        assert f"| {' | '.join(map(str, row))} |" in page
-    config = (ROOT / "configs" / "svhn.yaml").read_text()
-    assert "crop_padding: 1" in config
-    assert "pools: 3" in config
+def test_a_place_that_nothing_fills_is_an_error():
+    import readmes
+
+    with pytest.raises(KeyError, match="tabel"):
+        readmes.rewritten("<!-- = tabel quickstart --><!-- / -->")
 
 
-def test_the_finders_tables_are_as_the_benchmark_prints_them(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
-    import finders
-
-    files = [REFERENCE / "finders" / f"{name.replace('/', '-')}.json" for name in finders.CELLS]
-    results = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
-    assert len(results) >= 6
-    page = readme("tests/benchmarks")
-    assert "\n".join(finders.answers_table(results)) in page
-    assert "\n".join(finders.finders_table(results)) in page
+def test_the_rate_of_the_quickstart_is_as_good_as_the_search_finds():
+    tuned, _ = report.load(REFERENCE / "quickstart-tuned")
+    config = load("quickstart.yaml")
+    found = tuned.tuning.arms["constant"]
+    assert found.low <= config.schedules["constant"].lr <= found.high
 
 
-def test_all_verdicts_are_as_the_benchmark_prints_them(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
-    import across
-
-    folders = [REFERENCE / "three" / data / "compare-tuned" for data in (*THREE, ADAMW)]
-    summaries = [report.load(folder)[0].plain() for folder in folders]
-    page = readme("outputs/reference")
-    assert "\n".join(across.verdicts(summaries)) in page
-    assert "\n".join(across.verdicts(summaries)) in readme("")
-    for summary in summaries:
-        assert "\n".join(across.details(summary)) in page
+def test_the_constant_rate_of_the_posts_experiment_is_the_one_that_was_found():
+    for folder in ("post", "post-20k"):
+        found = json.loads((REFERENCE / folder / "range-test" / "result.json").read_text())
+        summary, _ = report.load(REFERENCE / folder / "compare")
+        (rate,) = (arm.schedule["lr"] for arm in summary.arms if arm.name == "constant")
+        assert rate == found["max_lr"]
 
 
-def test_the_board_is_judged_as_the_tool_and_the_benchmark_print_it(monkeypatch, capsys):
-    page = readme(BOARD)
-    for folder in ("against-3.28", "equal-steps"):
-        summary, _ = report.load(ROOT / BOARD / folder)
-        print_summary(summary)
-        assert capsys.readouterr().out.strip().split("\n\n")[0] in page
-        if folder == "against-3.28":
-            assert headline(summary) in page
-        else:
-            said = (c.sentence.partition(" Whether")[0] for c in summary.comparisons)
-            assert all(f"- {sentence}" in page for sentence in said)
-    summary, _ = report.load(ROOT / BOARD / "steps")
-    for row in certainty_table(summary)[1]:
-        assert f"| {' | '.join(row)} |".replace("\N{NO-BREAK SPACE}", " ") in page
-    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
-    monkeypatch.setattr("sys.argv", ["", str(ROOT / BOARD / "against-3.28")])
-    import board_rule
-
-    board_rule.main()
-    fit, first, second = capsys.readouterr().out.strip().split("\n\n")
-    assert fit in " ".join(page.split())
-    assert first in page
-    assert second in page
+def test_results_are_small_enough_for_a_repository():
+    sizes = [file.stat().st_size for file in REFERENCE.rglob("*") if file.is_file()]
+    assert sum(sizes) <= 2_000_000
+    assert len(readme("outputs/reference").splitlines()) <= 120
 
 
 @pytest.mark.parametrize("folder", [*PAGES, BOARD])
@@ -185,12 +78,11 @@ def test_every_promise_names_a_test_that_is_there():
 
 
 def test_the_front_page_is_one_page_and_names_every_schedule():
-    assert len(readme("").splitlines()) <= 150
+    assert len(readme("").splitlines()) <= 130
     assert [kind for kind in schedules.KINDS if f"`{kind}`" not in readme("")] == []
 
 
-def test_the_calibration_is_as_it_was_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+def test_the_calibration_is_told_as_it_was_measured():
     import claims
 
     file = REFERENCE / "calibration" / "claims.json"
@@ -198,8 +90,8 @@ def test_the_calibration_is_as_it_was_measured(monkeypatch):
     assert list(made) == list(claims.cells())
     page = readme("tests/benchmarks")
     assert len(page.splitlines()) <= 250
-    for title, table in claims.tables(made).items():
-        assert f"### {title}\n{table}\n" in page
+    for title in claims.tables(made):
+        assert f"### {title} <!-- = claims {title} -->\n" in page
     assert min(cell.get("p agrees", 1) for cell in made.values()) == 1
     blind = [cell["false"] for name, cell in made.items() if "seed-blind" in name]
     assert len(blind) > 5

@@ -1,4 +1,4 @@
-"""What a speed-run board's own rule says of its runs, beside the tests that assume less.
+"""What a speedrun board's own rule says of its runs, beside the tests that assume less.
 
     python tests/benchmarks/board_rule.py outputs/reference/nanogpt_track3/against-3.28
 

@@ -3,7 +3,7 @@
 Every one trains the same network on the same images with SGD (momentum 0.9, weight decay 5e-4).
 Ours draws crops from the whole training split. The others are fed in two forms: ready-made fp32
 images in memory, and as their READMEs show it: a torchvision-style data set of pictures with
-transforms (crop, tensor, normalise) behind a DataLoader with workers.
+transforms (crop, tensor, normalize) behind a DataLoader with workers.
 """
 
 from __future__ import annotations

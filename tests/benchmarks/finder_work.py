@@ -51,7 +51,7 @@ DATASETS: dict[str, dict[str, Any]] = {
 
 
 def plain_cnn(*, num_classes: int, in_channels: int, width: int = 8) -> nn.Module:
-    """The `cnn` without batch norm, initialised after He et al. (2015)."""
+    """The `cnn` without batch norm, initialized after He et al. (2015)."""
     layers: list[nn.Module] = []
     channels = in_channels
     for stage in range(3):
