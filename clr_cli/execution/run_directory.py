@@ -220,10 +220,18 @@ class RunDirectory:
     def keep_metrics(self, epochs: int) -> None:
         """Drop the rows after the checkpoint of ``epochs`` finished epochs, which a kill left.
 
-        Raises InputError if there are fewer: a row is on disk before its checkpoint.
+        Raises InputError if there are fewer, as a row is on disk before its checkpoint, or if a
+        row lacks what the run's result is made from.
         """
         rows = self.read_metrics()
         self._check_metrics(rows[:epochs], epochs)
+        for number, row in enumerate(rows[:epochs], start=1):
+            for key in ("iteration", "train_seconds"):
+                if type(row.get(key)) not in (int, float):
+                    raise InputError(
+                        f"{self.metrics_path}: damaged: row {number} has no {key}; start over with "
+                        "--overwrite"
+                    )
         if self.metrics_path.exists():
             self.take_metrics(rows[:epochs])
 

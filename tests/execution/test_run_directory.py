@@ -140,10 +140,13 @@ def test_another_config_is_refused_with_the_difference_and_two_ways_out(director
 
 def test_metrics_after_the_checkpoint_are_dropped(directory):
     for epoch in (1, 2, 3):
-        directory.append_metrics({"epoch": epoch})
+        directory.append_metrics({"epoch": epoch, "iteration": 5 * epoch, "train_seconds": 0.5})
     path = directory.path / "metrics.jsonl"
     path.write_text(path.read_text() + '{"epoch": 4, "lo')  # cut off by a kill
     assert [row["epoch"] for row in directory.read_metrics()] == [1, 2, 3]
     directory.keep_metrics(2)
     assert [row["epoch"] for row in directory.read_metrics()] == [1, 2]
     assert path.read_text().count("\n") == 2
+    path.write_text(path.read_text().replace("train_seconds", "train_secondt", 1))
+    with pytest.raises(InputError, match="row 1 has no train_seconds"):
+        directory.keep_metrics(2)
