@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from clr_cli.cli import options, terminal
+from clr_cli.cli import comparison, options, terminal
 from clr_cli.errors import InputError
 from clr_cli.files import check_writable
 from clr_cli.paths import Experiment
@@ -60,7 +57,7 @@ def conclude(
     """
     from clr_cli.analysis import expectation
     from clr_cli.analysis.across import combine
-    from clr_cli.cli import show
+    from clr_cli.cli.show import print_combination
     from clr_cli.records import DataSet, Reproduce
     from clr_cli.report import across, index
 
@@ -73,14 +70,6 @@ def conclude(
     )
     written = across.write(folder, combination)
     index.write(folder.parents[1])
-    if as_json:
-        print(json.dumps(combination.plain(), indent=2))
-    else:
-        show.print_combination(combination)
-        terminal.paths(written)
-    if expect is not None:
-        summaries = {data.name: data.summary for data in data_sets}
-        code, text = expectation.verdict_on_all(summaries, expect)
-        if code:
-            terminal.error(text)
-            raise typer.Exit(code)
+    summaries = {data.name: data.summary for data in data_sets}
+    judged = None if expect is None else expectation.verdict_on_all(summaries, expect)
+    comparison.conclude(combination, print_combination, written, judged, as_json=as_json)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clr_cli.analysis.expectation import Expect
     from clr_cli.analysis.study import Key, Study
     from clr_cli.records import RunRecord, Summary
+    from clr_cli.records.base import R
     from clr_cli.study.collect import Execute, Source
 
 
@@ -170,15 +171,31 @@ def print_result(
         typer.Exit: the result is not as expected (exit code 4), or cannot tell (3).
     """
     from clr_cli.analysis import expectation
-    from clr_cli.cli import show
+    from clr_cli.cli.show import print_summary
 
+    judged = None if expect is None else expectation.verdict(summary, expect)
+    conclude(summary, print_summary, written, judged, as_json=as_json)
+
+
+def conclude(
+    result: R,
+    show: Callable[[R], None],
+    written: Sequence[Path],
+    judged: tuple[int, str] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a result: as JSON, or by ``show`` and with the paths that were written.
+
+    Raises:
+        typer.Exit: with the code of ``judged``, unless that is 0; its text is the error.
+    """
     if as_json:
-        print(json.dumps(summary.plain(), indent=2))
+        print(json.dumps(result.plain(), indent=2))
     else:
-        show.print_summary(summary)
+        show(result)
         terminal.paths(written)
-    if expect is not None:
-        code, text = expectation.verdict(summary, expect)
-        if code:
-            terminal.error(text)
-            raise typer.Exit(code)
+    code, text = judged or (0, "")
+    if code:
+        terminal.error(text)
+        raise typer.Exit(code)
