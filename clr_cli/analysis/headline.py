@@ -49,10 +49,9 @@ def _one(comparison: Comparison, summary: Summary) -> str:
 def _several(summary: Summary) -> str:
     """Return how many arms are better, worse, undecided and so on, which, and the best mean."""
     base, scale, name = summary.baseline, summary.scale, summary.metric.name
-    means = {arm.name: arm.metrics[name].mean for arm in summary.arms}
+    means = {arm.name: arm.metrics[name].mean for arm in summary.best_first}
     known = {arm: mean for arm, mean in means.items() if mean is not None}
-    order = sorted(known, key=lambda arm: -summary.metric.sign * known[arm])  # the best first
-    order += [arm for arm in means if arm not in known]
+    order = [*means]
     comparisons = sorted(summary.comparisons, key=lambda c: order.index(c.arm))
     words = phrases(summary)
     if summary.design == "number":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -368,6 +369,16 @@ class Summary(Record):
         """The main clock of times to target."""
         told = (arm.time_to_target.clocks for arm in self.arms if arm.time_to_target)
         return next((clock for clocks in told for clock in clocks), "iterations")
+
+    @property
+    def best_first(self) -> list[ArmSummary]:
+        """The arms by their means; those without one come last."""
+
+        def place(arm: ArmSummary) -> float:
+            mean = arm.metrics[self.metric.name].mean
+            return math.inf if mean is None else -self.metric.sign * mean
+
+        return sorted(self.arms, key=place)
 
     @model_validator(mode="after")
     def _check(self) -> Summary:

@@ -31,7 +31,6 @@ from clr_cli.report.runs import read_runs_csv
 from clr_cli.report.tables import (
     CLOCKS,
     Table,
-    best_first,
     certainty_table,
     costs_table,
     results_table,
@@ -223,7 +222,7 @@ def _difference_rows(summary: Summary) -> list[plots.DifferenceRow]:
             }
             rows = [plots.DifferenceRow(summary.baseline, values[summary.baseline])]
     against = {c.arm: c for c in summary.comparisons}
-    for c in [against[arm.name] for arm in best_first(summary) if arm.name in against]:
+    for c in [against[arm.name] for arm in summary.best_first if arm.name in against]:
         d = c.difference
         interval = (d.mean, d.low, d.high)
         rows.append(plots.DifferenceRow(c.arm, values[c.arm], interval, c.unpaired_seeds))

@@ -73,7 +73,7 @@ def first_table(summary: Summary) -> Table:
     header = [rows_are(summary), metric.heading, f"Difference{unit}{level}"]
     header += ["Best?", "Verdict"] if chances else ["Verdict"]
     rows = []
-    for arm in best_first(summary):
+    for arm in summary.best_first:
         c, value = against.get(arm.name), _mean(arm.metrics[metric.name], scale)
         row = [arm.name, value.replace("± ", "±\N{NO-BREAK SPACE}")]
         if c is None:
@@ -98,17 +98,6 @@ def _chance(arm: str, summary: Summary) -> str:
         return "no"
     share = round(100 * best.probabilities[arm])
     return f"{share}\N{NO-BREAK SPACE}%" if share else "<\N{NO-BREAK SPACE}1\N{NO-BREAK SPACE}%"
-
-
-def best_first(summary: Summary) -> list[ArmSummary]:
-    """Return the arms in the order of the first table and of the figure beside it."""
-    metric = summary.metric
-
-    def place(arm: ArmSummary) -> float:
-        mean = arm.metrics[metric.name].mean
-        return float("inf") if mean is None else -metric.sign * mean
-
-    return sorted(summary.arms, key=place)
 
 
 def _level(summary: Summary) -> str:
