@@ -35,7 +35,7 @@ class Arrays(NamedTuple):
         return named
 
     def resized(self, height: int, width: int) -> Arrays:
-        """Return the same data set with images of height x width: see ``_resize``."""
+        """Return the same data set with images of height x width: see ``fitted``."""
         images: dict[str, Any] = {
             f"{split}_images": _resize(images, height, width)
             for split, (images, _) in self.splits().items()
@@ -44,20 +44,26 @@ class Arrays(NamedTuple):
 
 
 def _resize(images: Images, height: int, width: int) -> Images:
-    """Resize images (N, H, W, C) to cover height x width, and crop them in the middle.
-
-    Pillow's bilinear filter, which averages over the pixels that a smaller image leaves out; in
-    integers, so every machine gets the same pixels.
-    """
-    from PIL import Image, ImageOps
+    """Resize and crop images (N, H, W, C), each channel by ``fitted``."""
+    from PIL import Image
 
     result = np.empty((len(images), height, width, images.shape[-1]), np.uint8)
     for image, target in zip(images, result, strict=True):
         for channel in range(images.shape[-1]):
             plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-            fitted = ImageOps.fit(plane, (width, height), Image.Resampling.BILINEAR)
-            target[..., channel] = np.asarray(fitted)
+            target[..., channel] = np.asarray(fitted(plane, (height, width)))
     return result
+
+
+def fitted(image: Any, size: tuple[int, int]) -> Any:
+    """Resize a Pillow image to cover a size (H, W), and crop it in the middle.
+
+    Pillow's bilinear filter averages over the pixels that a smaller image leaves out. It computes
+    in integers, so every machine gets the same pixels.
+    """
+    from PIL import Image, ImageOps
+
+    return ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
 
 
 ARRAY_NAMES = Arrays._fields[:4]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clr_cli.data.arrays import Arrays, Images, one_line, shape_text
+from clr_cli.data.arrays import Arrays, Images, fitted, one_line, shape_text
 from clr_cli.errors import InputError
 
 # torchvision's suffixes, and .gif.
@@ -102,12 +102,12 @@ def _read_images(files: list[Path], first: Path, image_size: tuple[int, int] | N
 def read_image(file: Path, image_size: tuple[int, int] | None = None) -> Images:
     """Read one image as RGB, (H, W, 3).
 
-    With ``image_size`` (H, W), it is resized to cover that size, and its middle is cropped.
+    With ``image_size`` (H, W), it is resized and cropped by ``fitted``.
 
     Raises:
         InputError: it cannot be read, or its pixels do not fit 8 bits.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(file) as opened:
@@ -120,8 +120,7 @@ def read_image(file: Path, image_size: tuple[int, int] | None = None) -> Images:
             "save it with 8 or 16 bits a channel"
         )
     if image_size is not None:
-        height, width = image_size
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+        image = fitted(image, image_size)
     return np.asarray(image)
 
 

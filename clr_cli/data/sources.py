@@ -78,7 +78,7 @@ def load(config: DatasetConfig) -> Data:
     where = str(config.path) if config.path is not None else config.name
     arrays = DATASETS[config.name](config)
     num_classes = _check(arrays, where)
-    if config.sides is not None and config.name != "imagefolder":  # a folder's are read so
+    if config.sides not in (None, arrays.train_images.shape[1:3]):  # a folder is read at its size
         arrays = arrays.resized(*config.sides)
     train_images, train_labels, test_images, test_labels, val_images, val_labels = arrays
     notes = []
