@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SEVERAL = 3.0  # times the best mean, beyond which a metric to be minimized is not drawn
 DELTAS = 10  # above the best value, where delta is a difference
+RATE = "Learning rate (its highest, where it moves)"  # what the axis shows
 ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
 
 
@@ -51,9 +52,7 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.
     ax = figure.subplots()
     color = PALETTE[0]
     rates = [each.rate for each in answer.tried]
-    ax.set_xscale("log")
-    if rates:
-        ax.set_xlim(min(rates) / ROOM, max(rates) * ROOM)
+    rate_axis(ax, rates)
     low, high, best = answer.low, answer.high, answer.max_lr
     if low is not None and high is not None:
         ax.axvspan(low, high, color=BAND, lw=0, zorder=0)
@@ -83,10 +82,7 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.
     if best is not None and means:
         ax.plot(best, _between(means, best), "o", mfc="none", mec=RED, ms=17, mew=2.2, zorder=6)
     _labels(ax, answer)
-    dress(ax, xlabel="Learning rate (its highest, where it moves)", ylabel=answer.metric.heading)
-    ax.xaxis.set_major_locator(rate_ticks(rates))
-    ax.xaxis.set_major_formatter(FuncFormatter(number))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    dress(ax, xlabel=RATE, ylabel=answer.metric.heading)
     ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else _plain_tick))
     if answer.metric.mode == "min" and means:
         ax.set_ylim(top=min(ax.get_ylim()[1], highest([mean for _, mean in means], answer)))
@@ -107,10 +103,18 @@ def highest(means: Sequence[float], answer: RateAnswer) -> float:
     return several if answer.relative else max(several, best + DELTAS * answer.delta)
 
 
-def rate_ticks(rates: Sequence[float]) -> LogLocator:
-    """Return where an axis of these rates has ticks: 1, 2, 5, or only 1 of every power of ten."""
+def rate_axis(ax: Axes, rates: Sequence[float]) -> None:
+    """Make the horizontal axis one of these rates, with ticks at 1, 2, 5 of every power of ten.
+
+    Where the rates reach over a factor of 500 or more, there are ticks at the powers of ten alone.
+    """
+    ax.set_xscale("log")
+    if rates:
+        ax.set_xlim(min(rates) / ROOM, max(rates) * ROOM)
     ratio = max(rates, default=1) / min(rates, default=1)
-    return LogLocator(10, subs=(1.0, 2.0, 5.0) if ratio < 500 else (1.0,))
+    ax.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if ratio < 500 else (1.0,)))
+    ax.xaxis.set_major_formatter(FuncFormatter(number))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _between(means: Sequence[tuple[float, float]], rate: float) -> float:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
-from clr_cli.format import number, percent_tick
-from clr_cli.report.figures.probes import ROOM, highest, rate_ticks
+from clr_cli.format import percent_tick
+from clr_cli.report.figures.probes import RATE, highest, rate_axis
 from clr_cli.report.figures.style import (
     PAPER,
     RED,
@@ -65,13 +65,9 @@ def tuned_rates(
             ring: dict[str, Any] = {"color": color, "ms": 8, "mew": 1, "mec": PAPER, "zorder": 5}
             mark(below.plot([answer.max_lr], [row], marker, **ring), arm)
     dress(top, ylabel=first.metric.heading)
-    dress(below, xlabel="Learning rate (its highest, where it moves)")
+    dress(below, xlabel=RATE)
     every = [each.rate for answer in answers.values() for each in answer.tried]
-    below.set_xscale("log")
-    below.set_xlim(min(every) / ROOM, max(every) * ROOM)
-    below.xaxis.set_major_locator(rate_ticks(every))
-    below.xaxis.set_major_formatter(FuncFormatter(number))
-    below.xaxis.set_minor_formatter(NullFormatter())
+    rate_axis(below, every)
     top.tick_params(which="both", length=0)
     if first.metric.unit == "%":
         top.yaxis.set_major_formatter(FuncFormatter(percent_tick))
