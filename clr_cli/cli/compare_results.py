@@ -131,8 +131,8 @@ def _compare(request: Request) -> None:
         expectation.check(studies[data_set], request.expect)
     if several:
         across.check(studies, experiment.across())
-    for data_set, study in studies.items():
-        collect(study, sources[data_set])  # what it refuses is refused before a page is written
+        for data_set, study in studies.items():
+            collect(study, sources[data_set])  # refuses what it must before any page is written
     found = {}
     for data_set, study in studies.items():
         source = sources[data_set]
