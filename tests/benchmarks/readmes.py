@@ -7,7 +7,7 @@ A README marks a place with the name of what belongs there, and its arguments:
 
     <!-- = headline quickstart -->...<!-- / -->
 
-The names are those of QUOTES.
+QUOTES lists the names.
 """
 
 from __future__ import annotations
@@ -37,12 +37,6 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "outputs" / "reference"
 READMES = ["", "outputs/reference", "outputs/reference/nanogpt_track3", "tests/benchmarks"]
 PLACE = re.compile(r"(<!-- = (.+?) -->)(.*?)(<!-- / -->)", re.DOTALL)
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table whose first column is text."""
-    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def printed(function: Callable[[], object]) -> list[str]:
@@ -137,12 +131,12 @@ def combination(folders: Sequence[str]) -> Combination:
 
 def across(*folders: str) -> str:
     """The table of arms by data sets."""
-    return markdown(*data_sets.table(combination(folders)))
+    return report.markdown_table(data_sets.table(combination(folders)))
 
 
 def costs(*folders: str) -> str:
     """The table of data sets: their runs, and the arms that could be the best."""
-    return markdown(*data_sets.data_sets_table(combination(folders)))
+    return report.markdown_table(data_sets.data_sets_table(combination(folders)))
 
 
 def holds(*folders: str) -> str:
@@ -152,8 +146,7 @@ def holds(*folders: str) -> str:
 
 def certainty(folder: str) -> str:
     """The page's table on how surely the arms differ."""
-    header, rows = certainty_table(load(folder))[:2]
-    return markdown(header, rows).replace("\N{NO-BREAK SPACE}", " ")
+    return report.markdown_table(certainty_table(load(folder))).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def ranges(*folders: str) -> str:
@@ -174,7 +167,7 @@ def ranges(*folders: str) -> str:
                 str(answer["probes"]),
             ]
         )
-    return markdown(header, rows)
+    return report.markdown_table((header, rows))
 
 
 def benchmark(name: str, folder: str, part: str) -> str:
