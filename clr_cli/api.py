@@ -130,7 +130,7 @@ def compare(
             )
             folder = experiment.comparison()
             remedy = f"delete {folder}"
-            read_if_any(Summary, folder / SUMMARY, remedy=remedy)  # a damaged one is told of now
+            read_if_any(Summary, folder / SUMMARY, remedy=remedy)  # refuse a damaged one first
             if len(study.seeds) < study.fewest:
                 warnings.warn(
                     f"{len(study.seeds)} seeds are too few to show any difference; it takes at "

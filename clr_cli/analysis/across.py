@@ -180,7 +180,7 @@ def _sentence(arm: OverAll, combination: Combination) -> str:
     words = Wording(design=first.design, metric=first.metric, scale=scale)
     said = f"{words.subject(arm.arm)} is {_where(arm, combination)}"
     if mean is None:
-        return f"{said}; there is no mean over the data sets."
+        return f"{said}; the data sets have no mean difference."
     proof = words.interval(arm.mean)
     if arm.mean_verdict in ("better", "worse"):
         what = "" if scale.unit == "%" else f"{first.metric.label} "

@@ -12,7 +12,7 @@ from clr_cli.analysis.rule import ALPHA
 from clr_cli.format import Scale
 from clr_cli.records import Pairing
 
-LEAST = 8  # pairs: with fewer the interval spans nearly everything, and nothing is said
+LEAST = 8  # pairs; with fewer, the interval is too wide to report
 
 
 def gain(

@@ -194,7 +194,7 @@ def _saved() -> str:
 
 
 def _runs_programs() -> bool:
-    """Return whether the runs of this command are those of a user's program."""
+    """Return whether this command runs a user's program."""
     progress = sys.modules.get("clr_cli.cli.progress")
     return progress is not None and progress.Progress.programs
 

@@ -196,7 +196,7 @@ def command(
         "vary": options.as_yaml_list(vary),
     }
     overrides = [f"compare.{key}={value}" for key, value in keys.items() if value is not None]
-    own = name if len(files) == 1 else None  # of several, --name is that of the combination
+    own = name if len(files) == 1 else None  # with several, --name names the combination
     configs = [(file, options.load(file, sets, own, *overrides)) for file in files]
     if tune_arms is not None and not tune:
         raise InputError("--tune-arms works only with --tune; add it")

@@ -32,7 +32,7 @@ def command(
     if not (folder / SUMMARY).exists() and (folder / PROGRESS).exists():
         from clr_cli.report import live
 
-        terminal.note("some runs are not finished, so there is no verdict yet")
+        terminal.note("some runs have not finished, so there is no verdict yet")
         terminal.paths([live.remake(folder)])
         return
     if (folder / ACROSS).exists():
@@ -42,7 +42,7 @@ def command(
         show.print_combination(combination)
         terminal.paths(across.write(folder, combination, wanted, inches))
         return
-    if not (folder / SUMMARY).exists() and holds_rates(folder):
+    if holds_rates(folder):
         from clr_cli.report import rates
 
         answer, written = rates.remake(folder, wanted, inches)

@@ -53,7 +53,7 @@ class Combination(Record):
 
     @property
     def first(self) -> Summary:
-        """The first comparison: baseline, design and metric are those of all."""
+        """The first comparison; all of them share its baseline, design and metric."""
         return self.data_sets[0].summary
 
     @property

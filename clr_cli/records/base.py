@@ -71,7 +71,7 @@ def read(model: type[R], path: Path, *, remedy: str) -> R:
 
 
 def read_if_any(model: type[R], path: Path, *, remedy: str) -> R | None:
-    """Read a file of this model; None if there is no such file. Raises InputError as `read`."""
+    """Read a file of this model, or return None if it does not exist. Raises as `read`."""
     return read(model, path, remedy=remedy) if path.exists() else None
 
 

@@ -53,7 +53,7 @@ def _time_ratio(summary: Summary, target: Target, one: str) -> str:
     text = f"Below 1 the {one} is sooner than the baseline, above 1 later."
     curves = [c.ratios for c in summary.comparisons if len(c.ratios) > 1]
     if any(point.ratio is None for curve in curves for point in curve):
-        text += " There is no line where most runs of an arm miss the target."
+        text += " A gap in a line means that most runs of the arm miss the target."
     if len(curves) > MOST_BANDS:
         text += " The intervals at the target are in the table “How sure”."
     elif any(point.low is not None for curve in curves for point in curve):
