@@ -168,7 +168,7 @@ def ratio_curve(
     first = statistics.median(run.after(share) for run in sides[1])
     finals = [statistics.median(run.final for run in side) for side in sides]
     last = metric.sign * max(metric.sign * value for value in finals)
-    if not (math.isfinite(last) and metric.sign * (last - first) > 0):
+    if not (math.isfinite(first) and math.isfinite(last) and metric.sign * (last - first) > 0):
         return []
     points = []
     for target in _grid(first, last, fractions=fractions):

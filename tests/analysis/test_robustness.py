@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from clr_cli.analysis.outcomes import Measures
 from clr_cli.analysis.robustness import check_robustness, ratio_curve
-from clr_cli.records import TEST_ACCURACY, VAL_ACCURACY, RunRecord, pack
+from clr_cli.records import KNOWN, TEST_ACCURACY, VAL_ACCURACY, RunRecord, pack
 
 MEASURES = Measures(TEST_ACCURACY, VAL_ACCURACY, ("test_accuracy",), ("iterations",))
 HEADLINE = (-0.001, 0.001)  # narrower than any interval here
@@ -39,6 +41,14 @@ def test_a_lead_that_is_only_at_the_end_vanishes_at_the_best_epoch():
     assert found.mean == pytest.approx(0.0)
     later = check(runs("clr", [0.5, 0.7, 0.9], [0.5, 0.7, 0.91]), base).best_epoch
     assert later.mean == pytest.approx(0.03)
+
+
+def test_a_baseline_that_diverged_at_once_has_no_first_target():
+    measures = Measures(KNOWN["val_loss"], KNOWN["val_loss"], ("val_loss",), ("iterations",))
+    rows = [{"iteration": 10 * k, "val_loss": loss} for k, loss in ((1, 2.5), (2, 2.0))]
+    arm = RunRecord("clr", 0, "finished", rows, {"final": {"val_loss": 2.0}})
+    lost = RunRecord("constant", 0, "diverged", [{"iteration": 10, "val_loss": math.inf}], {})
+    assert ratio_curve([arm], [lost], measures) == []
 
 
 def test_the_ratio_depends_on_the_target():
