@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from clr_cli.analysis.images import crossed
 from clr_cli.records import pack, unpack
@@ -49,6 +50,25 @@ def test_more_images_narrow_only_their_own_share():
 def test_equal_runs_have_no_interval_but_a_point():
     found = crossed(np.zeros((3, 5)))
     assert (found.mean, found.low, found.high) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 7), (6, 4)])
+def test_the_interval_is_that_of_the_analysis_of_variance(shape):
+    table = np.random.default_rng([1, *shape]).integers(-1, 2, shape) + 2 * np.arange(shape[1])
+    seeds, images = shape
+    rows, columns, mean = table.mean(axis=1), table.mean(axis=0), table.mean()
+    by_seeds, by_images = rows.var(ddof=1) * images, columns.var(ddof=1) * seeds
+    cells = ((table - rows[:, None] - columns + mean) ** 2).sum() / ((seeds - 1) * (images - 1))
+    variance = (by_seeds + by_images - cells) / table.size
+    assert by_images > cells
+    parts = (by_seeds / table.size) ** 2 / (seeds - 1) + (by_images / table.size) ** 2 / (
+        images - 1
+    )
+    half = stats.t.ppf(0.975, variance**2 / parts) * np.sqrt(variance)
+    found = crossed(table)
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
+    errors = [max(each - cells, 0) / table.size for each in (by_seeds, by_images)]
+    assert (found.seeds_error, found.images_error) == pytest.approx(np.sqrt(errors))
 
 
 def test_too_small_a_table_is_refused():

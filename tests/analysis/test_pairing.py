@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from clr_cli.analysis.pairing import LEAST, gain, pairing_sentence
 from clr_cli.format import Scale
@@ -48,3 +49,25 @@ def test_nothing_is_said_of_few_pairs_or_without_noise():
     same = dict(enumerate([1.0, 2.0, 4.0]))
     found = gain([same], same)
     assert (found.saved, found.low, found.high, found.sd) == (1.0, 1.0, 1.0, 0.0)
+
+
+def test_what_is_saved_is_one_less_the_ratio_of_the_variances():
+    rng = np.random.default_rng(3)
+    arms, base = zip(*[pairs(rng, n, 0.5) for n in (6, 9)], strict=True)
+    base = base[1] | {20: 0.0}  # without a partner
+    alone = {30: 1.0}
+    found = gain([*arms, alone], base)
+    paired, apart, freedom = 0.0, 0.0, 0
+    for arm in arms:
+        x, y = (np.array([side[seed] for seed in arm]) for side in (arm, base))
+        freedom += len(arm) - 1
+        paired += (len(arm) - 1) * np.var(x - y, ddof=1)
+        apart += (len(arm) - 1) * (np.var(x, ddof=1) + np.var(y, ddof=1))
+    assert (found.pairs, found.saved) == (9, pytest.approx(1 - paired / apart))
+    assert (found.sd, found.sd_unpaired) == pytest.approx(
+        (np.sqrt(paired / freedom), np.sqrt(apart / freedom))
+    )
+    reach = stats.f.ppf(0.975, 8, 8)
+    ratio = (1 + found.saved) / (1 - found.saved)
+    for end, factor in ((found.low, 1 / reach), (found.high, reach)):
+        assert (1 + end) / (1 - end) == pytest.approx(factor * ratio)
