@@ -12,7 +12,7 @@ import numpy as np
 LATTICE = 0.1  # the rate at k = 0; k counts factors of 2
 LOWEST, HIGHEST = -24, 10  # k: 6e-9 to 100
 DELTA = 0.03  # of accuracy: rates within 3 points of the top are good
-DISTANCE = 2.0  # factor that max_lr keeps from the lowest rate at which a probe failed
+DISTANCE = 2.0  # max_lr keeps a place, this factor, from the lowest rate at which a probe failed
 LEVEL = 0.95  # of the bound
 
 Probe = tuple[int, int]  # (k, seed): one short training

@@ -20,7 +20,6 @@ from scipy import stats as distributions
 
 from clr_cli.analysis.bracket import bracket
 from clr_cli.analysis.lattice import (
-    DISTANCE,
     LEVEL,
     ProbeRequest,
     RatesFound,
@@ -28,7 +27,6 @@ from clr_cli.analysis.lattice import (
     Scores,
     center,
     crossing,
-    place,
     rate,
 )
 from clr_cli.analysis.replay import (
@@ -119,9 +117,7 @@ class _Reading(Replay):
             cliff = self.cliff()
             low, high, top = self.interval(cliff, sd)
             means = {k: self.mean(k) for k in self.places if cliff is None or k < cliff}
-            at = center(means, self.scale.delta)
-            if cliff is not None:
-                at = min(at, place(rate(cliff) / DISTANCE))
+            at = center(means, self.scale.delta)  # at most the place below the cliff: DISTANCE
             beside = {math.floor(at + 1e-9), math.ceil(at - 1e-9)}
             if all(self.count.get(k) == self.seeds for k in beside):
                 break

@@ -22,9 +22,6 @@ Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ALPHA = 0.05
-# Two samples that lie wholly apart differ, where 12 of the equally likely deals are at most 5 %: at
-# 5 + 5 for one. Only at the 5 % of a single arm: eight arms, skewed and wide, lie apart in 25 %.
-DEALS_APART = 12
 _Z95 = 1.959964
 _ROUNDING = 1e-12  # relative: a smaller spread is rounding
 
@@ -117,7 +114,9 @@ class Estimate:
         up = c + np.maximum(0.0, push.max(axis=0) + wider)
         down = c + np.maximum(0.0, -push.min(axis=0) + wider)
         low, high = self.mean - down * self.error, self.mean + up * self.error
-        single = (lev >= ALPHA * (1 - 1e-9)) & (DEALS_APART / 2 * self.chance <= ALPHA)
+        # Two samples that lie wholly apart differ; `enough` runs seldom do so by chance. Only at
+        # the 5 % of a single arm: eight arms, skewed and wide, lie apart in 25 %.
+        single = lev >= ALPHA * (1 - 1e-9)
         low = np.where(single, np.maximum(low, self.apart[0]), low)
         high = np.where(single, np.minimum(high, self.apart[1]), high)
         known = self.enough & ~self.blind & ((self.error > 0) | (self.chance <= lev))

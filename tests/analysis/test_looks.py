@@ -16,23 +16,36 @@ from clr_cli.analysis.rule import ALPHA, Moments
 RNG = np.random.default_rng
 
 
-def hopeless(mean, error, freedom, n, cap, share, margin):
-    """One arm: its likelihood ratio of no difference against one that the cap surely finds."""
+def hopeless_up_to(error, freedom, n, cap, share):
+    """The largest mean at which no difference is 20 times as likely as one the cap surely finds.
+
+    Also how far from a mean of zero the interval at the cap will reach.
+    """
     rest = freedom + cap - n
     c = stats.t.isf(ALPHA * share / 2, rest)
     at_cap = error * math.sqrt(n / cap)
     size = at_cap * (c + 2.326 * math.sqrt(1 + c * c / (2 * rest)))
-    ratio = stats.norm.logpdf(mean, 0, error) - stats.norm.logpdf(mean, size, error)
-    return ratio > math.log(20) and (margin is None or mean + c * at_cap >= margin)
+    most = size / 2 - math.log(20) * error**2 / size
+    ratio = stats.norm.logpdf(most, 0, error) - stats.norm.logpdf(most, size, error)
+    assert ratio == pytest.approx(math.log(20))
+    return most, c * at_cap
 
 
-@pytest.mark.parametrize("margin", [None, 0.25, 1.5])
+def hopeless(mean, error, freedom, n, cap, share, margin):
+    most, reach = hopeless_up_to(error, freedom, n, cap, share)
+    return mean < most and (margin is None or mean + reach >= margin)
+
+
+@pytest.mark.parametrize("margin", [None, 0.25, 0.6, 1.5])
 @pytest.mark.parametrize(("n", "cap", "share"), [(8, 12, 0.75), (8, 30, 0.1), (20, 24, 0.3)])
 def test_an_arm_is_given_up_by_its_likelihood_ratio(n, cap, share, margin):
     x = RNG(n).normal(size=(1, n))
     estimate = designs.paired(x - x.mean(), np.zeros(n))
-    for mean in np.linspace(0, 1.5, 25):
-        expected = hopeless(mean, estimate.error[0], n - 1, n, cap, share, margin)
+    most, reach = hopeless_up_to(estimate.error[0], n - 1, n, cap, share)
+    edges = [most, (margin or 0) - reach, 0.0]
+    means = [edge + gap for edge in edges for gap in (-1e-6, 1e-6) if edge + gap >= 0]
+    for mean in means:
+        expected = mean < most and (margin is None or mean + reach >= margin)
         for sign in (-1, 1):
             moved = replace(estimate, mean=np.array([sign * mean]))
             assert looks.hopeless(moved, n, cap, share, margin)[0] == expected

@@ -84,7 +84,7 @@ def test_max_lr_keeps_its_distance_from_the_lowest_rate_that_failed():
 
     found, _ = run(steep)
     assert found.cliff == lattice.rate(1)
-    assert found.max_lr <= found.cliff / lattice.DISTANCE * (1 + 1e-9)
+    assert found.max_lr <= found.cliff / 2 * (1 + 1e-9)
     assert found.high < found.cliff
 
 
@@ -207,7 +207,7 @@ def test_below_a_cliff_max_lr_leans_to_the_better_end():
 
     found, _ = run(plain)
     middle = math.sqrt(found.low * found.high)
-    assert middle * 1.2 < found.max_lr <= found.cliff / lattice.DISTANCE * (1 + 1e-9)
+    assert middle * 1.2 < found.max_lr <= found.cliff / 2 * (1 + 1e-9)
 
 
 def test_what_is_within_noise_of_chance_is_no_answer():
