@@ -191,7 +191,7 @@ def _by_looks(study: Study, samples: _Samples, seen: Sequence[Look]) -> dict[str
 def _verdict(
     study: Study, estimate: Estimate, said: verdicts.Claims, k: int, verdict: Verdict
 ) -> Verdict:
-    if said.testable[k] or verdict in ("better", "worse"):
+    if said.testable[k]:
         return verdict
     return "seed_changes_nothing" if estimate.enough[k] and estimate.blind[k] else "too_few_runs"
 
@@ -220,16 +220,13 @@ def _judgement(
     if len(sides) == 1:
         sides = [mine - base]
     differences = {} if len(sides) > 1 else _by_seed(samples.seeds, sign * sides[0])
-    mean = sign * float(estimate.mean[k])
-    if math.isnan(mean) or (counted == 0):
-        ends, mean = (-math.inf, math.inf), math.nan
     own = tuple(float(end[k]) for end in estimate.interval(ALPHA))
     low, high = turned(ends, study.metric)
     return Judgement(
         verdict=verdict,
         n=int((~np.isnan(sides[0])).sum()),
         n_baseline=counted,
-        mean=mean,
+        mean=sign * float(estimate.mean[k]),
         low=low,
         high=high,
         level=1 - level,

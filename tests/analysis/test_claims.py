@@ -46,7 +46,8 @@ def test_a_spread_of_rounding_errors_is_none(size):
 
 @pytest.mark.parametrize("size", [1e6, -1e6])
 def test_differences_that_are_equal_but_for_rounding_are_equal(size):
-    base = size + np.arange(8.0)
+    base = size * np.linspace(0.3, 2, 8)
+    assert np.ptp(base + 0.1 - base) > 0
     estimate = designs.paired([base + 0.1], base)
     assert (estimate.error[0], estimate.blind[0]) == (0, False)
     assert estimate.p()[0] == pytest.approx(2**-7)
@@ -92,6 +93,18 @@ def test_arms_that_were_claimed_before_or_are_not_open_leave_the_level_to_others
     np.testing.assert_allclose(
         np.stack([said.low, said.high]), np.stack(estimate.interval(said.level))
     )
+
+
+def test_p_is_of_arms_that_have_runs_enough_and_a_noise():
+    four, three = RNG(4).normal(size=(1, 4)), RNG(5).normal(size=(1, 3))
+    for estimate, tested in (
+        (designs.paired(four, np.zeros(4)), True),
+        (designs.paired(three, np.zeros(3)), False),
+        (designs.unpaired(four, RNG(6).normal(size=9)), False),
+        (designs.paired([np.ones(8)], np.zeros(8)), False),
+    ):
+        assert np.isnan(verdicts.p_holm(estimate)[0][0]) != tested
+        assert verdicts.claims(estimate).testable[0] == tested
 
 
 def test_as_many_comparisons_as_runs_can_tell_apart():

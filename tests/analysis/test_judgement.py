@@ -94,7 +94,9 @@ def test_without_runs_of_one_side_there_is_no_mean():
 def test_an_arm_is_judged_by_the_runs_of_the_look_that_decided_it(paired):
     known = values("abcd", 14, step=2.0)
     known["d"] = {seed: known["a"][seed] + 0.3 * (-1) ** seed for seed in range(14)}
-    asked = study(arms=tuple("abcd"), seeds=tuple(range(14)), cap=14, paired=paired, margin=0.9)
+    options = {"cap": 14, "last": 9, "margin": 0.9}
+    seeds = tuple(range(14))
+    asked = study(arms=tuple("abcd"), seeds=seeds, paired=paired, looked_at=6, **options)
     seen = [Look(n=n, runs=dict.fromkeys("abcd", n)) for n in range(6, 11)]
     judged = judge(asked, known, seen)
     design = designs.paired if paired else designs.unpaired
@@ -104,10 +106,8 @@ def test_an_arm_is_judged_by_the_runs_of_the_look_that_decided_it(paired):
         [*known["a"].values()],
         [looks.Look(n, [n] * 3, n) for n in range(6, 11)],
         design,
-        last=14,
-        cap=14,
-        margin=0.9,
-        comparisons=3,
+        comparisons=5,
+        **options,
     )
     assert len({*progress.at.tolist()}) > 1
     for k, found in enumerate(judged.values()):
