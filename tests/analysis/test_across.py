@@ -13,7 +13,7 @@ from clr_cli.analysis.expectation import Expect, verdict_on_all
 from clr_cli.analysis.study import Study
 from clr_cli.analysis.summary import analyse
 from clr_cli.errors import InputError
-from clr_cli.records import Combination, DataSet, Metric, RunRecord, Summary
+from clr_cli.records import Combination, DataSet, Look, Metric, RunRecord, Summary
 from clr_cli.study.collect import collect
 from clr_cli.study.table import TableSource
 
@@ -151,6 +151,68 @@ def test_after_looks_the_mean_takes_the_runs_and_the_level_of_the_looks_that_dec
     )
     expected = [(clear - old)[:first].mean(), (faint - old)[:last].mean()]
     assert new.mean.mean == pytest.approx(np.mean(expected))
+
+
+def test_an_arm_that_stayed_open_counts_with_all_of_its_runs_at_the_last_look():
+    rng = np.random.default_rng(10)
+    old = rng.normal(size=12)
+    clear, open_ = old + 9 + rng.normal(size=12), old + 0.8 + rng.normal(size=12)
+    sets = [looked_at("clear", old, clear), looked_at("open", old, open_)]
+    assert [data.summary.comparisons[0].decided_at for data in sets] == [6, None]
+    (new,) = combine("both", sets).arms
+    weight = min(looks.weight(6, 12), looks.weight(12, 12))
+    assert new.mean.level == pytest.approx(1 - 0.05 * weight)
+    assert new.mean.mean == pytest.approx(np.mean([(clear - old)[:6].mean(), (open_ - old).mean()]))
+    (new,) = combine("twice", [sets[1], sets[1]]).arms
+    assert new.mean.level == pytest.approx(1 - 0.05 * looks.weight(12, 12))
+
+
+def test_looks_at_more_runs_than_there_are_do_not_count():
+    rng = np.random.default_rng(10)
+    old, _ = rng.normal(size=12), rng.normal(size=12)
+    data = looked_at("open", old, old + 0.8 + rng.normal(size=12))
+    assert data.summary.comparisons[0].decided_at is None
+    later = Look(n=20, runs={"old": 20, "new": 20})
+    longer = data.summary.model_copy(update={"looks": [*data.summary.looks, later], "last": 30})
+    (new,) = combine("both", [data.model_copy(update={"summary": longer})] * 2).arms
+    assert new.mean.level == pytest.approx(1 - 0.05 * looks.weight(12, 30))
+
+
+def test_means_are_corrected_for_the_most_comparisons_and_equal_within_the_least_margin():
+    old = np.linspace(5, 6, len(EVEN))
+    arms = {"old": old, "new": old + 0.02 * EVEN}
+    wide, narrow = (data_set(n, arms, margin=m) for n, m in (("x", 0.5), ("y", 0.2)))
+    (new,) = combine("both", [wide, narrow]).arms
+    assert (new.mean_verdict, new.mean.level) == ("equivalent", 0.95)
+    least = max(abs(new.mean.low), abs(new.mean.high))
+    edge = [data_set(n, arms, margin=m) for n, m in (("x", 0.5), ("y", 0.9 * least))]
+    assert combine("both", edge).arms[0].mean_verdict == "undecided"
+    none = data_set("z", arms)
+    assert combine("both", [wide, none]).arms[0].mean_verdict == "undecided"
+    chosen = wide.model_copy(
+        update={"summary": wide.summary.model_copy(update={"corrected_for": 3})}
+    )
+    for pair in ([chosen, narrow], [narrow, chosen]):
+        assert combine("both", pair).arms[0].mean.level == pytest.approx(1 - 0.05 / 3)
+
+
+def test_a_seed_that_changes_nothing_on_one_data_set_leaves_no_claim():
+    still = data_set("still", {"old": [1.0] * 6, "new": [2.0] * 6})
+    (new,) = combine("both", [two(2.0, 2.0)[0], still]).arms
+    assert (new.mean_verdict, new.mean.low) == ("seed_changes_nothing", None)
+    few = data_set("few", {"old": [1.0] * 3, "new": [2.0] * 3})
+    assert combine("both", [still, few]).arms[0].mean_verdict == "too_few_runs"
+
+
+def test_what_holds_of_a_mean_is_said_with_its_side():
+    (up,) = combine("both", two(2.0, 3.0)).arms
+    assert "; on average score higher by 2.5" in up.sentence
+    (down,) = combine("both", two(-2.0, -3.0)).arms
+    assert "; on average score lower by 2.5" in down.sentence
+    (open_,) = combine("both", two(0.0, 0.0)).arms
+    assert open_.sentence.endswith(", undecided.")
+    (mixed,) = combine("three", [*two(2.0, -3.0), *two(2.0, 2.0)[:1]]).arms
+    assert mixed.holds == "mixed"
 
 
 def test_too_few_runs_or_none_on_one_data_set_leave_no_interval():

@@ -38,6 +38,17 @@ def test_an_arm_without_noise_neither_lends_nor_borrows():
         assert_same(fields(found, k), fields(designs.unpaired(x[k : k + 1], y), 0))
 
 
+def test_many_comparisons_at_once_are_each_as_it_is_alone():
+    x, y = RNG(6).exponential(size=(2, 4, 6)), RNG(7).normal(size=(2, 6))
+    x[0, 2, 5:] = np.nan
+    for design in (designs.paired, designs.unpaired):
+        whole = vars(design(x, y))
+        for row in range(2):
+            for key, value in vars(design(x[row], y[row])).items():
+                at = whole[key][:, row] if value.ndim == 2 else whole[key][row]
+                np.testing.assert_allclose(at, value, err_msg=key)
+
+
 def test_arms_that_lie_apart_are_cut_at_their_runs_only_where_nothing_is_borrowed():
     x = 100 + RNG(2).exponential(9, size=(3, 5))
     y = RNG(3).exponential(30, size=5)

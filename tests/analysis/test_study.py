@@ -128,12 +128,13 @@ def test_arms_of_an_earlier_result_were_chosen_among_all_of_them():
 
 
 def test_an_earlier_result_of_other_runs_does_not_count():
-    before, asked = earlier(), study()
-    assert asked.after(None, runs("abc", 6)) == asked
-    other = [*runs("abc", 6)]
+    before, asked = earlier(8, sizes=(6, 8), cap=8), study()
+    assert asked.after(before, runs("abc", 10)).past
+    assert asked.after(None, runs("abc", 10)) == asked
+    other = runs("abc", 10)
     other[0] = RunRecord("a", 0, "finished", [], {"final": {"score": 9.0}})
     assert asked.after(before, other) == asked
-    assert asked.after(before, runs("abc", 8, first=2)) == asked  # some are new, some are gone
+    assert asked.after(before, runs("abc", 10, first=2)) == asked  # some are new, some are gone
     loss = Metric(name="loss", mode="min")
     of_loss = study(metric=loss)
-    assert of_loss.after(before, runs("abc", 6, metric=loss)) == of_loss
+    assert of_loss.after(before, runs("abc", 10, metric=loss)) == of_loss
