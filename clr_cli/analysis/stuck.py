@@ -40,24 +40,22 @@ def least_gap(n: int) -> float:
     return 4 + 30 / math.pow(n - 3, 1.5)
 
 
-def stuck_runs(
-    values: Sequence[float], *, chance: float | None = None, perfect: float = 1.0
-) -> list[Stuck]:
+def stuck_runs(values: Sequence[float], *, chance: float | None = None) -> list[Stuck]:
     """Return the runs of one arm that ended at chance or far outside the others.
 
     Args:
         values: final values of the runs that finished.
-        chance: what a classifier reaches that learned nothing; None: no such value is known.
-        perfect: the best value there is, where chance is given.
+        chance: what a classifier reaches that learned nothing, where 1 is perfect; None: no such
+            value is known.
 
     >>> [each.run for each in stuck_runs([0.91, 0.90, 0.11, 0.92, 0.905, 0.91], chance=0.1)]
     [2]
     """
-    near = () if chance is None else (chance, abs(perfect - chance) * NEAR_CHANCE)
+    near = None if chance is None else chance + (1 - chance) * NEAR_CHANCE
     found = {
         index: Stuck(index, "chance", None)
         for index, value in enumerate(values)
-        if near and (value - near[0]) * math.copysign(1, perfect - near[0]) <= near[1]
+        if near is not None and value <= near
     }
     order = [index for index in np.argsort(values, kind="stable").tolist() if index not in found]
     n = len(order)

@@ -111,6 +111,28 @@ def test_the_bound_is_that_of_one_sided_t_intervals_of_all_other_rates():
     assert found.bound == pytest.approx(max(0.0, *gains))
 
 
+def test_between_two_places_the_bound_is_from_the_line_between_them():
+    found, _ = run(
+        lambda k, _: 0.9 - 0.01 * (k - 0.5) ** 2 if abs(k) < 6 else 0.2, scale=Scale(0.03, 0.1)
+    )
+    place = lattice.place(found.max_lr)
+    low = math.floor(place)
+    assert 0.2 < place - low < 0.8
+    means = {round(lattice.place(each.rate)): each.mean for each in found.tried}
+    here = means[low] + (place - low) * (means[low + 1] - means[low])
+    gains = [mean - here for k, mean in means.items() if k not in (low, low + 1)]
+    assert found.sd == 0
+    assert found.bound == pytest.approx(max(0.0, *gains))
+    skewed = {-1: 0.84, 0: 0.89, 1: 0.88, 2: 0.89, 3: 0.885, 4: 0.84}
+    found, _ = run(lambda k, _: skewed.get(k, 0.2), scale=Scale(0.03, 0.1))
+    place = lattice.place(found.max_lr)
+    low = math.floor(place)
+    here = skewed[low] + (place - low) * (skewed[low + 1] - skewed[low])
+    others = [mean for k, mean in skewed.items() if k not in (low, low + 1)]
+    assert found.bound == pytest.approx(max(others) - here)
+    assert found.bound > 0.001
+
+
 def test_what_ends_a_search_says_what_was_learned():
     error = Inconclusive("why", learned=False, too_short=True)
     assert (error.learned, error.too_short) == (False, True)
