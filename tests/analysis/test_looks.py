@@ -16,6 +16,17 @@ from clr_cli.analysis.rule import ALPHA, Moments
 RNG = np.random.default_rng
 
 
+@pytest.mark.parametrize(
+    ("n", "last", "part"),
+    [(5, 30, 0), (6, 30, 0.29 * 4 / 6), (7, 30, 0.29 * 5 / 6)]
+    + [(n, 30, 0.29) for n in range(8, 13)]
+    + [(24, 30, 0.29 * 0.5**1.5), (31, 30, 0.29 * (12 / 31) ** 1.5)]
+    + [(6, 6, 1), (9, 9, 1), (10, 10, 0.9), (30, 30, 0.3), (60, 60, 0.15)],
+)
+def test_the_weight_of_a_look(n, last, part):
+    assert looks.weight(n, last) == pytest.approx(part)
+
+
 def hopeless_up_to(error, freedom, n, cap, share):
     """The largest mean at which no difference is 20 times as likely as one the cap surely finds.
 
@@ -101,6 +112,7 @@ def by_hand(x, options, sizes):
     ],
 )
 def test_looks_are_holms_steps_over_the_arms_that_are_open(options):
+    assert len({OPEN, CLAIMED, EQUIVALENT, HOPELESS}) == 4
     x = RNG(4).normal(size=(12, 3, 14)) + np.array([0.0, 1.0, 2.0])[:, None]
     sizes = range(5, 15)
     progress = looks.Progress.begin((12, 3))
@@ -108,7 +120,8 @@ def test_looks_are_holms_steps_over_the_arms_that_are_open(options):
         progress = progress.look(designs.paired(x[..., :n], np.zeros((12, n))), n, **options)
         if n == 5:  # before the first look
             assert progress.open.all()
-            assert np.isinf(progress.low).all()
+            assert (progress.low == -math.inf).all()
+            assert (progress.level == 0).all()
     expected = [by_hand(each, options, sizes[1:]) for each in x]
     np.testing.assert_array_equal(progress.state, [state for state, _, _ in expected])
     np.testing.assert_array_equal(progress.at, [at for _, at, _ in expected])
@@ -143,16 +156,17 @@ def greedy(sizes, variances, open_arms, count):
 
 def test_runs_go_where_they_lower_the_errors_of_open_arms_most():
     rng = RNG(9)
-    arms = rng.normal(size=(30, 3, 9)) * rng.choice([0.3, 1.0, 3.0], size=(30, 3, 1))
-    base = rng.normal(size=(30, 10)) * rng.choice([0.3, 1.0, 3.0], size=(30, 1))
-    arms[::3, 1, 6:] = np.nan
-    open_arms = rng.random((30, 3)) < 0.7
+    arms = rng.normal(size=(60, 3, 9)) * rng.choice([0.5, 1.0, 2.0], size=(60, 3, 1))
+    base = rng.normal(size=(60, 10)) * rng.choice([0.5, 1.0, 2.0], size=(60, 1))
+    arms[::2, 1, 3:] = np.nan
+    open_arms = rng.random((60, 3)) < 0.7
+    open_arms[0] = False
     x, y = Moments.of(arms), Moments.of(base)
-    more, more_base = looks.next_runs(x, y, open_arms, 4)
+    more, more_base = looks.next_runs(x, y, open_arms, 8)
     assert more_base.any()
     assert more.any()
-    for row in range(30):
+    for row in range(60):
         expected = greedy(
-            [*x.n[row], y.n[row]], [*x.variance[row], y.variance[row]], open_arms[row], 4
+            [*x.n[row], y.n[row]], [*x.variance[row], y.variance[row]], open_arms[row], 8
         )
         assert [*more[row], more_base[row]] == expected
