@@ -167,6 +167,24 @@ def test_an_arm_that_stayed_open_counts_with_all_of_its_runs_at_the_last_look():
     assert new.mean.level == pytest.approx(1 - 0.05 * looks.weight(12, 12))
 
 
+def test_a_decided_arm_is_compared_with_the_baseline_as_it_was_at_its_look():
+    rng = np.random.default_rng(3)
+    values = {
+        "old": rng.normal(size=16),
+        "clear": rng.normal(9, 1, 12),
+        "open": rng.normal(1, 1, 12),
+    }
+    asked = {"baseline": "old", "seeds": tuple(range(12)), "metric": SCORE, "cap": 12}
+    study = Study(name="x", arms=tuple(values), paired=False, **asked)
+    summary = analyse(study, collect(study, TableSource([*runs(values)], "score", "", "")))
+    clear, open_ = summary.comparisons
+    assert clear.decided_at == 6 < len(summary.looks) + 5
+    assert clear.n_baseline < open_.n_baseline
+    data = DataSet(name="x", folder="x", summary=summary)
+    for arm, alone in zip(combine("both", [data, data]).arms, (clear, open_), strict=True):
+        assert arm.mean.mean == pytest.approx(alone.difference.mean)
+
+
 def test_looks_at_more_runs_than_there_are_do_not_count():
     rng = np.random.default_rng(10)
     old, _ = rng.normal(size=12), rng.normal(size=12)
