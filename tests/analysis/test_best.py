@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special
 
 from clr_cli.analysis import best, designs
 from clr_cli.analysis.rule import ALPHA
@@ -33,11 +33,12 @@ def test_optimism_is_the_expected_excess_of_the_winner(arms, step, paired):
         others = [j for j in range(arms) if j != k]
 
         def density(value):
-            wins = math.prod(stats.norm.cdf(value, truth[j], error[j]) for j in others)
-            return (value - truth[k]) * stats.norm.pdf(value, truth[k], error[k]) * wins
+            wins = math.prod(special.ndtr((value - truth[j]) / error[j]) for j in others)
+            z = (value - truth[k]) / error[k]
+            return z * math.exp(-z * z / 2) / math.sqrt(2 * math.pi) * wins
 
         ends = truth[k] - 8 * error[k], truth[k] + 8 * error[k]
-        return integrate.quad(density, *ends, points=[truth[k]], epsabs=1e-9)[0]
+        return integrate.quad(density, *ends, epsabs=1e-8)[0]
 
     expected = sum(map(excess, range(arms)))
     assert best.optimism(x, paired=paired) == pytest.approx(expected, abs=1e-6)
@@ -60,7 +61,7 @@ def test_where_nothing_is_known_of_the_noise_nothing_is_said():
 @pytest.mark.parametrize("arms", [1, 2, 3, 5])
 def test_an_arm_is_out_where_one_of_the_others_is_larger(arms, design, weight):
     x = RNG(arms).normal(size=(12, arms, 8))
-    x += 0.9 * np.arange(arms)[:, None] + 2 * RNG(1).normal(size=(12, 1, 8))
+    x += 1.4 * np.arange(arms)[:, None] + 2 * RNG(1).normal(size=(12, 1, 8))
     said = best.could_be_best(x, design, weight=weight)
     for row, kept in zip(x, said, strict=True):
         for k in range(arms):
