@@ -54,6 +54,8 @@ def test_where_nothing_is_known_of_the_noise_nothing_is_said():
     assert best.optimism([[1.0, 2.0, 4.0]], paired=False) == 0
     two = np.array([[1.0, 2.0, np.nan], [1.0, 3.0, np.nan], [3.0, 1.0, 2.0]])
     assert best.optimism(two, paired=True) > 0  # two whole pairs
+    two[0, 1:] = np.nan, 2.0
+    assert math.isnan(best.optimism(two, paired=True))  # one
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.3])
@@ -70,4 +72,6 @@ def test_an_arm_is_out_where_one_of_the_others_is_larger(arms, design, weight):
             low = design(others, row[k]).interval(level)[0] if others else np.array([-1.0])
             assert kept[k] == (low <= 0).all()
     assert said.any(axis=1).all()
+    if weight == 1:
+        np.testing.assert_array_equal(best.could_be_best(x, design), said)
     assert said.all() == (arms == 1)
