@@ -191,6 +191,18 @@ def test_the_best_arms_are_those_of_the_rule(metric, paired):
     assert choose_best(asked, {**known, "c": {}}) is None
 
 
+def test_an_arm_is_out_at_5_percent_and_the_winner_is_of_the_best_mean():
+    rows = RNG(2).normal(size=(3, 8)) + np.array([[0.0], [0.5], [2.0]])
+    ahead = designs.paired(rows[1:], rows[0]).interval(2 * 0.05 / 2)[0].max()
+    for gap, kept in ((-1e-6, False), (1e-6, True)):
+        table = rows + np.array([[ahead + gap], [0.0], [0.0]])
+        known = {arm: dict(enumerate(row)) for arm, row in zip("abc", table.tolist(), strict=True)}
+        assert ("a" in choose_best(study(), known).arms) == kept
+    spread = {"a": [9.0, 0.0, 0.5], "b": [4.0, 4.5, 5.0], "c": [1.0, 2.0, 3.0]}
+    known = {arm: dict(enumerate(row)) for arm, row in spread.items()}
+    assert choose_best(study(), known).winner == "b"
+
+
 def test_of_runs_that_are_stuck_fewer_than_half_are_left_out():
     def records(stuck: int) -> list[RunRecord]:
         finals = [0.1] * stuck + [0.9 + 0.001 * k for k in range(8 - stuck)]
