@@ -130,6 +130,13 @@ def test_a_miss_never_makes_a_paired_ratio_a_larger_claim(mine, theirs, value):
 
 
 def test_times_of_zero_have_medians_and_no_logarithm():
-    assert unpaired_ratio([0.0] * 6, [2.0] * 6) == unpaired_ratio([0.0] * 6, [4.0] * 6)
-    assert unpaired_ratio([0.0] * 6, [2.0] * 6).value == 0
+    found = unpaired_ratio([0.0] * 6, [2.0] * 6)
+    assert (found.value, found.low, found.high) == (0, 0, 0)
     assert unpaired_ratio([2.0] * 6, [0.0] * 6).value == INF
+
+
+def test_a_miss_over_a_miss_may_be_anything():
+    missed, most = [INF] * 6, [100.0] * 5 + [INF]
+    found, turned = unpaired_ratio(missed, most), unpaired_ratio(most, missed)
+    assert (found.value, found.low, found.high) == (INF, 0, INF)
+    assert (turned.value, turned.low, turned.high) == (0, 0, INF)
