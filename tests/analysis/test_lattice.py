@@ -85,10 +85,10 @@ def test_a_crossing_is_interpolated_over_any_distance():
 
 
 def test_the_bound_is_that_of_one_sided_t_intervals_of_all_other_rates():
-    wobble = (0.0, 0.01, -0.01)
+    wobble = (0.0, 0.015, -0.015)
 
     def score(k, seed):
-        return 0.9 - 0.01 * k**2 + wobble[seed] if abs(k) < 6 else 0.2
+        return 0.9 - 0.004 * k**2 + wobble[seed] if abs(k) < 6 else 0.2
 
     found, _ = run(score, scale=Scale(0.03, chance=0.1))
     place = lattice.place(found.max_lr)
@@ -108,7 +108,8 @@ def test_the_bound_is_that_of_one_sided_t_intervals_of_all_other_rates():
         + quantile * found.sd * math.sqrt(1 / len(each.scores) + 1 / len(means[0].scores))
         for each in others
     ]
-    assert found.bound == pytest.approx(max(0.0, *gains))
+    assert found.bound == pytest.approx(max(gains))
+    assert found.bound > 0
 
 
 def test_between_two_places_the_bound_is_from_the_line_between_them():
