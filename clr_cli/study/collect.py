@@ -129,7 +129,7 @@ def _until_decided(
         if not still:
             notify(f"{where}: decided")
             return seen
-        if study.cap is not None and look.most >= study.cap:
+        if look.n == study.cap:
             notify(f"{where}: these are all that are allowed")
             return seen
         notify(f"{where}: {', '.join(still)} not decided, more seeds are added")
