@@ -166,3 +166,21 @@ def test_the_other_design_on_the_same_runs_counts_twice():
     assert corrected == [1, 1, 2, 2, 2]
     assert third.comparisons[0].p_holm == pytest.approx(2 * first.comparisons[0].p_holm)
     assert "corrected for 2 comparisons" in third.verdict
+
+
+def test_seeds_are_added_until_the_corrected_comparison_is_decided():
+    rng = np.random.default_rng(3)
+    records = scored(**{f"a{k}": rng.normal(3 * (k == 5), 1, size=40) for k in range(6)})
+    asked = {"baseline": "a0", "metric": SCORE}
+    many = Study(name="x", arms=tuple(f"a{k}" for k in range(6)), seeds=tuple(range(6)), **asked)
+    early = [record for record in records if record.seed < 6]
+    before = analyse(many, collect(many, TableSource(early, "score", "", "")))
+    one = Study(name="x", arms=("a0", "a5"), seeds=tuple(range(20)), cap=20, **asked)
+    source = TableSource(records, "score", "", "")
+    alone, told = collect(one, source), collect(one, source, before=before)
+    assert len(told.looks) > len(alone.looks)
+    (last,) = analyse(one.after(before, told.records), told).comparisons
+    assert last.verdict == "better"
+    assert last.decided_at == told.looks[-1].n
+    (early,) = analyse(one.after(before, alone.records), alone).comparisons
+    assert early.verdict == "too_few_runs"
