@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -25,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("linux"):
                 item.add_marker(pytest.mark.skip(reason="looks at processes in /proc"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of every later search for garbage: it takes seconds in all."""
+    gc.collect()
+    gc.freeze()
 
 
 TINY = """\
@@ -85,6 +92,16 @@ def write_tiny(folder: Path, data_root: Path) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(TINY.format(root=data_root))
     return path
+
+
+@pytest.fixture(params=["undrawn", pytest.param("drawn", marks=pytest.mark.slow)])
+def drawing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make pages without figures, for a test that looks at none: most of a page's time is these.
+
+    The slow tests draw them all the same.
+    """
+    if request.param == "undrawn":
+        monkeypatch.setattr("clr_cli.report.comparison.figures", lambda *_, **__: {})
 
 
 @pytest.fixture
