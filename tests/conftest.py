@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
@@ -26,12 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("linux"):
                 item.add_marker(pytest.mark.skip(reason="looks at processes in /proc"))
-
-
-def pytest_collection_finish() -> None:
-    """Leave what was imported out of every later search for garbage: it takes seconds in all."""
-    gc.collect()
-    gc.freeze()
 
 
 TINY = """\

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import multiprocessing
 import os
 import signal
@@ -48,7 +47,6 @@ CONTEXT.set_forkserver_preload(
 def _main(
     arguments: list[str], folder: Path, streams: tuple[Path, Path], environment: Mapping[str, str]
 ) -> None:
-    gc.freeze()  # what the server has imported is no garbage, and stays shared with it
     os.setpgid(0, 0)  # a group of its own, as a shell gives every command
     os.environ.clear()  # the server's: what the first test had set
     os.environ.update(environment)
