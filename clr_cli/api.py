@@ -130,7 +130,7 @@ def compare(
             )
             folder = experiment.comparison()
             remedy = f"delete {folder}"
-            read_if_any(Summary, folder / SUMMARY, remedy=remedy)  # refuse a damaged one first
+            before = read_if_any(Summary, folder / SUMMARY, remedy=remedy)
             if len(study.seeds) < study.fewest:
                 warnings.warn(
                     f"{len(study.seeds)} seeds are too few to show any difference; it takes at "
@@ -143,7 +143,7 @@ def compare(
                 engine.connected(),
                 _executor(engine, metric, len(study.runs()), shown=progress) as execute,
             ):
-                runs = collect(study, source, execute)
+                runs = collect(study, source, execute, before=before)
             with analysed(study, runs, folder, remedy=remedy) as summary:
                 result = Comparison(summary, runs.records)
                 if directory is not None:

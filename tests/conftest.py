@@ -87,6 +87,16 @@ def write_tiny(folder: Path, data_root: Path) -> Path:
     return path
 
 
+@pytest.fixture(params=["undrawn", pytest.param("drawn", marks=pytest.mark.slow)])
+def drawing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make pages without figures, for a test that looks at none: most of a page's time is these.
+
+    The slow tests draw them all the same.
+    """
+    if request.param == "undrawn":
+        monkeypatch.setattr("clr_cli.report.comparison.figures", lambda *_, **__: {})
+
+
 @pytest.fixture
 def clr(tmp_path: Path):
     """Run ``clr`` as a user does: another process, in an empty folder."""

@@ -22,6 +22,7 @@ from clr_cli.paths import Experiment
 from clr_cli.records import Summary
 from clr_cli.study.training import TrainingSource
 
+pytestmark = pytest.mark.usefixtures("drawing")
 SEEDS = range(8)
 VALUES = {
     "old": [0.902, 0.897, 0.905, 0.899, 0.903, 0.898, 0.901, 0.904],
@@ -144,8 +145,15 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("design", [(), ("--paired",)], ids=["unpaired", "paired"])
-@pytest.mark.parametrize("metric", ["test_accuracy", "val_loss"])
+@pytest.mark.parametrize(
+    ("metric", "design"),
+    [
+        ("test_accuracy", ("--paired",)),
+        ("val_loss", ()),
+        pytest.param("test_accuracy", (), marks=pytest.mark.slow),
+        pytest.param("val_loss", ("--paired",), marks=pytest.mark.slow),
+    ],
+)
 def test_every_way_in_gives_the_same_numbers_and_words(metric, design):
     values = VALUES if metric == "test_accuracy" else LOSSES
     summaries = {name: way(values, metric, *design) for name, way in WAYS.items()}
@@ -162,7 +170,7 @@ def test_every_way_in_gives_the_same_numbers_and_words(metric, design):
 
 
 @pytest.mark.parametrize("name", WAYS)
-@pytest.mark.parametrize("design", [(), ("--paired",)], ids=["unpaired", "paired"])
+@pytest.mark.parametrize("design", [(), pytest.param(("--paired",), marks=pytest.mark.slow)])
 def test_percents_are_percents_and_fractions_are_shown_as_percent(name, design):
     fractions = WAYS[name](VALUES, "test_accuracy", *design)
     percents = WAYS[name](PERCENTS, "test_accuracy", *design, *overwrite(name))

@@ -84,6 +84,7 @@ def test_the_front_page_is_one_page_and_names_every_schedule():
 
 def test_the_calibration_is_told_as_it_was_measured():
     import claims
+    import claims_figure
 
     file = REFERENCE / "calibration" / "claims.json"
     made = json.loads(file.read_text(encoding="utf-8"))
@@ -112,6 +113,14 @@ def test_the_calibration_is_told_as_it_was_measured():
     assert not any(c["false"] for n, c in made.items() if n.startswith("failures"))
     same = max(100 * c["false"] for n, c in made.items() if n.startswith("A/A"))
     assert f"real runs of a small CNN: in {same:.0f} %" in page
+    equal = [c for cells in claims_figure.equal_arms(made).values() for c in cells]
+    calm = max(rate for noise, _, rate, _ in equal if "humps" not in noise and "3:1" not in noise)
+    assert f"at most {100 * calm:.1f} % are called different" in page
+    wide = [c["false"] for n, c in made.items() if "3:1 |" in n and "auto" not in n]
+    grown = [c["false"] for n, c in made.items() if "3:1 | auto" in n]
+    assert f"up to {100 * max(wide):.1f} %, and {100 * max(grown):.1f} % after looks" in page
+    together = [c for n, c in made.items() if n.startswith("blocks") and n.endswith("looks")]
+    assert f"at least {100 * min(c['covered'] for c in together):.1f} %, wide because" in page
     front = readme("")
     for noise in ("normal", "exponential", "exponential, 3:1", "two humps"):
         worst = max(c["false"] for n, c in made.items() if f"| {noise} |" in n and "false" in c)

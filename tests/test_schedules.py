@@ -30,7 +30,7 @@ from clr_cli.schedules import (
 )
 
 ITERATIONS = 2500
-DRAWS = range(4)
+DRAWS = [0, 1, *(pytest.param(draw, marks=pytest.mark.slow) for draw in (2, 3))]
 RUN = {"iterations_per_epoch": 100, "total_iterations": 8000}
 PERIODIC = ["clr", "triangular", "triangular2", "exp_range", "cyclic", "sgdr"]
 

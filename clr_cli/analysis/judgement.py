@@ -155,7 +155,7 @@ def judge(study: Study, values: Values, seen: Sequence[Look] = ()) -> dict[str, 
 
 def _by_looks(study: Study, samples: _Samples, seen: Sequence[Look]) -> dict[str, Judgement]:
     past = [_counts(study, each) for each in seen]
-    progress = looks.replay(
+    steps = looks.replay(
         samples.arms,
         samples.base,
         past,
@@ -165,10 +165,12 @@ def _by_looks(study: Study, samples: _Samples, seen: Sequence[Look]) -> dict[str
         margin=study.margin,
         comparisons=study.comparisons,
     )
-    judged = {}
+    progress, judged = steps[-1], {}
     for k, arm in enumerate(study.others):
         decided = int(progress.at[k]) or None
-        look = next((each for each in past if each.n == decided), past[-1])
+        # Two looks may have one number: a greater cap shares out the runs in another way.
+        done = (look for look, step in zip(past, steps, strict=True) if not step.open[k])
+        look = next(done, past[-1])
         there = look.of(samples.arms, samples.base)
         estimate = samples.estimate(*there)
         said = verdicts.claims(estimate, comparisons=study.comparisons)
@@ -255,7 +257,7 @@ def next_counts(study: Study, values: Values, judged: Mapping[str, Judgement], n
     """Return the next look: how many runs each arm is to have by then.
 
     An arm that is decided gets no more. Where runs share nothing, a round's runs go where they
-    lower the errors of the open arms most.
+    lower the errors of the open arms most; the look at which no side can get more is the last.
     """
     open_arms = [arm for arm in study.others if judged[arm].is_open]
     base, runs = str(study.baseline), dict(now.runs)
@@ -263,15 +265,18 @@ def next_counts(study: Study, values: Values, judged: Mapping[str, Judgement], n
         runs |= dict.fromkeys([*open_arms, base], now.most + 1)
         return Look(n=now.n + 1, runs=runs)
     samples = _Samples(study, values)
-    is_open = np.array([arm in open_arms for arm in study.others])
+    cap, sides = study.cap or looks.LAST, (*study.others, base)
     arms, baseline = looks.next_runs(
-        Moments.of(samples.arms), Moments.of(samples.base), is_open, len(open_arms) + 1
+        Moments.of(samples.arms),
+        Moments.of(samples.base),
+        np.array([arm in open_arms for arm in study.others]),
+        len(open_arms) + 1,
+        [cap - runs[arm] for arm in sides],
     )
-    for arm, more in zip(study.others, arms.tolist(), strict=True):
+    for arm, more in zip(sides, [*arms.tolist(), int(baseline)], strict=True):
         runs[arm] += more
-    runs[base] += int(baseline)
-    most = study.cap or max(runs.values())
-    return Look(n=now.n + 1, runs={arm: min(count, most) for arm, count in runs.items()})
+    full = all(runs[arm] == cap for arm in (*open_arms, base))
+    return Look(n=cap if full else now.n + 1, runs=runs)
 
 
 def first_look(study: Study) -> Look:

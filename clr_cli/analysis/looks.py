@@ -146,8 +146,8 @@ def replay(
     cap: int | None = None,
     margin: float | None = None,
     comparisons: int | None = None,
-) -> Progress:
-    """Return what the looks so far came to; the same runs and looks give the same answer.
+) -> list[Progress]:
+    """Return what each look came to; the same runs and looks give the same answers.
 
     Args:
         arms: (K, n), in the order of the runs (of the seeds, where they are paired).
@@ -159,11 +159,11 @@ def replay(
     >>> from clr_cli.analysis.designs import paired
     >>> far = [[3.1, 3.3, 3.2, 3.4, 3.3, 3.1, 3.5]]
     >>> seen = replay(far, [1.0] * 7, [Look(6, [6], 6), Look(7, [7], 7)], paired)
-    >>> int(seen.state[0]) == CLAIMED, int(seen.at[0])
-    (True, 6)
+    >>> [(int(each.state[0]) == CLAIMED, int(each.at[0])) for each in seen]
+    [(True, 6), (True, 6)]
     """
     x, y = (np.asarray(values, dtype=np.float64) for values in (arms, baseline))
-    progress = Progress.begin(x.shape[:-1])
+    progress, steps = Progress.begin(x.shape[:-1]), []
     for look in looks:
         progress = progress.look(
             design(*look.of(x, y)),
@@ -173,7 +173,8 @@ def replay(
             margin=margin,
             comparisons=comparisons,
         )
-    return progress
+        steps.append(progress)
+    return steps
 
 
 def hopeless(
@@ -204,19 +205,21 @@ FIRST_RUNS, FIRST_BASELINE = 6, 8  # of an arm, and of a baseline that serves se
 
 
 def next_runs(
-    arms: Moments, baseline: Moments, open_arms: Bools, count: int
+    arms: Moments, baseline: Moments, open_arms: Bools, count: int, room: ArrayLike = math.inf
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how many runs each arm and the baseline get next, of runs that share nothing.
 
     Each run goes where it lowers the summed squared errors of the open arms' differences most. A
-    run of the baseline counts for every open arm; decided arms get none. A side whose spread is
-    below the pooled one counts as pooled: skewed noise shows a small spread where its tail was
-    missed, and such an arm would be left as it is, with a mean that is off.
+    run of the baseline counts for every open arm; decided arms get none, nor does a side without
+    room. A side whose spread is below the pooled one counts as pooled: skewed noise shows a small
+    spread where its tail was missed, and such an arm would be left as it is, with a mean that is
+    off.
 
     Args:
         arms: (..., K); baseline: (...).
         open_arms: (..., K).
         count: runs of this round; one more than there are open arms is a good size.
+        room: the most runs that each side may get, the baseline last; (..., K + 1) or a number.
 
     Returns:
         (..., K) and (...).
@@ -230,8 +233,9 @@ def next_runs(
     added = np.zeros(n.shape, dtype=np.int64)
     for _ in range(count):
         k = n + added
-        gain = np.where(serves > 0, serves * variance / (k * (k + 1)), -1.0)
+        grows = (serves > 0) & (added < np.asarray(room))
+        gain = np.where(grows, serves * variance / (k * (k + 1)), -1.0)
         best = gain == gain.max(axis=-1, keepdims=True)
         first = best & (np.cumsum(best, axis=-1) == 1)
-        added += first & (serves > 0)
+        added += first & grows
     return added[..., :-1], added[..., -1]

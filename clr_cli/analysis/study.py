@@ -48,6 +48,7 @@ class Study:
         last: the look that gets the weight of the last one; None: the cap.
         looked_at: how many arms were looked at before a choice among them; 0: none.
         rebased: whether the baseline was chosen too, after such a look.
+        redesigned: whether the same runs were judged by the other design before, paired or not.
 
     ``target``, ``margin`` and ``detect`` are in the metric's own numbers: .01 of an accuracy that
     is a fraction is one point.
@@ -72,6 +73,7 @@ class Study:
     last: int | None = None
     looked_at: int = 0
     rebased: bool = False
+    redesigned: bool = False
 
     def __post_init__(self) -> None:
         if self.reference is not None and self.cap is not None:
@@ -106,13 +108,13 @@ class Study:
 
     @property
     def comparisons(self) -> int:
-        """For how many comparisons is corrected: more than there are, if arms were chosen."""
+        """For how many comparisons is corrected: more if arms or a design were chosen."""
         before = 0
         if self.looked_at > len(self.arms):
             before = verdicts.comparisons_after_looking(
                 self.looked_at, baseline_chosen=self.rebased
             )
-        return max(1, len(self.others), before)
+        return max(1, len(self.others), before) * (2 if self.redesigned else 1)
 
     def runs(self, seeds: int | None = None) -> tuple[Key, ...]:
         """Return arm and seed of the runs with the first seeds, seed by seed.
@@ -131,19 +133,22 @@ class Study:
 
         Its looks count, if it has the same arms: more seeds after it are seeds added after a look,
         and fewer are a second look as well. Where it has more arms, these were chosen among those.
+        Where it was paired and this is not, or the reverse, each comparison counts as two.
         """
         if before is None or not _is_of(before, self.metric, records):
             return self
         names = {arm.name for arm in before.arms}
         if not names >= set(self.arms):
             return self
+        redesigned = before.redesigned or {before.design, self.design} == {"paired", "unpaired"}
+        study = replace(self, redesigned=redesigned)
         if names != set(self.arms) or before.looked_at > len(names):
             seen = max(before.looked_at, len(names))
-            return replace(self, looked_at=seen, rebased=before.baseline != str(self.baseline))
+            return replace(study, looked_at=seen, rebased=before.baseline != str(self.baseline))
         most = max(len({seed for _, seed in _keys(records)}), 1)
         # With fewer runs than the fewest nothing could be claimed.
-        past = tuple(look for look in before.looks if self.fewest <= look.most != most)
-        return replace(self, past=past, last=before.last)
+        past = tuple(look for look in before.looks if study.fewest <= look.most != most)
+        return replace(study, past=past, last=before.last)
 
     @property
     def fewest(self) -> int:

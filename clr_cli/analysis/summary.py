@@ -98,6 +98,7 @@ def analyse(study: Study, runs: Runs) -> Summary:
         rule="sequential" if study.grows else "fixed",
         last=study.last_look if study.grows else None,
         looked_at=max(study.looked_at, len(arms)),
+        redesigned=study.redesigned,
         corrected_for=study.comparisons,
         controlled=facts.shared,
         target=goal and Target(metric=measures.target_metric.name, value=goal[0], source=goal[1]),

@@ -153,7 +153,8 @@ def compare(
     from clr_cli.report import index, write
     from clr_cli.study.collect import analysed, collect, needs_no_engine
 
-    runs = collect(study, source, execute or needs_no_engine, notify=terminal.note)
+    run = execute or needs_no_engine
+    runs = collect(study, source, run, before=place.before, notify=terminal.note)
     again = Reproduce(command=command_line(), config=runs.facts.config)
     with analysed(study, runs, place.folder, remedy=REMEDY, overwrite=place.overwrite) as found:
         summary = found.model_copy(update={"reproduce": again})

@@ -315,5 +315,5 @@ class FirstRuns:
             arms = ", ".join(dict.fromkeys(run.arm for run in self._runs))
             raise InputError(
                 f"the program failed before its first row in the first run of every arm ({arms}); "
-                f"see {run.log}, mend the command and run it again (--dry-run tries one run)"
+                f"see {run.log}, correct the command and run it again (--dry-run tries one run)"
             )

@@ -328,7 +328,8 @@ class Summary(Record):
     decimals: decimals of the metric's values (in percent for fractions). reference: the number with
     which the arms are compared, or None if that is an arm; baseline is then its text. last: the
     look that gets the weight of the last one. looked_at: how many arms have been looked at under
-    this name, so that a choice among them is corrected for all. corrected_for: how many comparisons
+    this name, so that a choice among them is corrected for all. redesigned: whether the same runs
+    were judged both as pairs and not, which counts twice. corrected_for: how many comparisons
     the intervals are corrected for.
     """
 
@@ -347,6 +348,7 @@ class Summary(Record):
     rule: Literal["fixed", "sequential"] = "fixed"
     last: Count | None = None
     looked_at: Count = 0
+    redesigned: bool = False
     corrected_for: Count = 1
     best: Best | None = None
     pairing: Pairing | None = None

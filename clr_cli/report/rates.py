@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -67,19 +67,28 @@ def figures(
     answer: RateAnswer, sweeps: Sequence[Sweep] = (), *, size: Size | None = None
 ) -> dict[str, Figure]:
     """Draw the metric against learning rate: of the probes, and of the sweeps."""
-    drawn = {}
-    sized: dict[str, Size] = {} if size is None else {"size": size}
+    return dict(_figures(answer, sweeps, {} if size is None else {"size": size}))
+
+
+def _figures(
+    answer: RateAnswer, sweeps: Sequence[Sweep], sized: Mapping[str, Size]
+) -> Iterator[tuple[str, Figure]]:
+    """Draw one figure after the other, the main one first."""
     if answer.tried:
-        drawn["rates"] = probes(answer, sweeps, **sized)
+        yield "rates", probes(answer, sweeps, **sized)
     if sweeps:
-        drawn["range_test"] = range_test(
-            sweeps,
-            smooth=[(s.val_lr, smooth_accuracy(s.val_accuracy)) for s in sweeps],
-            smooth_loss=[(s.lr[: len(y)], y) for s in sweeps for y in [smooth_loss(s.train_loss)]],
-            peak=None if answer.sweep is None else answer.sweep.peak,
-            **sized,
+        yield (
+            "range_test",
+            range_test(
+                sweeps,
+                smooth=[(s.val_lr, smooth_accuracy(s.val_accuracy)) for s in sweeps],
+                smooth_loss=[
+                    (s.lr[: len(y)], y) for s in sweeps for y in [smooth_loss(s.train_loss)]
+                ],
+                peak=None if answer.sweep is None else answer.sweep.peak,
+                **sized,
+            ),
         )
-    return drawn
 
 
 def load(folder: Path) -> tuple[RateAnswer, list[Sweep]] | None:
@@ -103,8 +112,8 @@ def load(folder: Path) -> tuple[RateAnswer, list[Sweep]] | None:
 
 def read_figure(folder: Path) -> Figure | None:
     """Draw the main figure again; None if there is nothing to draw. Raises as `load`."""
-    answer, sweeps = load(folder) or (None, [])
-    return None if answer is None else next(iter(figures(answer, sweeps).values()), None)
+    loaded = load(folder)
+    return None if loaded is None else next((each for _, each in _figures(*loaded, {})), None)
 
 
 def remake(

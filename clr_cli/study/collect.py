@@ -47,6 +47,7 @@ def collect(
     source: Source,
     execute: Execute = needs_no_engine,
     *,
+    before: Summary | None = None,
     notify: Notify = lambda line: None,
 ) -> Runs:
     """Collect the runs of a study; if it adds seeds, look by look until every arm is decided.
@@ -57,6 +58,7 @@ def collect(
         study: what is asked.
         source: has the runs.
         execute: executes the source's tasks; not needed for a source without any.
+        before: the earlier result; arms or a design that were chosen by it are corrected for.
         notify: is told what came of each look.
 
     Raises:
@@ -76,7 +78,7 @@ def collect(
         counts = [sum(arm == each for each, _ in records) for arm in study.arms]
         seen = [Look(n=min(counts), runs=dict.fromkeys(study.arms, len(study.seeds)))]
     else:
-        seen = _until_decided(study, fetch, records, notify)
+        seen = _until_decided(study, before, fetch, records, notify)
     found = list(records.values())
     baseline = study.baseline
     if isinstance(baseline, str) and not any(
@@ -111,6 +113,7 @@ def analysed(
 
 def _until_decided(
     study: Study,
+    before: Summary | None,
     fetch: Callable[[Sequence[Key]], None],
     records: Mapping[Key, RunRecord],
     notify: Notify,
@@ -122,14 +125,15 @@ def _until_decided(
         wanted = ((arm, n) for n in range(most) for arm in study.arms if n < look.runs[arm])
         fetch([key for arm, n in wanted if (key := (arm, study.seed(n))) not in records])
         seen.append(look)
-        values, _ = final_values(study, [*records.values()])
-        judged = judge(study, values, seen)
+        found = [*records.values()]
+        values, _ = final_values(study, found)
+        judged = judge(study.after(before, found), values, seen)
         still = [arm for arm, each in judged.items() if each.is_open]
         where = f"look {len(seen)}, {_counted(look, study)}"
         if not still:
             notify(f"{where}: decided")
             return seen
-        if study.cap is not None and look.most >= study.cap:
+        if look.n == study.cap:
             notify(f"{where}: these are all that are allowed")
             return seen
         notify(f"{where}: {', '.join(still)} not decided, more seeds are added")

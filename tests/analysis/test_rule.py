@@ -338,16 +338,15 @@ def test_looking_at_every_run_keeps_the_level_and_finds_large_differences_early(
 def test_a_replay_is_the_looks_one_after_the_other() -> None:
     x, y = RNG(5).normal(size=(3, 12)) + np.array([[0.0], [2.0], [4.0]]), RNG(6).normal(size=14)
     seen = [looks.Look(6, [6, 6, 6], 8), looks.Look(7, [7, 7, 6], 9), looks.Look(8, [7, 9, 6], 14)]
-    for k in range(len(seen) + 1):
-        whole = looks.replay(x, y, seen[:k], designs.unpaired, cap=30)
-        progress = looks.Progress.begin((3,))
-        for look in seen[:k]:
-            rows = [row[:n].tolist() for row, n in zip(x, look.arms, strict=True)]
-            estimate = designs.unpaired(designs.padded(rows), y[: look.baseline])
-            progress = progress.look(estimate, look.n, cap=30)
-        for field in vars(whole):
-            np.testing.assert_allclose(getattr(whole, field), getattr(progress, field))
-    assert whole.state[2] == looks.CLAIMED
+    steps = looks.replay(x, y, seen, designs.unpaired, cap=30)
+    progress = looks.Progress.begin((3,))
+    for look, step in zip(seen, steps, strict=True):
+        rows = [row[:n].tolist() for row, n in zip(x, look.arms, strict=True)]
+        estimate = designs.unpaired(designs.padded(rows), y[: look.baseline])
+        progress = progress.look(estimate, look.n, cap=30)
+        for field in vars(step):
+            np.testing.assert_allclose(getattr(step, field), getattr(progress, field))
+    assert steps[-1].state[2] == looks.CLAIMED
 
 
 def test_without_a_cap_nothing_is_given_up_and_a_margin_makes_equivalence() -> None:
@@ -369,6 +368,8 @@ def test_runs_go_to_the_noisier_side_and_never_to_a_decided_arm() -> None:
     assert more[2] == 0
     assert more_base >= 4
     assert looks.next_runs(arms, base, np.zeros(3, bool), 6)[1] == 0
+    more, more_base = looks.next_runs(arms, base, still, 6, [1, 0, 9, 2])
+    assert (more.tolist(), more_base) == ([1, 0, 0], 2)
 
 
 # --- the best, planning, stuck runs ---------------------------------------------------------

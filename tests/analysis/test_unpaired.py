@@ -9,8 +9,12 @@ import pytest
 from test_summary import LOSS, LOSSES, measured, of_loss
 
 from clr_cli.analysis import times
+from clr_cli.analysis.study import Study
+from clr_cli.analysis.summary import analyse
 from clr_cli.errors import InputError
 from clr_cli.records import Metric, RunRecord
+from clr_cli.study.collect import collect
+from clr_cli.study.table import TableSource
 
 
 def test_a_ratio_of_times_is_of_means_or_of_medians():
@@ -113,3 +117,70 @@ def test_a_unit_stands_behind_the_values():
     )
     assert "new is better than old: took lower by 5.00\N{NO-BREAK SPACE}s (" in summary.verdict
     assert LOSS.label == "validation loss"
+
+
+def scored(**arms: np.ndarray) -> list[RunRecord]:
+    return [
+        RunRecord(arm, seed, "finished", [{"score": x}], {"final": {"score": x}})
+        for arm, values in arms.items()
+        for seed, x in enumerate(values.tolist())
+    ]
+
+
+SCORE = Metric(name="score", mode="max", unit="")
+
+
+def test_a_side_at_the_cap_leaves_the_others_their_runs_up_to_the_last_look():
+    rng = np.random.default_rng(4)
+    # The baseline's noise fills its side first; with such a margin, no arm is given up.
+    records = scored(old=9 * rng.normal(size=40), new=rng.normal(size=40), next=rng.normal(size=40))
+    asked = {"baseline": "old", "seeds": tuple(range(12)), "metric": SCORE, "paired": False}
+    study = Study(name="x", arms=("old", "new", "next"), cap=12, margin=8.0, **asked)
+    found = collect(study, TableSource(records, "score", "", ""))
+    full = [max(look.runs.values()) == 12 for look in found.looks]
+    assert full.index(True) < len(full) - 1
+    assert found.looks[-1].n == 12
+    assert set(found.looks[-1].runs.values()) == {12}
+    numbers = [look.n for look in found.looks]
+    assert numbers == sorted(set(numbers))
+
+
+def test_the_other_design_on_the_same_runs_counts_twice():
+    rng = np.random.default_rng(0)
+    old = rng.normal(size=8)
+    records = scored(old=old, new=old + 0.7 + 0.5 * rng.normal(size=8))
+    asked = {"baseline": "old", "seeds": tuple(range(8)), "metric": SCORE}
+    pairs, apart = (
+        Study(name="x", arms=("old", "new"), paired=paired, **asked) for paired in (True, False)
+    )
+
+    def judged(study, before=None):
+        found = collect(study, TableSource(records, "score", "", ""))
+        return analyse(study.after(before, found.records), found)
+
+    first = judged(pairs)
+    second = judged(apart, first)
+    third = judged(pairs, second)
+    again = judged(pairs, third)
+    corrected = [s.corrected_for for s in (first, judged(pairs, first), second, third, again)]
+    assert corrected == [1, 1, 2, 2, 2]
+    assert third.comparisons[0].p_holm == pytest.approx(2 * first.comparisons[0].p_holm)
+    assert "corrected for 2 comparisons" in third.verdict
+
+
+def test_seeds_are_added_until_the_corrected_comparison_is_decided():
+    rng = np.random.default_rng(3)
+    records = scored(**{f"a{k}": rng.normal(3 * (k == 5), 1, size=40) for k in range(6)})
+    asked = {"baseline": "a0", "metric": SCORE}
+    many = Study(name="x", arms=tuple(f"a{k}" for k in range(6)), seeds=tuple(range(6)), **asked)
+    early = [record for record in records if record.seed < 6]
+    before = analyse(many, collect(many, TableSource(early, "score", "", "")))
+    one = Study(name="x", arms=("a0", "a5"), seeds=tuple(range(20)), cap=20, **asked)
+    source = TableSource(records, "score", "", "")
+    alone, told = collect(one, source), collect(one, source, before=before)
+    assert len(told.looks) > len(alone.looks)
+    (last,) = analyse(one.after(before, told.records), told).comparisons
+    assert last.verdict == "better"
+    assert last.decided_at == told.looks[-1].n
+    (early,) = analyse(one.after(before, alone.records), alone).comparisons
+    assert early.verdict == "too_few_runs"

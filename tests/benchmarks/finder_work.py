@@ -142,7 +142,7 @@ class Cell:
             allow_code=True,
         )
         curve = ramps.measured(seed, list(alone(ramps.sweep(state, total, interval, []))))
-        return asdict(curve)
+        return {**asdict(curve), "stopped": curve.stopped and curve.stopped.model_dump()}
 
     # --- what other people's finders are given: the same weights, images and batches -------------
 

@@ -40,7 +40,7 @@ from finder_work import CYCLE, EPOCHS, FIRST_SEED, PEERS, Cell, Kept
 from clr_cli.analysis.lattice import DELTA, ProbeRequest, RatesFound, Scale, place, rate
 from clr_cli.analysis.probing import search
 from clr_cli.analysis.sweeps import peak
-from clr_cli.records import Peak, Sweep
+from clr_cli.records import Peak, Stopped, Sweep
 from clr_cli.training import sweep as ramps
 
 CELLS = {
@@ -93,7 +93,8 @@ class Measured:
         for seed in seeds:
             work = partial(cell.sweep, end, length * CYCLE, seed)
             found = self.kept.get(f"sweep {cell.name} {end:g} {length} {seed}", work)
-            curves.append(Sweep(**found))
+            stopped = found["stopped"] and Stopped(**found["stopped"])
+            curves.append(Sweep(**{**found, "stopped": stopped}))
         highest = peak(curves, self.scale.chance)
         return highest, highest.lr if highest else math.sqrt(curves[0].lr[0] * end)
 

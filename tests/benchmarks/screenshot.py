@@ -8,16 +8,14 @@ By hand, with playwright and a Chromium:
 from __future__ import annotations
 
 import argparse
-import io
 import shutil
 from pathlib import Path
 
-from PIL import Image
+from pictures import shrink
 from playwright.sync_api import sync_playwright
 
 WIDTH = 1400  # pixels of the viewport
 SHARP = 1.5  # pixels of the picture for one of the page
-COLORS = 256  # a page has few: a picture of them is half as large
 BROWSERS = ("chromium", "chromium-browser", "chrome", "google-chrome")
 
 
@@ -38,15 +36,6 @@ def take(page: Path, height: int | None) -> bytes:
         )
         browser.close()
     return shot
-
-
-def shrink(png: bytes) -> bytes:
-    """Return the picture with `COLORS` colors, without dots in its areas."""
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    few = picture.quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    buffer = io.BytesIO()
-    few.save(buffer, "png", optimize=True)
-    return buffer.getvalue()
 
 
 def main() -> None:

@@ -15,8 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clr_cli.analysis import best, designs, planning, stuck, verdicts
-from clr_cli.analysis.looks import CLAIMED, FIRST_BASELINE, FIRST_RUNS, Progress, next_runs
-from clr_cli.analysis.rule import Estimate, Moments
+from clr_cli.analysis.looks import (
+    CLAIMED,
+    FIRST_BASELINE,
+    FIRST_RUNS,
+    Progress,
+    next_runs,
+    weight,
+)
+from clr_cli.analysis.rule import Bools, Estimate, Moments
 
 try:
     import before
@@ -155,18 +162,27 @@ def _ended(cell: Cell, progress: Progress, runs: Array, base: Array) -> dict[str
     return {**made, "seeds": float(seeds.mean()), "runs": float((runs.sum(-1) + base).mean())}
 
 
-def _even(cell: Cell, x: Array, y: Array) -> dict[str, Any]:
+def _looked_at(cell: Cell, x: Array, y: Array) -> Progress:
     progress = Progress.begin(x.shape[:-1])
     for n in range(6, CAP + 1):
         stop = np.where(progress.open, n, progress.at)
         there = np.where(np.arange(n) < stop[..., None], x[..., :n], np.nan)
         progress = progress.look(_estimate(cell, there, y[:, :n]), n, cap=CAP)
+    return progress
+
+
+def _even(cell: Cell, x: Array, y: Array) -> dict[str, Any]:
+    progress = _looked_at(cell, x, y)
     runs = np.where(progress.open, CAP, progress.at)
     return _ended(cell, progress, runs, runs.max(axis=-1))
 
 
 def _spent(cell: Cell, x: Array, y: Array) -> dict[str, Any]:
-    """Unpaired runs that go where they tell most; the rounds count as looks at 6, 7, ... runs."""
+    """Unpaired runs that go where they tell most; the rounds count as looks at 6, 7, ... runs.
+
+    A side gets at most CAP. One that is full is looked at on, with the same runs, up to the last
+    look, which decides at the widest level: that tells as much as the last look alone.
+    """
     progress = Progress.begin(x.shape[:-1])
     n = np.full(x.shape[:-1], FIRST_RUNS)
     m = np.full(x.shape[:1], FIRST_BASELINE)
@@ -178,9 +194,10 @@ def _spent(cell: Cell, x: Array, y: Array) -> dict[str, Any]:
         count = progress.open.sum(axis=-1)
         for k in range(1, x.shape[-2] + 1):  # as many runs as there are open arms, and one
             mine = count == k
-            more, more_base = next_runs(arms, baseline, progress.open & mine[:, None], k + 1)
-            n = np.minimum(n + np.where(mine[:, None], more, 0), x.shape[-1])
-            m = np.minimum(m + np.where(mine, more_base, 0), y.shape[-1])
+            room = CAP - np.concatenate([n, m[:, None]], axis=-1)
+            more, more_base = next_runs(arms, baseline, progress.open & mine[:, None], k + 1, room)
+            n += more
+            m += more_base
     return _ended(cell, progress, n.astype(float), m.astype(float))
 
 
@@ -252,22 +269,44 @@ def best_of(arms: int, runs: int, ahead: float, paired: bool, noise: str) -> dic
 def blocks(effects: Sequence[float], runs: int, noise: str) -> dict[str, Any]:
     """Several data sets: better on all of them, and the interval of the mean difference."""
     rng = np.random.default_rng([runs, len(effects)])
-    truth = np.array(effects)
-    x = NOISES[noise][0](rng, (REPS, len(effects), 1, runs)) + truth[:, None, None]
-    estimate = designs.paired(x, np.zeros((REPS, len(effects), runs)))
-    mean = designs.average(_blocks_last(estimate))
-    low, _ = estimate.interval()
-    all_low, all_high = mean.interval()
-    return {
-        "all": float((low[..., 0] > 0).all(axis=-1).mean()),
-        "covered": float(((all_low <= truth.mean()) & (all_high >= truth.mean())).mean()),
-        "mean claimed": float((all_low > 0).mean()),
-    }
+    x = NOISES[noise][0](rng, (REPS, len(effects), runs)) + np.array(effects)[:, None]
+    estimate = _alone(x)
+    return _over_blocks(effects, estimate, estimate.interval()[0] > 0, 1.0)
 
 
-def _blocks_last(estimate: Estimate) -> Estimate:
-    """(reps, blocks, 1) -> (reps, blocks), over which `average` goes."""
+def blocks_by_looks(effects: Sequence[float], noise: str) -> dict[str, Any]:
+    """The same where each data set gets runs until it is decided, as `analysis.across` judges it.
+
+    The mean is that of the runs that decided, at the level of the strictest of their looks.
+    """
+    x, _ = draw(Cell(True, noise, CAP, CAP, tuple(effects), "even"))
+    alone = x.reshape(-1, 1, CAP)
+    progress = _looked_at(Cell(True, noise, CAP, CAP), alone, np.zeros((len(alone), CAP)))
+    at = np.where(progress.open, CAP, progress.at).reshape(x.shape[:-1])
+    claimed = (progress.state == CLAIMED) & (progress.low > 0)
+    weights = np.vectorize(weight)(at).min(axis=-1, keepdims=True)
+    there = np.where(np.arange(CAP) < at[..., None], x, np.nan)
+    return _over_blocks(effects, _alone(there), claimed.reshape(at.shape), weights)
+
+
+def _alone(x: Array) -> Estimate:
+    """Differences (reps, blocks, runs) -> estimates (reps, blocks), each of a comparison alone."""
+    estimate = designs.paired(x[:, :, None], np.zeros_like(x))
     return Estimate(**{key: value[..., 0] for key, value in vars(estimate).items()})
+
+
+def _over_blocks(
+    effects: Sequence[float], estimate: Estimate, better: Bools, weights: Array | float
+) -> dict[str, Any]:
+    """Estimates and claims of each data set -> the rates over all of them."""
+    mean = vars(designs.average(estimate)).items()
+    said = verdicts.claims(Estimate(**{k: v[..., None] for k, v in mean}), weight=weights)
+    truth = float(np.mean(effects))
+    return {
+        "all": float(better.all(axis=-1).mean()),
+        "covered": float(((said.low <= truth) & (said.high >= truth)).mean()),
+        "mean claimed": float((said.low > 0).mean()),
+    }
 
 
 def powers(paired: bool, runs: int, base: int, arms: int, effect: float) -> dict[str, Any]:

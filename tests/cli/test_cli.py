@@ -52,7 +52,7 @@ def test_train_leaves_a_complete_run(clr, tiny, tmp_path):
 
 def test_compare_writes_tables_page_and_figures(clr, tiny, tmp_path):
     given = ("compare", "--config", tiny, "--device", "cpu", "--set", "training.epochs=2")
-    done = clr(*given, "--jobs", 2)
+    done = clr(*given, "--jobs", 1)
     folder = tmp_path / "outputs" / "tiny" / "compare"
     summary = json.loads((folder / "summary.json").read_text())
     assert [arm["name"] for arm in summary["arms"]] == ["constant", "clr"]

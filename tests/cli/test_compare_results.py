@@ -37,7 +37,7 @@ def curves(losses=LOSSES, steps=(0, 100, 200, 300)):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def drawn(tmp_path, monkeypatch, capsys):
     """Run the command in this process, in an empty folder: `text` is written to `name`."""
     monkeypatch.chdir(tmp_path)
 
@@ -50,6 +50,12 @@ def run(tmp_path, monkeypatch, capsys):
         return SimpleNamespace(code=code, out=shown.out, err=shown.err)
 
     return compare
+
+
+@pytest.fixture
+def run(drawn, drawing):
+    """Run it for a test that looks at no figure."""
+    return drawn
 
 
 def summary_of(run, text, *options, **more):
@@ -66,8 +72,8 @@ def refused(run, text, *options, **more):
     return done.err
 
 
-def test_finals_alone_give_a_page(run):
-    done = run(csv(finals()))
+def test_finals_alone_give_a_page(drawn):
+    done = drawn(csv(finals()))
     assert done.code == 0
     assert "muon is better than adam: validation loss lower by 0.0" in done.out
     assert "5 against 6 runs" in done.out
@@ -122,9 +128,9 @@ def test_every_form_gives_the_same_comparison(run, form):
     assert times["muon"]["median"] == 200
 
 
-def test_curves_have_their_figures_and_can_be_reported_again(run, capsys):
+def test_curves_have_their_figures_and_can_be_reported_again(drawn, capsys):
     text = csv(curves(), "arm,seed,step,val_loss")
-    assert run(text, "--target", "3.31").code == 0
+    assert drawn(text, "--target", "3.31").code == 0
     folder = Path("outputs/results/compare")
     figures = {path.stem for path in folder.glob("*.png")}
     assert figures == {"val_loss", "difference", "time_to_target", "time_ratio"}
@@ -149,12 +155,12 @@ def test_paired_only_on_the_users_word(run):
     assert (together["design"], together["comparisons"][0]["verdict"]) == ("paired", "better")
 
 
-def test_arms_against_a_number_and_a_single_arm(run):
-    summary = summary_of(run, csv(finals()), "--baseline", "3.28")
+def test_arms_against_a_number_and_a_single_arm(drawn):
+    summary = summary_of(drawn, csv(finals()), "--baseline", "3.28")
     assert [c["baseline"] for c in summary["comparisons"]] == ["3.28", "3.28"]
     assert [c["verdict"] for c in summary["comparisons"]] == ["worse", "better"]
     alone = csv([row for row in finals() if row[0] == "adam"])
-    one = summary_of(run, alone, "--baseline", "3.25", name="one.csv")
+    one = summary_of(drawn, alone, "--baseline", "3.25", name="one.csv")
     assert "adam's mean validation loss is above 3.25 by 0.0503" in one["verdict"]
     page = Path("outputs/one/compare/report.html").read_text()
     assert "minus 3.25" in page

@@ -49,6 +49,7 @@ def written(path, *lines, header="arm,seed,dataset,time,val_acc"):
 TABLE = ("compare", "--from", "results.csv", "--across")
 
 
+@pytest.mark.usefixtures("drawing")
 def test_an_arm_that_is_worse_on_one_data_set_is_not_called_better(run):
     written("results.csv", *rows({"small": 0.05, "large": -0.03}))
     assert run("compare", "--from", "results.csv").code == 2  # not mixed
@@ -65,6 +66,7 @@ def test_an_arm_that_is_worse_on_one_data_set_is_not_called_better(run):
     assert run(*TABLE, "dataset", "--expect", "better").code == 4
 
 
+@pytest.mark.usefixtures("drawing")
 def test_each_data_set_is_the_comparison_that_it_is_alone(run):
     written("results.csv", *rows({"small": 0.05, "large/2": 0.0}))
     done = run(*TABLE, "DATASET", "--json", "--paired")
@@ -86,6 +88,7 @@ def test_each_data_set_is_the_comparison_that_it_is_alone(run):
     assert found.verdict.partition(" (")[0] in index
 
 
+@pytest.mark.usefixtures("drawing")
 def test_the_report_is_made_again_from_its_file_alone(run):
     written("results.csv", *rows({"a": 0.05, "b": 0.04}))
     assert run(*TABLE, "dataset").code == 0
@@ -104,6 +107,7 @@ def test_the_report_is_made_again_from_its_file_alone(run):
     assert "across.json: arms: " in damaged.err
 
 
+@pytest.mark.usefixtures("drawing")
 def test_a_data_set_may_be_a_number_or_a_part_of_the_path(run):
     lines = [(*row[:2], {"a": 1, "b": 2}[row[2]], row[4]) for row in rows({"a": 0.05, "b": 0.04})]
     written("results.csv", *lines, header="arm,seed,fold,acc")
@@ -117,6 +121,7 @@ def test_a_data_set_may_be_a_number_or_a_part_of_the_path(run):
     assert [arm["mean"] for arm in one["arms"]] == [arm["mean"] for arm in two["arms"]]
 
 
+@pytest.mark.usefixtures("drawing")
 def test_notes_are_on_the_page_of_their_data_set(run):
     lines = [(arm, seed, data, 9, acc) for arm, seed, data, _, acc in rows({"a": 0.05, "b": 0.04})]
     lines[0] = (*lines[0][:3], 5, lines[0][4])
@@ -211,6 +216,7 @@ def numbers(printed):
     return [data["name"] for data in found["data_sets"]], own, found["arms"], found["verdict"]
 
 
+@pytest.mark.usefixtures("drawing")
 def test_configs_are_data_sets_that_resume_and_are_combined(run, configs):
     assert run(*configs, "--only", "clr:0", "--jobs", 1).code == 0
     assert not Path("outputs/plain+noisy").exists()  # half-finished: nothing is combined
@@ -230,6 +236,7 @@ def test_configs_are_data_sets_that_resume_and_are_combined(run, configs):
     assert '<a href="../../noisy/compare/report.html">noisy</a>' in html
 
 
+@pytest.mark.usefixtures("drawing")
 def test_every_option_is_one_of_each_data_set(run, configs):
     done = run(*configs, "--jobs", 1, "--seeds", "auto:8", "--schedules", "constant,clr", "--json",
                "--expect", "better", "--margin", "0.002", "--name", "both")  # fmt: skip

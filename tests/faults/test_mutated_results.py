@@ -69,8 +69,15 @@ def summary():
     return json.loads((REFERENCE / "compare-tuned" / "summary.json").read_text())
 
 
-@pytest.mark.parametrize("first", range(0, MUTATIONS, 50))
-def test_a_mutated_summary_gives_a_page_or_a_line(summary, first, tmp_path):
+# Drawing is slow: so many pages for one that has its figures.
+SPARSE = pytest.mark.parametrize("sparse", [30, pytest.param(10, marks=pytest.mark.slow)])
+
+
+@SPARSE
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(50, MUTATIONS, 50))]
+)
+def test_a_mutated_summary_gives_a_page_or_a_line(summary, first, sparse, tmp_path):
     shutil.copy(REFERENCE / "compare-tuned" / "runs.csv", tmp_path)
     path = tmp_path / "summary.json"
     pages = 0
@@ -78,8 +85,7 @@ def test_a_mutated_summary_gives_a_page_or_a_line(summary, first, tmp_path):
         path.write_text(json.dumps(mutated(summary, random.Random(seed))))
         try:
             loaded, records = report.load(tmp_path)
-            # Drawing is slow: every tenth page has its figures.
-            drawn = report.figures(loaded, records) if pages % 10 == 0 else {}
+            drawn = report.figures(loaded, records) if pages % sparse == 0 else {}
             page = report.render(loaded, records, drawn)
             assert page.count("<script") == OWN_SCRIPTS
             assert report.markdown(loaded)
@@ -152,11 +158,12 @@ def test_a_mutated_run_is_read_or_refused_in_a_line(tmp_path):
     assert 0 < reads < MUTATIONS
 
 
-def test_mutated_runs_give_a_page_or_a_line(summary, tmp_path):
+@SPARSE
+def test_mutated_runs_give_a_page_or_a_line(summary, sparse, tmp_path):
     text = (REFERENCE / "compare-tuned" / "runs.csv").read_text()
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     path = tmp_path / "runs.csv"
-    for seed in range(MUTATIONS // 10):
+    for seed in range(MUTATIONS // sparse):
         random_ = random.Random(seed)
         rows = [line.split(",") for line in text.splitlines()]
         row = random_.choice(rows)

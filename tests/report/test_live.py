@@ -141,6 +141,7 @@ def test_the_page_of_a_search_without_an_answer_says_why(tmp_path: Path) -> None
     assert "No answer: nothing was learned" in (tmp_path / "index.html").read_text("utf-8")
 
 
+@pytest.mark.usefixtures("drawing")
 def test_the_index_has_every_experiment_with_its_state(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         follow(tmp_path / "half" / "compare", stopped())

@@ -200,6 +200,7 @@ class TestPage:
         assert [tag for tag, _ in Reader(text).tags].count("script") == 2  # numbers, and ours
         assert Reader(text).words.count(EVIL) >= 8
 
+    @pytest.mark.usefixtures("drawing")
     def test_tells_how_to_reproduce(self) -> None:
         records = make_records(seeds=1)
         reproduce = Reproduce(config="a: 1 & 2", command="clr compare")

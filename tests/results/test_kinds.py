@@ -13,6 +13,7 @@ from support.results_makers import MAKERS
 from clr_cli.cli import app
 from clr_cli.results.kinds import KINDS
 
+pytestmark = pytest.mark.usefixtures("drawing")
 IDS = [maker.__name__ for _, maker in MAKERS]
 
 

@@ -27,7 +27,9 @@ PROBLEMS = [
     {"training": {"batch_size": 60}, "crop_padding": 0},  # some images are left over
     {"augment": {"flip": True, "cutout": 9}},
     {"training": {"accumulate": 2, "clip_norm": 0.5, "ema": 0.9}},
-    {"training": {"accumulate": 5, "ema": 0.99}, "precision": "bf16"},
+    pytest.param(
+        {"training": {"accumulate": 5, "ema": 0.99}, "precision": "bf16"}, marks=pytest.mark.slow
+    ),
 ]
 EVERYTHING = {
     "augment": {"flip": True, "cutout": 9},
@@ -126,7 +128,13 @@ def test_weights_are_cast_as_autocast_casts_them(make, device):
 
 @pytest.mark.parametrize("device", [CPU, pytest.param(CUDA, marks=needs_cuda, id="cuda")])
 @pytest.mark.parametrize(
-    ("stop_at", "problem"), [(1, {}), (7, EVERYTHING), (10, EVERYTHING), (13, {})]
+    ("stop_at", "problem"),
+    [
+        (7, EVERYTHING),
+        (13, {}),
+        pytest.param(1, {}, marks=pytest.mark.slow),
+        pytest.param(10, EVERYTHING, marks=pytest.mark.slow),
+    ],
 )
 def test_either_goes_on_where_the_other_has_stopped(make, stop_at, problem, device):
     expected = left(make("eager", device=device, **problem), 3)
