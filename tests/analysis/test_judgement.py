@@ -108,7 +108,7 @@ def test_an_arm_is_judged_by_the_runs_of_the_look_that_decided_it(paired):
         design,
         comparisons=5,
         **options,
-    )
+    )[-1]
     assert len({*progress.at.tolist()}) > 1
     for k, found in enumerate(judged.values()):
         at = progress.at[k]
