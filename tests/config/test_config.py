@@ -163,10 +163,26 @@ def test_the_schema_is_json_and_knows_every_kind():
     }
 
 
+def _meaning(schema):
+    """Leave out what only some versions of pydantic write: it says nothing."""
+    if isinstance(schema, list):
+        return [_meaning(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: _meaning(value) for key, value in schema.items()}
+    if len(schema.get("allOf", ())) == 1:
+        schema |= schema.pop("allOf")[0]
+    if "const" in schema:
+        schema.pop("enum", None)
+    if schema.get("additionalProperties") is True:
+        del schema["additionalProperties"]
+    return schema
+
+
 def test_the_shipped_schema_is_the_present_one():
     """Made by: clr config schema > configs/schema.json"""
     shipped = (configs.shipped_configs() / "schema.json").read_text()
-    assert json.loads(shipped) == json.loads(configs.json_schema())  # pydantic writes 1 or 1.0
+    assert _meaning(json.loads(shipped)) == _meaning(json.loads(configs.json_schema()))
 
 
 ADAMW = "schedules.clr.set={optimizer.name: adamw, optimizer.weight_decay: 0.05}"
