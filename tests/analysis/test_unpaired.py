@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from test_across import SCORE, runs
 from test_summary import LOSS, LOSSES, measured, of_loss
 
 from clr_cli.analysis import times
@@ -119,21 +120,11 @@ def test_a_unit_stands_behind_the_values():
     assert LOSS.label == "validation loss"
 
 
-def scored(**arms: np.ndarray) -> list[RunRecord]:
-    return [
-        RunRecord(arm, seed, "finished", [{"score": x}], {"final": {"score": x}})
-        for arm, values in arms.items()
-        for seed, x in enumerate(values.tolist())
-    ]
-
-
-SCORE = Metric(name="score", mode="max", unit="")
-
-
 def test_a_side_at_the_cap_leaves_the_others_their_runs_up_to_the_last_look():
     rng = np.random.default_rng(4)
     # The baseline's noise fills its side first; with such a margin, no arm is given up.
-    records = scored(old=9 * rng.normal(size=40), new=rng.normal(size=40), next=rng.normal(size=40))
+    spreads = {"old": 9, "new": 1, "next": 1}
+    records = [*runs({arm: sd * rng.normal(size=40) for arm, sd in spreads.items()})]
     asked = {"baseline": "old", "seeds": tuple(range(12)), "metric": SCORE, "paired": False}
     study = Study(name="x", arms=("old", "new", "next"), cap=12, margin=8.0, **asked)
     found = collect(study, TableSource(records, "score", "", ""))
@@ -148,7 +139,7 @@ def test_a_side_at_the_cap_leaves_the_others_their_runs_up_to_the_last_look():
 def test_the_other_design_on_the_same_runs_counts_twice():
     rng = np.random.default_rng(0)
     old = rng.normal(size=8)
-    records = scored(old=old, new=old + 0.7 + 0.5 * rng.normal(size=8))
+    records = [*runs({"old": old, "new": old + 0.7 + 0.5 * rng.normal(size=8)})]
     asked = {"baseline": "old", "seeds": tuple(range(8)), "metric": SCORE}
     pairs, apart = (
         Study(name="x", arms=("old", "new"), paired=paired, **asked) for paired in (True, False)
@@ -170,7 +161,7 @@ def test_the_other_design_on_the_same_runs_counts_twice():
 
 def test_seeds_are_added_until_the_corrected_comparison_is_decided():
     rng = np.random.default_rng(3)
-    records = scored(**{f"a{k}": rng.normal(3 * (k == 5), 1, size=40) for k in range(6)})
+    records = [*runs({f"a{k}": rng.normal(3 * (k == 5), 1, size=40) for k in range(6)})]
     asked = {"baseline": "a0", "metric": SCORE}
     many = Study(name="x", arms=tuple(f"a{k}" for k in range(6)), seeds=tuple(range(6)), **asked)
     early = [record for record in records if record.seed < 6]
