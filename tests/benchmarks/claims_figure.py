@@ -37,18 +37,17 @@ def equal_arms(made: Mapping[str, Mapping[str, Any]]) -> dict[str, Cells]:
 
 def _draw(ax: Axes, cells: Cells, rows: Mapping[str, int]) -> None:
     for group, (label, counts) in enumerate(ARMS.items()):
-        mine = [cell for cell in cells if cell[1] in counts]
-        heights = [rows[noise] + 0.2 * (group - 1.5) for noise, *_ in mine]
-        old = [min(each, MOST) for *_, each in mine if each is not None]
-        places = [y for y, cell in zip(heights, mine, strict=True) if cell[3] is not None]
+        shift = 0.2 * (group - 1.5)
+        mine = [(x, old, rows[noise] + shift) for noise, arms, x, old in cells if arms in counts]
+        known = [(old, y) for _, old, y in mine if old is not None]
         before = {"marker": "x", "s": 16, "color": MUTED, "linewidths": 0.9, "zorder": 2}
-        ax.scatter([100 * x for x in old], places, **before)
+        ax.scatter([100 * min(old, MOST) for old, _ in known], [y for _, y in known], **before)
         now = {"s": 22, "color": PALETTE[group], "label": label, "zorder": 3, "alpha": 0.85}
-        ax.scatter([100 * x for _, _, x, _ in mine], heights, **now)
-        for y, cell in zip(heights, mine, strict=True):
-            if cell[3] is not None and cell[3] > MOST:
+        ax.scatter([100 * x for x, _, _ in mine], [y for _, _, y in mine], **now)
+        for old, y in known:
+            if old > MOST:
                 where = {"va": "center", "ha": "right", "fontsize": 8, "color": MUTED}
-                ax.text(100 * MOST - 1, y, f"{100 * cell[3]:.0f}", **where)
+                ax.text(100 * MOST - 1, y, f"{100 * old:.0f}", **where)
     ax.axvline(5, color=RED, lw=1, ls=(0, (4, 3)), zorder=1)
     ax.set_xlim(-1, 100 * MOST + 1)
     dress(ax, xlabel="called different, %")
