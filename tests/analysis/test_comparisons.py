@@ -1,4 +1,4 @@
-"""What is said beside the decision: wins, plans, identical runs, pairs that are missing."""
+"""What a comparison reports besides its verdict: wins, seeds needed, identical runs, missing pairs."""
 
 from __future__ import annotations
 

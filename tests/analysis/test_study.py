@@ -108,7 +108,7 @@ def test_looks_of_the_same_runs_count():
     assert [each.n for each in after.past] == [5, 6, 8]  # with 4 nothing could be claimed
     assert (after.last, after.looked_at) == (8, 0)
     again = study().after(before, runs("abc", 8))
-    assert [each.n for each in again.past] == [5, 6]  # the same look is no second one
+    assert [each.n for each in again.past] == [5, 6]  # a repeated look is not counted again
     fewer = study().after(before, runs("abc", 6))
     assert [each.n for each in fewer.past] == [5, 8]
 

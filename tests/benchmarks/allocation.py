@@ -1,10 +1,10 @@
-"""How many runs give the reference comparisons their precision, if runs go where they tell most?
+"""How many runs would the reference comparisons need, if each run went where it helps most?
 
     python tests/benchmarks/allocation.py [FOLDER]
 
-For every comparison of several arms that trained as many runs of each: the fewest runs, shared out
-as `looks.next_runs` does, with which the standard error of each difference is at most what it was.
-The spreads are those of the runs themselves, taken as unpaired. A second.
+For every comparison of several arms with equally many runs of each: the fewest runs, shared out
+as `looks.next_runs` does, that bring the standard error of every difference down to what it was.
+The standard deviations are estimated from the runs, treated as unpaired. It takes about a second.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from clr_cli.records import Summary
 from clr_cli.report import comparison as report
 
 LEAST = 3  # arms besides the baseline
+SHARED = FIRST_BASELINE  # with no more runs of each arm than this, nothing is left to share out
 REFERENCE = Path(__file__).parents[2] / "outputs" / "reference"
 
 
@@ -48,9 +49,8 @@ def main() -> None:
     print("| comparison | runs | shared out | times |\n| :-- | --: | --: | --: |")
     for path in sorted(folder.rglob("summary.json")):
         summary, _ = report.load(path.parent)
-        if summary.reference is None and len(summary.comparisons) >= LEAST:
-            if min(arm.failing.runs for arm in summary.arms) <= FIRST_BASELINE:
-                continue
+        fewest = min(arm.failing.runs for arm in summary.arms)
+        if summary.reference is None and len(summary.comparisons) >= LEAST and fewest > SHARED:
             had, takes = needed(summary)
             total += had, takes
             name = path.parent.relative_to(folder).parent
