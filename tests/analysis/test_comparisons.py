@@ -1,4 +1,4 @@
-"""What a comparison reports besides its verdict: wins, seeds needed, identical runs, missing pairs."""
+"""What a comparison reports besides its verdict: wins, seeds needed, identical and missing runs."""
 
 from __future__ import annotations
 
