@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -110,9 +111,12 @@ def local(
     each has a process. Tasks that only wait for other programs always share this process.
     Raises InputError, EnvironmentFailure.
     """
-    here, places = jobs == 1 or all(run.only_waits for run in runs), [Place()] * jobs
+    here = jobs == 1 or all(run.only_waits for run in runs)
+    trainings = all(run.takes_turns for run in runs)
+    forked = trainings and sys.platform == "linux" and _kind(runs[0].device) == "cpu"
+    places = [Place(forked=forked)] * jobs
     gpus = gpus_of(runs[0].device)
-    if gpus and not here and all(run.takes_turns for run in runs):
+    if gpus and not here and trainings:
         here = here or len(gpus) == 1
         each = math.ceil(jobs / len(gpus))
         places = [Place(str(gpu), each) for gpu in gpus[:jobs]]

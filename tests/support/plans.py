@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import multiprocessing
+from multiprocessing import forkserver
 from pathlib import Path
 
 from clr_cli.config import load as configs
 from clr_cli.execution.training_task import Run
+from support import forked  # noqa: F401  (what the server imports)
 
 
 def plan(config_path: Path, output: Path, *overrides: str, seeds=(0,), **kwargs) -> list[Run]:
+    forkserver.ensure_running()  # with all that tests need, before a worker's fewer modules
     config = configs.load(str(config_path), overrides)
     return [
         Run(
@@ -29,9 +32,4 @@ def plan(config_path: Path, output: Path, *overrides: str, seeds=(0,), **kwargs)
 
 def worker_processes() -> list[int]:
     """The worker processes of this one."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [
-        int(child)
-        for child in children
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    return [child.pid for child in multiprocessing.active_children()]
