@@ -28,7 +28,14 @@ from clr_cli.records import (
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.seeds import seed_curves
-from clr_cli.report.figures.style import NEUTRAL, THEME, arm_looks, spread_apart
+from clr_cli.report.figures.style import (
+    NEUTRAL,
+    THEME,
+    arm_looks,
+    new_figure,
+    note_above,
+    spread_apart,
+)
 from clr_cli.report.figures.svg import compact
 from clr_cli.report.figures.tuning import tuned_rates
 
@@ -426,3 +433,14 @@ def test_labels_are_spread_apart_within_the_axes(heights: list[float]) -> None:
     assert np.diff(placed).min() >= 0.1 - 1e-9
     assert min(placed) >= -1e-9
     assert max(placed) <= 1 + 1e-9
+
+
+def test_a_note_that_is_longer_than_its_figure_is_wide_goes_on_in_another_line() -> None:
+    figure = new_figure((3, 2))
+    ax = figure.subplots()
+    note_above(ax, ["point: one data set", "diamond: mean of all", "line: deciding interval"])
+    figure.savefig(io.BytesIO(), format="png")
+    note = ax.get_title(loc="left")
+    (text,) = [each for each in ax.get_children() if getattr(each, "get_text", str)() == note]
+    assert text.get_window_extent().width <= figure.bbox.width
+    assert text.get_window_extent().y1 <= figure.bbox.height

@@ -34,7 +34,7 @@ def across(combination: Combination, *, size: Size | None = None) -> Figure:
         for data in combination.data_sets:
             rows.append((arm.arm, data.name, data.compared(arm.arm).difference))
         rows.append((arm.arm, "mean", arm.mean))
-    figure = new_figure(size or (SIZE[0], 1.1 + 0.25 * len(rows)))
+    figure = new_figure(size or (SIZE[0], 1.1 + 0.2 * len(rows)))
     ax = figure.subplots()
     ax.axvline(0, color=MUTED, lw=1.1, zorder=1)
     means = [arm.mean for arm in arms]
@@ -60,5 +60,5 @@ def across(combination: Combination, *, size: Size | None = None) -> Figure:
     ax.margins(x=0.06)
     ax.grid(False, axis="y")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
-    note_above(ax, ["point: a data set's mean; diamond: mean of all; line: interval that decides"])
+    note_above(ax, ["point: one data set; diamond: mean of all; line: deciding interval"])
     return figure

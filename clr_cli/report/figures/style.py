@@ -183,7 +183,7 @@ def arm_rows(ax: Axes, arms: Sequence[str], looks: Mapping[str, Look], bottom: f
 def note_above(ax: Axes, parts: Sequence[str]) -> None:
     """Write a small note above the axes; empty parts are left out."""
     text = "; ".join(part for part in parts if part)
-    ax.set_title(text, loc="left", fontsize=9, color=MUTED, parse_math=False)
+    ax.set_title(text, loc="left", fontsize=9, color=MUTED, parse_math=False, wrap=True)
 
 
 def offset_text(
