@@ -105,6 +105,7 @@ def test_killed_in_the_middle_it_comes_to_the_same_looks_and_verdict(config: str
     assert told(compare(config, "auto:12", jobs=2)) == told(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawing")
 def test_a_fixed_number_that_grows_after_a_look_is_judged_by_the_same_rule(config: str) -> None:
     first = compare(config, "6")

@@ -43,6 +43,7 @@ def on_a_terminal(*arguments: str, cwd: Path, results: bool = False) -> tuple[st
     return child.stdout, seen.decode()
 
 
+@pytest.mark.slow
 def test_bars_are_live_fit_the_terminal_and_count_every_run(tiny: Path, tmp_path: Path) -> None:
     out, seen = on_a_terminal("compare", "--config", str(tiny), "--jobs", "1", cwd=tmp_path)
     assert "\r" in seen  # drawn again in place

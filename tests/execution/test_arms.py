@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from clr_cli.analysis.rates import Scoring
 from clr_cli.config.load import load
 from clr_cli.config.model import Config
@@ -95,6 +97,7 @@ def test_an_arm_with_an_optimizer_of_ones_own(clr, tiny, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_arms_with_batches_of_other_sizes_are_compared_in_images(clr, tiny, tmp_path):
     """Twice the batch is half the iterations, and as many images."""
     own = "schedules.clr.set={training.batch_size: 100}"

@@ -148,6 +148,7 @@ def test_train_more_counts_from_the_run_that_is_there(clr, easy):
 WSD = "{kind: wsd, lr: 0.05, decay_share: 0.4, warmup_epochs: 0.5, min_lr: 0.003}"
 
 
+@pytest.mark.slow
 def test_a_branch_is_the_run_that_decays_there(clr, easy, tmp_path):
     args = ("train", "--config", easy, "--set", f"schedules.wsd={WSD}", "--schedule", "wsd")
     clr(*args, "--branch", "1")

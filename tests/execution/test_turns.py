@@ -144,6 +144,7 @@ def failing(run, how):
     return Failing(**{field.name: getattr(run, field.name) for field in fields(run)}, how=how)
 
 
+@pytest.mark.slow
 def test_a_failing_run_leaves_its_neighbors_what_they_have_done(tiny, tmp_path, alone):
     runs = plan(tiny, tmp_path / "together", "training.batch_size=10", seeds=(0, 1))
     broken = [failing(runs[0], "memory"), *runs[1:]]
@@ -157,6 +158,7 @@ def test_a_failing_run_leaves_its_neighbors_what_they_have_done(tiny, tmp_path, 
     assert prints(runs) == alone("training.batch_size=10")
 
 
+@pytest.mark.slow
 def test_closed_in_the_middle_all_runs_can_go_on(tiny, tmp_path, alone):
     runs = plan(tiny, tmp_path / "closed")
     events = interleave(enumerate(runs), at_once=2)
@@ -167,6 +169,7 @@ def test_closed_in_the_middle_all_runs_can_go_on(tiny, tmp_path, alone):
     assert prints(runs) == alone()[::2]
 
 
+@pytest.mark.slow
 @pytest.mark.linux
 def test_on_one_gpu_runs_share_this_process_and_on_several_each_has_one(
     tiny, tmp_path, alone, monkeypatch

@@ -98,7 +98,6 @@ def results(folder: Path) -> set[str]:
     ("what", "jobs", "kills"),
     [
         (compare, 1, 2),
-        (find, 2, 1),
         pytest.param(compare, 2, KILLS, marks=pytest.mark.slow),
         pytest.param(find, 2, KILLS, marks=pytest.mark.slow),
     ],

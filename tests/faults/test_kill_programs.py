@@ -108,11 +108,11 @@ def test_killed_twice_it_ends_with_the_same_rows(tmp_path, monkeypatch):
     kill_until_done(tmp_path, monkeypatch, jobs=1, kills=2)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(KILLS, marks=pytest.mark.slow)])
-def test_a_search_that_is_killed_ends_with_the_same_answer(tmp_path, monkeypatch, kills):
+@pytest.mark.slow
+def test_a_search_that_is_killed_ends_with_the_same_answer(tmp_path, monkeypatch):
     """``range-test --cmd``: finished probes are kept, the others go on."""
     monkeypatch.setenv("STEPS", "2")
-    kill_until_done(tmp_path, monkeypatch, 2, kills, search_line, searched)
+    kill_until_done(tmp_path, monkeypatch, 2, KILLS, search_line, searched)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -205,7 +205,7 @@ def test_a_killed_parent_leaves_no_workers(tiny, tmp_path):
         assert child.running, child.stderr
         time.sleep(0.01)
     time.sleep(5)
-    assert len(group_of(child.process.pid)) == 3
+    assert len(group_of(child.process.pid)) == 4  # clr, two workers, the server that forks them
     child.kill()
     no_process_is_left(child, seconds=10)
 

@@ -56,6 +56,7 @@ def test_the_command_of_the_docs_gives_a_verdict(clr, tmp_path, kind, maker):
     assert comparison["difference"]["mean"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "maker"), MAKERS, ids=IDS)
 def test_results_names_the_kind_and_a_command_that_works(clr, tmp_path, kind, maker):
     needs(kind)

@@ -201,7 +201,14 @@ def test_two_kinds_of_averages_are_refused(loaded, plain_model):
         make_state(data, optimizer="clr_test_plain:Own", ema=0.9)
 
 
-@pytest.mark.parametrize(("at", "training"), [(13, True), (20, True), (20, False)])
+@pytest.mark.parametrize(
+    ("at", "training"),
+    [
+        (13, True),
+        pytest.param(20, True, marks=pytest.mark.slow),
+        pytest.param(20, False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_is_stopped_goes_on_to_the_bit(loaded, tmp_path, at, training):
     """In a step, in measuring batch norm for the averages, and in their evaluation."""
     data = batches.to_device(loaded, CPU, 4, flip=True, cutout=9)

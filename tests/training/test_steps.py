@@ -131,7 +131,7 @@ def test_weights_are_cast_as_autocast_casts_them(make, device):
     ("stop_at", "problem"),
     [
         (7, EVERYTHING),
-        (13, {}),
+        pytest.param(13, {}, marks=pytest.mark.slow),
         pytest.param(1, {}, marks=pytest.mark.slow),
         pytest.param(10, EVERYTHING, marks=pytest.mark.slow),
     ],

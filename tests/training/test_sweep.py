@@ -78,6 +78,7 @@ def test_a_range_test_between_two_runs_changes_neither(tiny, tmp_path):
     assert all(torch.equal(weights[name], weights_after[name]) for name in weights)
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_equals_an_uninterrupted_one(tiny, tmp_path):
     overrides = ("range_test.iterations=130", "range_test.epochs=null")  # 2 iterations a point
     whole = sweep_task(tiny, tmp_path / "whole", *overrides)
