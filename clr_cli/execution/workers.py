@@ -142,20 +142,18 @@ class Pool:
         ours, theirs = context.Pipe()
         given = (theirs, place.at_once, dict(os.environ))
         process = context.Process(target=_worker, args=given, daemon=True)  # type: ignore[attr-defined]
+        ignored = {signal.SIGINT}  # one that imports torch must not answer Ctrl-C with a traceback
         if place.forked:
             context.set_forkserver_preload(PRELOADED)
-            # A SIGTERM for the whole group must not end the server of workers that save their runs.
+            # A signal for the whole group must not end the server of workers that save their runs.
             with _ignored(signal.SIGINT, signal.SIGTERM):
                 forkserver.ensure_running()
+            ignored = set()  # the server's children do; start() waits for its imports meanwhile
         # A worker does not import the main script: one that calls clr.compare would start all over.
         main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         try:
-            if place.forked:
-                process.start()  # waits for the server's imports, where Ctrl-C must work
-            else:
-                # A worker that still imports torch must not answer a Ctrl-C with a traceback.
-                with _ignored(signal.SIGINT):
-                    process.start()
+            with _ignored(*ignored):
+                process.start()
         finally:
             sys.modules["__main__"] = main
         theirs.close()

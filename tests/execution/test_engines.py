@@ -56,6 +56,22 @@ def test_workers_give_what_one_process_gives_and_a_dead_one_is_replaced(tiny, tm
         assert worker_processes() == [], "an unreadable config value stops all workers"
 
 
+@pytest.mark.linux
+def test_a_worker_has_the_environment_of_now(easy, tmp_path, monkeypatch):
+    """Not that of the server that it is forked from."""
+    model = "nn.Sequential(nn.Flatten(), nn.Linear(in_channels * 64, num_classes))"
+    source = f"from torch import nn\n\ndef net(*, num_classes, in_channels):\n    return {model}\n"
+    (tmp_path / "own_net.py").write_text(source)
+    easy.write_text(easy.read_text().replace("{name: cnn, width: 8}", "{name: 'own_net:net'}"))
+    monkeypatch.chdir(tmp_path)
+    runs = plan(easy, tmp_path / "outputs")
+    with pytest.raises(InputError, match="CLR_ALLOW_CODE=1"):
+        list(engines.local(runs, jobs=2))
+    monkeypatch.setenv("CLR_ALLOW_CODE", "1")
+    ends = [event.value for event in engines.local(runs, jobs=2) if event.kind == "end"]
+    assert ends == ["finished"] * 2
+
+
 def test_a_finished_plan_is_not_trained_again(tiny, tmp_path):
     runs = plan(tiny, tmp_path)
     list(engines.local(runs))
