@@ -129,6 +129,21 @@ def test_same_schedule_under_two_names():
     )
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "margin"),
+    [(0.9, 0.001), (0.995, 0.0005), (0.99, 0.001), (1.0, 0.001)],
+)
+def test_the_margin_is_at_most_a_tenth_of_the_error(accuracy, margin):
+    runs = [arm(name, [accuracy] * 3) for name in ("constant", "clr")]
+    assert compare(*runs).margin == pytest.approx(margin)
+    assert compare(*runs, baseline=0.5, margin=None).margin is None
+
+
+def test_a_loss_keeps_the_margin_that_was_given():
+    runs = [arm(name, [0.001, 0.002, 0.001]) for name in ("constant", "clr")]
+    assert compare(*runs, metric=Metric.resolve("test_loss")).margin == 0.001
+
+
 def test_equivalent_within_the_margin():
     near = [a + b for a, b in zip(BASE, [1e-4, -1e-4, 2e-4, 0, -2e-4, 1e-4], strict=True)]
     (comparison,) = compare(arm("constant", BASE), arm("clr", near)).comparisons
