@@ -84,6 +84,21 @@ def _ignored(*signals: signal.Signals) -> Iterator[None]:
             signal.signal(each, handler)
 
 
+def _has_server() -> bool:
+    """Start the server of forked workers, if there is none; False where that is not possible.
+
+    It needs a socket, whose path can be too long in the user's temporary folder.
+    """
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    try:
+        # A signal for the whole group must not end the server of workers that save their runs.
+        with _ignored(signal.SIGINT, signal.SIGTERM):
+            forkserver.ensure_running()
+    except OSError:
+        return False
+    return True
+
+
 def _die_with_parent() -> None:
     """Make the kernel end this worker when the parent ends, even by SIGKILL."""
     parent = multiprocessing.parent_process()
@@ -138,17 +153,14 @@ class Pool:
                 self._end()
 
     def start(self, place: Place) -> _Worker:
-        context = multiprocessing.get_context("forkserver" if place.forked else "spawn")
+        forked = place.forked and _has_server()
+        context = multiprocessing.get_context("forkserver" if forked else "spawn")
         ours, theirs = context.Pipe()
         given = (theirs, place.at_once, dict(os.environ))
         process = context.Process(target=_worker, args=given, daemon=True)  # type: ignore[attr-defined]
-        ignored = {signal.SIGINT}  # one that imports torch must not answer Ctrl-C with a traceback
-        if place.forked:
-            context.set_forkserver_preload(PRELOADED)
-            # A signal for the whole group must not end the server of workers that save their runs.
-            with _ignored(signal.SIGINT, signal.SIGTERM):
-                forkserver.ensure_running()
-            ignored = set()  # the server's children do; start() waits for its imports meanwhile
+        # A worker that still imports torch must not answer a Ctrl-C with a traceback. A forked one
+        # ignores it as its server does, and clr waits for the server's imports meanwhile.
+        ignored = () if forked else (signal.SIGINT,)
         # A worker does not import the main script: one that calls clr.compare would start all over.
         main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         try:

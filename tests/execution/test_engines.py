@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,17 @@ def test_a_worker_has_the_environment_of_now(easy, tmp_path, monkeypatch):
     monkeypatch.setenv("CLR_ALLOW_CODE", "1")
     ends = [event.value for event in engines.local(runs, jobs=2) if event.kind == "end"]
     assert ends == ["finished"] * 2
+
+
+@pytest.mark.slow
+def test_workers_start_where_a_temporary_folder_has_too_long_a_path_for_a_socket(tiny, tmp_path):
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    command = [sys.executable, "-m", "clr_cli", "compare", "--config", tiny, "--jobs", "2"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(": finished") == 4
 
 
 def test_a_finished_plan_is_not_trained_again(tiny, tmp_path):
