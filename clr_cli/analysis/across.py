@@ -203,7 +203,7 @@ def _headline(combination: Combination) -> str:
             for where, names in groups.items()
         ]
     if best:
-        said.append(f"With 95 % certainty on each, {joined(best)} could be the best on every one.")
+        said.append(f"{joined(best)} could be the best on every data set (95 % certainty on each).")
     elif best is not None:
         said.append("No arm could be the best on every data set.")
     runs = [arm for data in combination.data_sets for arm in data.summary.arms]

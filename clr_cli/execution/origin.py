@@ -48,7 +48,7 @@ def changes(there: Mapping[str, Mapping[str, str]], now: Origin) -> list[str]:
             if name not in before:
                 lines.append(f"{name} ({kind}) was not part of it")
             elif name not in after:
-                lines.append(f"{name} ({kind}) is not part of it any more")
+                lines.append(f"{name} ({kind}) is not part of it anymore")
             elif before[name] != after[name]:
                 lines.append(f"{name} has changed since")
     return lines

@@ -29,8 +29,8 @@ PRELOADED = ["clr_cli.execution.training_task", "torch._dynamo"]
 class Place:
     """The tasks of one worker: how many at a time, on which device (None: the task's own).
 
-    forked: the worker gets torch from a server that has imported it, which saves seconds of CPU and
-    memory for each. Only for a CPU: a GPU may not work after a fork.
+    forked: the worker gets torch from a server that has imported it, which saves CPU time
+    and memory for each. Only for a CPU: a GPU may not work after a fork.
     """
 
     device: str | None = None
@@ -43,7 +43,7 @@ def _worker(connection: Connection, at_once: int, environment: Mapping[str, str]
 
     On SIGTERM, save the runs and end. The parent handles Ctrl-C.
     """
-    os.environ.clear()  # a server's is that of the first worker
+    os.environ.clear()  # the server's is the first worker's
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     interrupt.install(signal.SIGTERM)
@@ -100,7 +100,7 @@ def _has_server() -> bool:
 
 
 def _die_with_parent() -> None:
-    """Make the kernel end this worker when the parent ends, even by SIGKILL."""
+    """End this worker when the parent ends, even by SIGKILL."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
@@ -159,7 +159,7 @@ class Pool:
         given = (theirs, place.at_once, dict(os.environ))
         process = context.Process(target=_worker, args=given, daemon=True)  # type: ignore[attr-defined]
         # A worker that still imports torch must not answer a Ctrl-C with a traceback. A forked one
-        # ignores it as its server does, and clr waits for the server's imports meanwhile.
+        # ignores it as its server does, and clr must heed it while the server imports.
         ignored = () if forked else (signal.SIGINT,)
         # A worker does not import the main script: one that calls clr.compare would start all over.
         main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
@@ -175,7 +175,7 @@ class Pool:
     def _end(self) -> None:
         for worker in self._workers:
             worker.process.terminate()
-            worker.connection.close()  # nobody reads any more, so it must not block
+            worker.connection.close()  # nobody reads anymore, so it must not block
         for worker in self._workers:
             worker.process.join()
         self._workers = []

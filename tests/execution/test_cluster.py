@@ -193,7 +193,7 @@ def test_a_run_whose_worker_dies_again_is_given_up(tiny, tmp_path, nodes, engine
     ]
     assert (events[-1].kind, events[-1].value) == ("end", "failed")
     assert not runs[0].directory.finished
-    with runs[0].directory.lock():  # nobody holds it any more
+    with runs[0].directory.lock():  # nobody holds it anymore
         pass
 
 

@@ -154,6 +154,6 @@ def test_what_differs_is_named():
     assert changes(there, now) == [
         "mod.py has changed since",
         "new.py (code) was not part of it",
-        "old.py (code) is not part of it any more",
+        "old.py (code) is not part of it anymore",
         "w.pt (weights) was not part of it",
     ]
