@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Options for runs that clr does not train itself, and for its own training only.
 NOT_TRAINING = {"source", "arm", "read", "metric", "mode", "unit", "paired"}
 TABLE = {"arm_column", "seed_column", "step_column", "where", "across", "run_name"}
-PROGRAM = {"cmd", "time_limit", "dry_run"}
+PROGRAM = {"cmd", "time_limit"}
 TRAINING = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
 TRAINING |= {"design"}
 
@@ -201,7 +201,7 @@ def command(
     if tune_arms is not None and not tune:
         raise InputError("--tune-arms works only with --tune; add it")
     tuned = None if not tune else tune_arms.split(",") if tune_arms else []
-    asked = compare_training.Asked(chosen, bounds, tuple(only or ()), tuned, tune_seeds)
+    asked = compare_training.Asked(chosen, bounds, tuple(only or ()), tuned, tune_seeds, dry_run)
     compare_training.compare(configs, asked, name)
 
 

@@ -28,6 +28,7 @@ class Asked:
         only: runs that alone are trained, ``arm:seed``.
         tuned: arms whose rates are searched for: all for an empty list, none for None.
         tune_seeds: the most runs at one rate.
+        dry_run: whether to end with the plan.
     """
 
     chosen: options.Options
@@ -35,6 +36,7 @@ class Asked:
     only: Sequence[str]
     tuned: Sequence[str] | None
     tune_seeds: int
+    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def compare(configs: Sequence[tuple[str, Config]], asked: Asked, name: str | Non
         for k, (file, _) in enumerate(configs):
             with options.errors_in(file):
                 plans[k] = _measured(plans[k], chosen, engine)
+        if asked.dry_run:
+            return
         for plan, (file, _) in zip(plans, configs, strict=True):
             with options.errors_in(file):
                 summary, written = _run(plan, asked, engine) or (None, [])

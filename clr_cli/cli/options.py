@@ -97,7 +97,10 @@ TimeLimit = Annotated[
     typer.Option(help="For --cmd: stop a run after this time, such as 30m; its rows count."),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="For --cmd: show the plan and try one run; keep nothing.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Show the plan, with --cmd try one run too, and keep nothing of it."
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
@@ -178,14 +181,14 @@ Bounds = Annotated[
 HELP_GROUPS = {
     "What decides": ("baseline", "target", "margin", "detect", "design", "vary"),
     "Rates": ("tune", "tune_seeds", "tune_arms", "bounds"),
-    "A program of your own": ("cmd", "arm", "read", "time_limit", "dry_run"),
+    "A program of your own": ("cmd", "arm", "read", "time_limit"),
     "Existing results": (
         *("source", "arm_column", "seed_column", "step_column", "where", "across", "run_name"),
     ),
     "The metric": ("metric", "mode", "unit", "paired"),
     "Where and how it runs": (
-        *("name", "output_dir", "device", "jobs", "engine", "ray_address", "only", "overwrite"),
-        *("allow_code", "tensorboard", "as_json", "help"),
+        *("name", "output_dir", "device", "jobs", "engine", "ray_address", "only", "dry_run"),
+        *("overwrite", "allow_code", "tensorboard", "as_json", "help"),
     ),
 }
 

@@ -29,6 +29,14 @@ def test_version_and_help(clr):
         assert f"Example: clr {command}" in clr(command, "--help").stdout
 
 
+def test_a_dry_run_of_a_config_ends_with_the_plan(clr, tiny, tmp_path):
+    done = clr("compare", "--config", tiny, "--dry-run")
+    assert "2 arms x 2 seeds = 4" in done.stderr
+    assert "2 seeds are too few" in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_train_leaves_a_complete_run(clr, tiny, tmp_path):
     done = clr("train", "--config", tiny, "--schedule", "clr", "--seed", 3, "--device", "cpu")
     run = tmp_path / "outputs" / "tiny" / "train" / "clr" / "seed-3"

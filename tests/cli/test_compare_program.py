@@ -137,8 +137,8 @@ def test_a_dry_run_says_what_is_wrong(clr, tmp_path):
     assert done.returncode == 2
     assert "none: No such file or directory" in done.stderr
     assert done.stderr.splitlines()[-1] == "clr: the trial run failed; correct the command"
-    done = clr("compare", "--dry-run", check=False)
-    assert "--dry-run works only with" in done.stderr
+    done = clr("compare", "--from", "none.csv", "--dry-run", check=False)
+    assert "--dry-run is for runs that clr starts" in done.stderr
 
 
 def test_neither_comparing_programs_nor_planning_them_imports_torch():
