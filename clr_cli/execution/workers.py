@@ -21,8 +21,9 @@ from clr_cli.execution.turns import interleave
 
 Numbered = Sequence[tuple[int, Task]]
 LAST = ("end", "locked")  # kinds of a task's last event
-# Of a training run; torch imports the second at the first step of an optimizer.
-PRELOADED = ["clr_cli.execution.training_task", "torch._dynamo"]
+# By the server of forked workers: what a training run needs. torch imports the last at the first
+# step of an optimizer.
+PRELOADED = ["clr_cli.execution.server", "clr_cli.execution.training_task", "torch._dynamo"]
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,6 @@ def _worker(connection: Connection, at_once: int, environment: Mapping[str, str]
 
     On SIGTERM, save the runs and end. The parent handles Ctrl-C.
     """
-    os.environ.clear()  # the server's is the first worker's
-    os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    interrupt.install(signal.SIGTERM)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     busy = 0
 
     def incoming() -> Iterator[tuple[int, Task] | None]:
@@ -60,6 +56,11 @@ def _worker(connection: Connection, at_once: int, environment: Mapping[str, str]
             yield task
 
     try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        interrupt.install(signal.SIGTERM)
+        os.environ.clear()  # the server's is the first worker's
+        os.environ.update(environment)
+        threading.Thread(target=_die_with_parent, daemon=True).start()
         try:
             for event in interleave(incoming(), at_once):
                 connection.send(event)
