@@ -388,6 +388,7 @@ def test_runs_of_another_metric_are_named(tmp_path):
         clr.compare(arms, metric="test_loss", directory=tmp_path)
 
 
+@pytest.mark.slow
 def test_jobs_give_the_same_numbers(tmp_path):
     """Functions that no worker could import, in a script that nothing guards."""
     code = """
@@ -460,6 +461,7 @@ def test_the_package_lists_what_it_has():
     assert {"compare", "find_lr", "load", "schedules"} <= set(dir(clr))
 
 
+@pytest.mark.slow
 def test_figures_have_their_colors_where_no_page_defines_them():
     """In a browser, as a notebook shows them; in a page they follow its colors."""
     playwright = pytest.importorskip("playwright.sync_api")

@@ -28,6 +28,7 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
 
 
+@pytest.mark.slow
 def test_every_quoted_number_is_that_of_the_results(monkeypatch):
     monkeypatch.setattr("sys.argv", ["readmes.py"])
     import readmes

@@ -109,7 +109,10 @@ def test_the_best_on_every_data_set_could_be_the_best_on_each():
         data_set(n, arms(*v)) for n, v in {"x": (0, 5, 5), "y": (0, 5, 1), "z": (0, 1, 5)}.items()
     )
     assert combine("xy", [x, y]).best == ["a"]
-    assert "a could be the best on every data set (95 % certainty on each)." in combine("xy", [x, y]).verdict
+    assert (
+        "a could be the best on every data set (95 % certainty on each)."
+        in combine("xy", [x, y]).verdict
+    )
     assert combine("yz", [y, z]).best == []
     assert "No arm could be the best on every data set." in combine("yz", [y, z]).verdict
     assert combine("two", two(1.0, 1.0)).best is None

@@ -71,6 +71,7 @@ def test_a_config_says_it_all_and_needs_permission(clr, tmp_path):
     assert said["comparisons"][0]["difference"]["mean"] == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 def test_workers_give_what_one_process_gives(clr, tmp_path):
     command = ("compare", "--cmd", written(tmp_path), *ARMS, "--metric", "val_loss", "--seeds", "2")
     clr(*command, "--jobs", "1", "--name", "one")

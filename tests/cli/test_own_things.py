@@ -64,6 +64,7 @@ def test_the_plan_says_what_is_done_with_own_data_and_parameter_groups(clr, wide
     assert rows["training"].endswith(", in 2 parts, averaged weights (ema 0.9)")
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_with_a_new_head(clr, wide, tmp_path):
     clr("train", "--config", wide(3), "--schedule", "constant")
     run = tmp_path / "outputs" / "wide-3" / "train" / "constant" / "seed-0"

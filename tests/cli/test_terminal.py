@@ -75,6 +75,7 @@ def test_bars_are_live_fit_the_terminal_and_count_every_run(tiny: Path, tmp_path
     assert sum(line.startswith("constant ") for line in lines) > 1
 
 
+@pytest.mark.slow
 def test_a_second_call_shows_full_bars_at_once(tiny: Path, tmp_path: Path) -> None:
     on_a_terminal("train", "--config", str(tiny), "--schedule", "clr", cwd=tmp_path)
     _, seen = on_a_terminal("train", "--config", str(tiny), "--schedule", "clr", cwd=tmp_path)

@@ -142,6 +142,7 @@ def test_a_signal_ends_cleanly_and_says_how_to_go_on(tiny, tmp_path, number, cod
     assert not list(run.path.glob(".*.??*"))  # no temporary file
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_plan(tiny, tmp_path, reference):
     command = ("compare", "--config", tiny, "--jobs", "1", "--device", "cpu", "-o", "out", "--json")
     pair = [

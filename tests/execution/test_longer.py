@@ -71,7 +71,7 @@ def test_a_checkpoint_fits_whatever_changes_nothing_about_the_run(easy, tmp_path
 
 
 INDEPENDENT = [
-    "{kind: constant, lr: 0.05, warmup_epochs: 0.5}",
+    pytest.param("{kind: constant, lr: 0.05, warmup_epochs: 0.5}", marks=pytest.mark.slow),
     "{kind: triangular2, base_lr: 0.001, max_lr: 0.1, step_size_epochs: 0.5}",
     "{kind: cosine, lr: 0.05, total_epochs: 3}",
     pytest.param("{kind: sgdr, max_lr: 0.1, t_0_epochs: 1}", marks=pytest.mark.slow),

@@ -102,6 +102,7 @@ def test_random_layers_of_one_run_know_nothing_of_another(tiny, tmp_path, alone,
     assert prints(runs) == alone(model="dropout")
 
 
+@pytest.mark.slow
 def test_a_signal_stops_all_within_their_epochs_and_they_go_on(
     tiny, tmp_path, alone, busy_device, monkeypatch
 ):

@@ -55,6 +55,7 @@ def test_a_disk_without_room_for_another_file_is_an_environment_failure(tiny, tm
         assert child.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_anywhere_loses_nothing(tiny, tmp_path):
     """The disk grows a little after each failure; at last the run is what it is on a large one."""
     command = ("train", "--config", tiny, "--device", "cpu")

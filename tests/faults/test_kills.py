@@ -166,7 +166,10 @@ def ignores_ctrl_c(process: int) -> bool:
 
 @pytest.mark.linux
 @pytest.mark.parametrize("importing", [True, pytest.param(False, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, code, importing):
     command = command_line("compare with workers", tiny, "--set", "training.epochs=1000")
     child = forked.start(tmp_path, *command)

@@ -145,6 +145,7 @@ def easy(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_gives_bounds_that_train_can_use(clr, easy, tmp_path):
     folder = tmp_path / "outputs" / "easy" / "range-test"
     refused = clr("train", "--config", easy, check=False)
