@@ -1,6 +1,6 @@
 """The numbers in the original post's figures beside the same numbers of a comparison of ours.
 
-    python tests/benchmarks/post_figures.py outputs/reference/post/compare
+    python tests/benchmarks/post_figures.py outputs/reference/post-20k/compare
 
 Reads runs.csv alone. A number is the mean over seeds, with the least and the greatest; the post
 has one run of each arm, read off its figures. A cycle of the post is 10 epochs: it ends at epoch

@@ -18,7 +18,6 @@ import io
 import json
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from typing import Any
 
 from clr_cli.analysis.across import combine
 from clr_cli.analysis.headline import headline
+from clr_cli.cli import app
 from clr_cli.cli.show import print_summary
 from clr_cli.records import Combination, DataSet, Summary
 from clr_cli.report import across as data_sets
@@ -80,11 +80,13 @@ def lead(folder: str, arm: str) -> str:
     return summary.scale.bare(comparison.difference.mean)
 
 
-def at(folder: str, arm: str, epoch: str) -> str:
-    """The mean test accuracy of an arm after an epoch, in percent."""
+def at(folder: str, arm: str, *epochs: str) -> str:
+    """The mean test accuracy of an arm after each of these epochs, in percent."""
     _, runs = report.load(REFERENCE / folder)
-    found = [run.epochs[int(epoch) - 1]["test_accuracy"] for run in runs if run.arm == arm]
-    return f"{100 * statistics.fmean(found):.1f} %"
+    curves = [run.epochs for run in runs if run.arm == arm]
+    rows = [[curve[int(epoch) - 1]["test_accuracy"] for curve in curves] for epoch in epochs]
+    *most, last = [f"{100 * statistics.fmean(row):.1f}" for row in rows]
+    return f"{', '.join(most)} and {last} %" if most else f"{last} %"
 
 
 def best_epoch(folder: str, arm: str) -> str:
@@ -109,12 +111,14 @@ def leads(*folders: str) -> str:
 
 def against(baseline: str, arm: str, folder: str) -> str:
     """The verdict and the difference of an arm, by the same runs, from another baseline."""
-    runs = REFERENCE / folder / "runs.csv"
-    command = [sys.executable, "-m", "clr_cli", "compare", "--from", str(runs), "--paired"]
-    command += ["--metric", "test_accuracy", "--mode", "max", "--baseline", baseline, "--json"]
+    command = ["compare", "--from", str(REFERENCE / folder / "runs.csv"), "--json"]
+    command += ["--metric", "test_accuracy", "--mode", "max", "--baseline", baseline]
+    command += ["--paired"] if load(folder).design == "paired" else []
     with tempfile.TemporaryDirectory() as scratch:
-        done = subprocess.run([*command, "-o", scratch], capture_output=True, check=True)
-    summary = Summary.model_validate_json(done.stdout)
+        silent = contextlib.redirect_stderr(io.StringIO())
+        with silent, contextlib.redirect_stdout(io.StringIO()) as said:
+            app.run([*command, "-o", scratch])
+    summary = Summary.model_validate_json(said.getvalue())
     (found,) = (c for c in summary.comparisons if c.arm == arm)
     difference = found.difference
     ends = (difference.mean, difference.low, difference.high)
