@@ -150,10 +150,14 @@ def check_interrupted(child: forked.Clr, code: int, output: Path) -> None:
     check_at_most_one_row_is_lost(output)
 
 
-def until_workers(child: forked.Clr) -> None:
-    """Until both of them have been started."""
-    while len(group_of(child.process.pid)) < 3:
+def server_of(child: forked.Clr) -> int:
+    """The server that forks the workers, as soon as it has been started."""
+    while True:
         assert child.running, child.stderr
+        for member in group_of(child.process.pid):
+            with contextlib.suppress(OSError):
+                if b"execution.server" in Path(f"/proc/{member}/cmdline").read_bytes():
+                    return member
         time.sleep(0.01)
 
 
@@ -173,13 +177,13 @@ def ignores_ctrl_c(process: int) -> bool:
 def test_a_signal_ends_the_workers_too(tiny, tmp_path, number, code, importing):
     command = command_line("compare with workers", tiny, "--set", "training.epochs=1000")
     child = forked.start(tmp_path, *command)
-    if importing:  # workers import torch first, and must not answer Ctrl-C with a traceback
-        until_workers(child)
+    if importing:  # the server imports torch first, and must not answer Ctrl-C with a traceback
+        assert ignores_ctrl_c(server_of(child))
         time.sleep(0.3)
     else:
         child.wait_for("to go")
-    for worker in set(group_of(child.process.pid)) - {child.process.pid}:
-        assert ignores_ctrl_c(worker)
+        for worker in set(group_of(child.process.pid)) - {child.process.pid}:
+            assert ignores_ctrl_c(worker)
     child.signal(number)
     check_interrupted(child, code, tmp_path / "outputs")
     said = "nothing was saved yet" if importing else "all progress is saved"

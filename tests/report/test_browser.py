@@ -231,7 +231,7 @@ def test_a_running_comparison_reads_itself_again(
 
 
 def test_the_pointer_tells_the_probes_of_a_rate(browser: Any, tmp_path: Path) -> None:
-    answer = read(RateAnswer, REFERENCE / "post/range-test/result.json", remedy="")
+    answer = read(RateAnswer, REFERENCE / "post-20k/range-test/result.json", remedy="")
     probed = max(answer.tried, key=lambda each: len(each.scores))
     scores = [score for score in probed.scores if score is not None]
     file = tmp_path / "report.html"
@@ -266,7 +266,7 @@ def test_axe_finds_nothing_on_the_other_pages(
         text = report.render(summary, records, report.figures(summary, records))
         file.write_text(text, "utf-8")
     if kind == "rates":
-        answer = read(RateAnswer, REFERENCE / "post/range-test/result.json", remedy="")
+        answer = read(RateAnswer, REFERENCE / "post-20k/range-test/result.json", remedy="")
         file.write_text(rates.page(answer, rates.figures(answer)), "utf-8")
     opened = browser.new_page(color_scheme=scheme, viewport={"width": 1300, "height": 900})
     problems: list[str] = []

@@ -36,7 +36,7 @@ def test_its_page_is_made_again(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_range_test_without_its_curves_is_drawn_by_its_probes(tmp_path: Path) -> None:
-    directory = copied(Path("post/compare"), tmp_path)
+    directory = copied(Path("post-20k/compare"), tmp_path)
     range_test = range_test_of(directory)
     assert not (range_test / "range_test.csv").exists()
     write.remake(directory, ("svg",), None)
