@@ -99,7 +99,7 @@ TimeLimit = Annotated[
 DryRun = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Show the plan, with --cmd try one run too, and keep nothing of it."
+        "--dry-run", help="Show the plan and stop; with --cmd, also try one run. Nothing is kept."
     ),
 ]
 Sets = Annotated[

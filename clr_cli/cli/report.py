@@ -32,7 +32,7 @@ def command(
     if not (folder / SUMMARY).exists() and (folder / PROGRESS).exists():
         from clr_cli.report import live
 
-        terminal.note("some runs are still unfinished, so there is no verdict yet")
+        terminal.note("no verdict yet: some runs have not finished")
         terminal.paths([live.remake(folder)])
         return
     if (folder / ACROSS).exists():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -113,11 +112,10 @@ def local(
     """
     here = jobs == 1 or all(run.only_waits for run in runs)
     trainings = all(run.takes_turns for run in runs)
-    forked = trainings and sys.platform == "linux" and _kind(runs[0].device) == "cpu"
-    places = [Place(forked=forked)] * jobs
     gpus = gpus_of(runs[0].device)
+    places = [Place(forked=trainings and not gpus)] * jobs
     if gpus and not here and trainings:
-        here = here or len(gpus) == 1
+        here = len(gpus) == 1
         each = math.ceil(jobs / len(gpus))
         places = [Place(str(gpu), each) for gpu in gpus[:jobs]]
     if here:

@@ -1,13 +1,12 @@
-"""Make this process, the server of forked workers, end with ``clr``, even amid its imports.
+"""End this process, the server of forked workers, when ``clr`` ends, even during its imports.
 
-Only the server imports this, first of all. The system clears it in the workers.
+The server alone imports this, before all else. The kernel clears the setting in the workers.
 """
 
 from __future__ import annotations
 
-import ctypes
 import signal
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
+from clr_cli.execution.supervisor import PR_SET_PDEATHSIG, prctl
 
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -28,7 +28,7 @@ def main(grace: float, lock: int, command: list[str]) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # clr decides
     os.set_inheritable(lock, False)
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans below become children of this process
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans below become children of this process
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
@@ -66,7 +66,7 @@ def main(grace: float, lock: int, command: list[str]) -> int:
 def _become(command: list[str]) -> None:
     """Execute the program in this process, the child."""
     os.setpgid(0, 0)
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in case the supervisor itself is killed
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in case the supervisor itself is killed
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(signum, signal.SIG_DFL)
     nowhere = os.open(os.devnull, os.O_RDONLY)
@@ -121,7 +121,8 @@ def _signal(processes: list[int], signum: int) -> None:
             os.kill(pid, signum)
 
 
-def _prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int) -> None:
+    """Set a property of this process, on Linux; its manual page has them all."""
     if LINUX:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 

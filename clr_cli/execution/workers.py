@@ -21,8 +21,8 @@ from clr_cli.execution.turns import interleave
 
 Numbered = Sequence[tuple[int, Task]]
 LAST = ("end", "locked")  # kinds of a task's last event
-# By the server of forked workers: what a training run needs. torch imports the last at the first
-# step of an optimizer.
+# What the server of forked workers imports for training runs; torch itself imports the last at the
+# first step of an optimizer.
 PRELOADED = ["clr_cli.execution.server", "clr_cli.execution.training_task", "torch._dynamo"]
 
 
@@ -30,8 +30,8 @@ PRELOADED = ["clr_cli.execution.server", "clr_cli.execution.training_task", "tor
 class Place:
     """The tasks of one worker: how many at a time, on which device (None: the task's own).
 
-    forked: the worker gets torch from a server that has imported it, which saves CPU time
-    and memory for each. Only for a CPU: a GPU may not work after a fork.
+    forked: fork the worker from a server that has imported torch, where that is possible; it saves
+    CPU time and memory. Only for a CPU: a GPU may not work after a fork.
     """
 
     device: str | None = None
@@ -85,11 +85,14 @@ def _ignored(*signals: signal.Signals) -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def _has_server() -> bool:
-    """Start the server of forked workers, if there is none; False where that is not possible.
+def _start_server() -> bool:
+    """Start the server of forked workers, if there is none; return whether that was possible.
 
-    It needs a socket, whose path can be too long in the user's temporary folder.
+    It needs Linux, since libraries of macOS fail after a fork, and a socket, whose path can be too
+    long in the user's temporary folder.
     """
+    if sys.platform != "linux":
+        return False
     multiprocessing.set_forkserver_preload(PRELOADED)
     try:
         # A signal for the whole group must not end the server of workers that save their runs.
@@ -154,7 +157,7 @@ class Pool:
                 self._end()
 
     def start(self, place: Place) -> _Worker:
-        forked = place.forked and _has_server()
+        forked = place.forked and _start_server()
         context = multiprocessing.get_context("forkserver" if forked else "spawn")
         ours, theirs = context.Pipe()
         given = (theirs, place.at_once, dict(os.environ))

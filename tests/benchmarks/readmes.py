@@ -13,6 +13,7 @@ QUOTES lists the names.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import json
@@ -28,7 +29,7 @@ from clr_cli.analysis.across import combine
 from clr_cli.analysis.headline import headline
 from clr_cli.cli import app
 from clr_cli.cli.show import print_summary
-from clr_cli.records import Combination, DataSet, Summary
+from clr_cli.records import Combination, DataSet, RunRecord, Summary
 from clr_cli.report import across as data_sets
 from clr_cli.report import comparison as report
 from clr_cli.report.tables import certainty_table
@@ -46,8 +47,13 @@ def printed(function: Callable[[], object]) -> list[str]:
     return text.getvalue().strip("\n").split("\n\n")
 
 
+@functools.cache
+def results(folder: str) -> tuple[Summary, list[RunRecord]]:
+    return report.load(REFERENCE / folder)
+
+
 def load(folder: str) -> Summary:
-    return report.load(REFERENCE / folder)[0]
+    return results(folder)[0]
 
 
 def table(folder: str) -> str:
@@ -82,7 +88,7 @@ def lead(folder: str, arm: str) -> str:
 
 def at(folder: str, arm: str, *epochs: str) -> str:
     """The mean test accuracy of an arm after each of these epochs, in percent."""
-    _, runs = report.load(REFERENCE / folder)
+    _, runs = results(folder)
     curves = [run.epochs for run in runs if run.arm == arm]
     rows = [[curve[int(epoch) - 1]["test_accuracy"] for curve in curves] for epoch in epochs]
     *most, last = [f"{100 * statistics.fmean(row):.1f}" for row in rows]

@@ -12,6 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from clr_cli import schedules
 from clr_cli.format import Scale
@@ -441,6 +442,6 @@ def test_a_note_that_is_longer_than_its_figure_is_wide_goes_on_in_another_line()
     note_above(ax, ["point: one data set", "diamond: mean of all", "line: deciding interval"])
     figure.savefig(io.BytesIO(), format="png")
     note = ax.get_title(loc="left")
-    (text,) = [each for each in ax.get_children() if getattr(each, "get_text", str)() == note]
+    (text,) = ax.findobj(lambda each: isinstance(each, Text) and each.get_text() == note)
     assert text.get_window_extent().width <= figure.bbox.width
     assert text.get_window_extent().y1 <= figure.bbox.height

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TextIO
 
@@ -42,6 +43,11 @@ CONTEXT.set_forkserver_preload(
         "support.forked",
     ]
 )
+
+
+def start_server() -> None:
+    """Start the server with all these modules, before workers of ``clr`` ask for fewer."""
+    forkserver.ensure_running()
 
 
 def _main(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from multiprocessing import forkserver
 from pathlib import Path
 
 from clr_cli.config import load as configs
 from clr_cli.execution.training_task import Run
-from support import forked  # noqa: F401  (what the server imports)
+from support import forked
 
 
 def plan(config_path: Path, output: Path, *overrides: str, seeds=(0,), **kwargs) -> list[Run]:
-    forkserver.ensure_running()  # with all that tests need, before a worker's fewer modules
+    forked.start_server()
     config = configs.load(str(config_path), overrides)
     return [
         Run(
