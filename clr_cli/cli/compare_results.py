@@ -75,6 +75,9 @@ def _compare(request: Request) -> None:
 
     chosen = None if request.schedules is None else tuple(request.schedules.split(","))
     columns = request.columns
+    named = ("mode", "unit", "baseline", "target", "margin", "detect", "name")
+    given = {name: getattr(request, name) for name in named}
+    others = [f"--{name}={value}" for name, value in given.items() if value is not None]
     query = Query(
         sources=request.sources,
         arm_columns=tuple(columns.arm.split(",")) if columns.arm else (),
@@ -85,6 +88,7 @@ def _compare(request: Request) -> None:
         across=columns.across,
         run_name=columns.run_name,
         arms=chosen,
+        others=(*others, *["--paired"] * request.paired),
     )
     results = read_results(query)
     if request.paired and results.numbered:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 Cell = Any  # a text, a number or None, as in the file
 MISSING = {"", "na", "n/a", "<na>", "none", "null"}
 LARGEST = 1e15  # a larger value counts as infinite
 LARGEST_SEED = 10**18
+COMMAS = "decimal commas are accepted only in files separated by semicolons or tabs"
 _COMMA = re.compile(r"[-+]?\d{1,3}(?:\.\d{3})+,\d+|[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
 
 
@@ -32,7 +34,7 @@ def number(cell: Cell, *, comma: bool = False) -> float | None:
     >>> number("93.1 %"), number("0,905", comma=True), number("0,905"), number(True)
     (0.931, 0.905, None, None)
     """
-    if isinstance(cell, bool) or not isinstance(cell, int | float | str):
+    if isinstance(cell, bool) or not isinstance(cell, int | float | str | Decimal):
         return None
     try:
         if not isinstance(cell, str):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from clr_cli.errors import InputError
 from clr_cli.records import mode_of
-from clr_cli.results.cells import is_missing, listed, number, shown
+from clr_cli.results.cells import COMMAS, is_missing, listed, number, shown
 from clr_cli.results.frame import Frame
 from clr_cli.results.query import Query
 from clr_cli.results.sources import suggested_pattern
@@ -144,8 +144,7 @@ def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
         return (directed or metrics)[0]
     if not metrics:
         commas = (
-            f"; {name} {shown(cells[0])} has a decimal comma, which is read where ; or tabs"
-            " separate the columns"
+            f"; {name} has {shown(cells[0])}, but {COMMAS}"
             for frame in frames
             for name, cells in frame.columns.items()
             if cells and number(cells[0], comma=True) is not None and number(cells[0]) is None

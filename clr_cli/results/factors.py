@@ -12,45 +12,34 @@ from typing import TYPE_CHECKING
 
 from clr_cli.errors import InputError
 from clr_cli.results.cells import Cell, is_missing, listed, number, plain, shown, whole
-from clr_cli.results.columns import Roles
 from clr_cli.results.frame import Frame
 from clr_cli.results.query import Query
 
 if TYPE_CHECKING:
-    from clr_cli.results.runs import Run
+    from clr_cli.results.runs import Place, Run, Table
 
-_MOST_PAIRS = 500
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d+:\d\d|\d+ days?")
-Rows = tuple[int, int]
 
 
-def check(
-    frames: Sequence[Frame],
-    roles: Roles,
-    query: Query,
-    runs: Sequence[Run],
-    clocks: Sequence[dict[str, list[float | None]]],
-) -> None:
+def check(table: Table, runs: Sequence[Run]) -> None:
     """Raise InputError if a column other than the clock distinguishes rows of a run.
 
     If there are steps or epochs, only texts are checked. If there are only seconds, which may be
     the duration of a whole run, whole numbers are checked too.
     """
+    frames, query = table.frames, table.query
     several = [run for run in runs if len(run.rows) > 1 and not frames[run.rows[0][0]].is_log]
     if not several:
         return
-    known = set().union(*(roles.not_factors(frame) for frame in frames))
+    known = {"", "metric", "value"}.union(*map(table.roles.not_factors, frames))
     if query.across is not None:
         known |= {str(frame.find((query.across,))) for frame in frames}
-    names = dict.fromkeys(name for frame in frames for name in frame.columns)
-    for name in names:
-        if name in known or name == "" or name.startswith("Unnamed: ") or name == "value":
+    weak = all({*table.clocks[run.rows[0][0]]} <= {"seconds"} for run in several)
+    for name in dict.fromkeys(name for frame in frames for name in frame.columns):
+        if name in known or name.startswith("Unnamed: "):
             continue
-        if name == "metric":
-            continue
-        weak = all({*clocks[f]} <= {"seconds"} for run in several for f, _ in run.rows[:1])
-        if _tells_apart(name, frames, several, weak=weak):
-            run = several[0]
+        run = _divided(name, frames, several, weak=weak)
+        if run is not None:
             raise InputError(
                 f"arm {run.arm}, seed {run.seed} has several rows, which differ in the column"
                 f" {shown(name)}; {_ways(name, frames, run, query)}",
@@ -58,10 +47,10 @@ def check(
             )
 
 
-def _tells_apart(name: str, frames: Sequence[Frame], runs: Sequence[Run], *, weak: bool) -> bool:
-    """Return whether a column's values recur in other runs and divide the rows of a run."""
+def _divided(name: str, frames: Sequence[Frame], runs: Sequence[Run], *, weak: bool) -> Run | None:
+    """Return the first run that a column divides, if its values recur in other runs."""
     seen: dict[str, int] = {}
-    varying = 0
+    first: Run | None = None
     phases = True
     unique = True
     for run in runs:
@@ -70,19 +59,16 @@ def _tells_apart(name: str, frames: Sequence[Frame], runs: Sequence[Run], *, wea
         if len(values) == 1:
             continue
         if any(_is_no_factor(cell, weak=weak) for cell in cells[:100]):
-            return False
-        varying += 1
+            return None
+        first = first or run
         changes = sum(a != b for a, b in pairwise(cells))
         phases = phases and changes < len(values) < len(cells)
         unique = unique and len(values) == len(cells)
         for value in values:
             seen[value] = seen.get(value, 0) + 1
-    if not varying:
-        return False
     again = sum(count > 1 for count in seen.values()) > len(seen) / 2
-    if weak:
-        return unique and again
-    return not phases and not (unique and not again)
+    divides = unique and again if weak else not phases and not (unique and not again)
+    return first if divides else None
 
 
 def _is_no_factor(cell: Cell, *, weak: bool) -> bool:
@@ -95,15 +81,10 @@ def _is_no_factor(cell: Cell, *, weak: bool) -> bool:
 
 
 def twice(
-    frames: Sequence[Frame],
-    run: Run,
-    rows: tuple[Rows, Rows],
-    clock: tuple[str, float | None] | None,
-    roles: Roles,
-    query: Query,
+    table: Table, run: Run, rows: tuple[Place, Place], clock: tuple[str, float] | None
 ) -> InputError:
     """Return the error for a measurement that occurs twice, with the columns that differ."""
-    before, now = sorted(rows)
+    frames, (before, now) = table.frames, sorted(rows)
     frame = frames[now[0]]
     other = frames[before[0]]
     places = [frame.place(now[1]), other.place(before[1])]
@@ -111,22 +92,22 @@ def twice(
         places[1] += f" of {plain(str(other.path))}"
     where = "" if clock is None else f", {clock[0]} {clock[1]:g}"
     hint = "several rows of a run need a column with the step or the time"
-    known = roles.not_factors(frame)
+    known = table.roles.not_factors(frame)
     apart = [name for name in _apart(frames, before, now) if name not in known]
     if apart:
         hint = f"they differ in the column {shown(apart[0])}; "
         if len(apart) > 1:
             hint = f"they differ in the columns {listed(map(shown, apart), 5)}; "
-        hint += _ways(apart[0], frames, run, query)
+        hint += _ways(apart[0], frames, run, table.query)
     elif clock is not None:
         hint = "if they are two runs, name the column of seeds: --seed-column NAME"
     return InputError(
-        f"{places[0]}: arm {run.arm}, seed {run.seed}{where} is on {places[1]} as well; {hint}",
+        f"{places[0]}: arm {run.arm}, seed {run.seed}{where} also appears on {places[1]}; {hint}",
         source=frame.path,
     )
 
 
-def _apart(frames: Sequence[Frame], before: Rows, now: Rows) -> Iterator[str]:
+def _apart(frames: Sequence[Frame], before: Place, now: Place) -> Iterator[str]:
     """Yield the columns that differ between two rows: texts and whole numbers."""
     for name in frames[now[0]].columns:
         cells = [_cell(name, frames, row) for row in (before, now)]
@@ -147,6 +128,6 @@ def _ways(name: str, frames: Sequence[Frame], run: Run, query: Query) -> str:
     return f"choose one: {chosen} (or give it as --across{number_} {name})"
 
 
-def _cell(name: str, frames: Sequence[Frame], row: Rows) -> Cell:
+def _cell(name: str, frames: Sequence[Frame], row: Place) -> Cell:
     cells = frames[row[0]].columns.get(name)
     return frames[row[0]].constants.get(name) if cells is None else cells[row[1]]

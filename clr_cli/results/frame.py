@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from clr_cli.errors import InputError
 from clr_cli.results.cells import Cell
-
-CHUNK = 1000  # rows that are handled at once
 
 
 @dataclass
@@ -59,22 +56,12 @@ class Frame:
         """Return the cells of a column or constant, one per row; None for a missing column."""
         if name in self.columns:
             return self.columns[name]
-        constant = self.constants.get(name) if name is not None else None
-        return list(itertools.repeat(constant, self.rows))
+        return [self.constants.get(name) if name is not None else None] * self.rows
 
     def keep(self, rows: Sequence[int]) -> Frame:
         """Return the frame with only these rows."""
         columns = {name: [cells[i] for i in rows] for name, cells in self.columns.items()}
-        numbers, place = list(rows), self.place
-        return Frame(
-            self.path,
-            columns,
-            self.constants,
-            lambda row: place(numbers[row]),
-            self.comma,
-            self.is_log,
-            self.kind,
-        )
+        return replace(self, columns=columns, place=lambda row: self.place(rows[row]))
 
     def error(self, row: int, message: str) -> InputError:
         """Return an error that names the file and the row's place."""
@@ -84,18 +71,8 @@ class Frame:
 def from_rows(path: Path, rows: Iterable[dict[str, Any]], **more: Any) -> Frame:
     """Return a frame of rows, whose keys may differ; nested keys are joined by dots."""
     columns: dict[str, list[Cell]] = {}
-    count, rest = 0, iter(rows)
-    while chunk := list(itertools.islice(rest, CHUNK)):
-        if set(map(tuple, chunk)) == {tuple(columns)}:  # the same keys in the same order
-            parts = [*zip(*map(dict.values, chunk), strict=True)]
-            if not any(dict in set(map(type, part)) for part in parts):
-                for cells, part in zip(columns.values(), parts, strict=True):
-                    cells.extend(part)
-                count += len(chunk)
-                continue
-        for row in chunk:
-            _append(columns, count, row)
-            count += 1
+    for count, row in enumerate(rows):
+        _append(columns, count, row)
     return Frame(path, columns, **more)
 
 

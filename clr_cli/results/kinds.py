@@ -20,7 +20,7 @@ from clr_cli.errors import InputError
 from clr_cli.results import mlflow, tensorboard
 from clr_cli.results.cells import number, shown
 from clr_cli.results.frame import Frame, from_rows
-from clr_cli.results.text import comments, decode, delimited, header, read_text, unpack
+from clr_cli.results.text import decode, header, read_text, unpack
 
 EPISODES = 100  # in the mean reward that Stable-Baselines3 logs
 _CHART = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<more>__MIN|__MAX|)$", re.DOTALL)
@@ -69,21 +69,25 @@ def read_monitor(path: Path) -> list[Frame]:
 
     Adds `ep_rew_mean`, the mean reward of the last 100 episodes, and `timesteps` so far.
     """
-    frame = delimited(path, comments(decode(path, unpack(path)))[1])
+    (frame,) = read_log(path)
     columns = frame.columns
-    for name in ("r", "l"):
-        for row, cell in enumerate(columns.get(name, [])):
-            if number(cell) is None:
-                raise frame.error(row, f"{name} {shown(cell)} is not a number")
-    rewards, lengths = ([float(cell) for cell in columns[name]] for name in ("r", "l"))
-    sums = [0.0, *itertools.accumulate(rewards)]
+    sums = [0.0, *itertools.accumulate(_numbers(frame, "r"))]
     columns["ep_rew_mean"] = [
         (sums[k] - sums[max(0, k - EPISODES)]) / min(k, EPISODES) for k in range(1, len(sums))
     ]
-    columns["timesteps"] = list(itertools.accumulate(lengths))
+    columns["timesteps"] = list(itertools.accumulate(_numbers(frame, "l")))
     columns["seconds"] = columns.pop("t")
-    frame.is_log = True
     return [frame]
+
+
+def _numbers(frame: Frame, name: str) -> list[float]:
+    values = []
+    for row, cell in enumerate(frame.columns[name]):
+        value = number(cell)
+        if value is None:
+            raise frame.error(row, f"{name} {shown(cell)} is not a number")
+        values.append(value)
+    return values
 
 
 def read_trainer_state(path: Path) -> list[Frame]:

@@ -24,6 +24,15 @@ def is_store(path: Path) -> bool:
     )
 
 
+def files(store: Path) -> list[Path]:
+    """Return the files of a store but for its artifacts, which may be large and are not read."""
+    return sorted(
+        file
+        for file in store.rglob("*")
+        if "artifacts" not in file.relative_to(store).parts and file.is_file()
+    )
+
+
 def read_folder(path: Path) -> list[Frame]:
     """Read the runs of a store or of one experiment. Raises InputError."""
     frames = []

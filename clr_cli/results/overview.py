@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -88,15 +89,13 @@ def _metric(names: list[str]) -> str | None:
 
 def _runs(block: list[RunRecord], arms: list[str]) -> list[tuple[str, str]]:
     seeds = {arm: [run.seed for run in block if run.arm == arm] for arm in arms}
-    failed = [run for run in block if run.status != "finished"]
-    rows = [len(run.epochs) for run in block]
+    failed = sum(run.status != "finished" for run in block)
+    rows = {len(run.epochs) for run in block} or {0}
+    each = _count(rows.pop(), "row") if len(rows) == 1 else f"{_range(rows)} rows"
     facts = [
-        ("arms", listed((f"{arm} ({len(seeds[arm])} runs)" for arm in arms), 12)),
+        ("arms", listed((f"{arm} ({_count(len(seeds[arm]), 'run')})" for arm in arms), 12)),
         ("seeds", listed(sorted(set(chain(*seeds.values()))), 12)),
-        (
-            "runs",
-            f"{len(block)}, {len(failed)} of them failed, with {_range(rows or [0])} rows each",
-        ),
+        ("runs", f"{_count(len(block), 'run')}, {failed or 'none'} failed, {each} each"),
     ]
     for key in ("iteration", "epoch", "seconds"):
         ends = [run.epochs[-1][key] for run in block if run.epochs and key in run.epochs[-1]]
@@ -108,6 +107,10 @@ def _runs(block: list[RunRecord], arms: list[str]) -> list[tuple[str, str]]:
     return facts + ([("gaps", listed(lacking, 5))] if lacking else [])
 
 
-def _range(values: list[int] | list[float]) -> str:
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("s" if number != 1 else "")
+
+
+def _range(values: Collection[float]) -> str:
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

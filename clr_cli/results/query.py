@@ -22,7 +22,8 @@ class Query:
         where: ``column=value``; rows with another value are left out.
         across: the column that names the block (data set, task).
         run_name: a pattern for the names of runs, such as ``{arm}-{seed}``.
-        arms: use only these; empty: all.
+        arms: use only these; None: all.
+        others: further options of the command, which `command` repeats.
     """
 
     sources: tuple[str, ...]
@@ -34,6 +35,7 @@ class Query:
     across: str | None = None
     run_name: str | None = None
     arms: tuple[str, ...] | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -58,10 +60,12 @@ class Query:
                 *(("--where", condition) for condition in asked.where),
                 ("--across", asked.across),
                 ("--run-name", asked.run_name),
+                ("--schedules", None if asked.arms is None else ",".join(asked.arms)),
             )
             if value is not None
         ]
-        return shlex.join(["clr", "compare", *(part for pair in options for part in pair), *more])
+        parts = [part for pair in options for part in pair]
+        return shlex.join(["clr", "compare", *parts, *asked.others, *more])
 
     @property
     def source(self) -> str:

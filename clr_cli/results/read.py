@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clr_cli.errors import InputError
-from clr_cli.results import kinds, sources
+from clr_cli.results import kinds, mlflow, sources, tensorboard
 from clr_cli.results.cells import Cell, listed, number, shown
 from clr_cli.results.columns import RUNS, SEEDS, metrics_of, resolve
 from clr_cli.results.frame import Frame
@@ -215,10 +215,13 @@ def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
 
 
 def _digest(paths: Sequence[Path]) -> str:
-    """Return the SHA-256 of a file's contents, or that of the digests of several."""
+    """Return the SHA-256 of the contents of the file that was read, or of the digests of several.
+
+    Models and other files that a tool keeps beside its results may be large, and may change.
+    """
     digests = []
     for path in paths:
-        files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+        files = [path] if path.is_file() else tensorboard.events(path) or mlflow.files(path)
         for file in files:
             with file.open("rb") as opened:
                 digests.append(hashlib.file_digest(opened, "sha256").hexdigest())

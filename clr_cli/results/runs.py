@@ -12,6 +12,7 @@ from clr_cli.errors import InputError
 from clr_cli.records import RunRecord
 from clr_cli.results import factors
 from clr_cli.results.cells import (
+    COMMAS,
     Cell,
     is_missing,
     is_percent,
@@ -38,17 +39,18 @@ FAILED = {
 DIVERGED = {"diverged", "divergence", "nan"}
 GOING_ON = {"running", "pending", "scheduled", "queued", "starting"}
 Status = Literal["finished", "diverged", "failed"]
+Place = tuple[int, int]  # the number of a frame, and of a row in it
 
 
 @dataclass
 class Run:
-    """The rows of one run that have a value, as (number of the frame, number of the row)."""
+    """One run, and the places of its rows that have a value."""
 
     block: str
     arm: str
     seed: int | None
     whose: int | None  # the frame, if every frame is one run
-    rows: list[tuple[int, int]] = field(default_factory=list)
+    rows: list[Place] = field(default_factory=list)
     status: str = ""
 
 
@@ -60,6 +62,33 @@ class Built:
     unit: str | None
 
 
+@dataclass(frozen=True)
+class Table:
+    """The frames, with the metric and the clocks of their rows as numbers.
+
+    Attributes:
+        values: the metric by frame and row; None if it is missing.
+        clocks: the clocks by frame, key and row.
+    """
+
+    frames: Sequence[Frame]
+    roles: Roles
+    query: Query
+    values: Sequence[list[float | None]]
+    clocks: Sequence[dict[str, list[float | None]]]
+
+    def clock(self, key: str, place: Place) -> float | None:
+        """Return a row's clock; None if the row has none of this key."""
+        column = self.clocks[place[0]].get(key)
+        return None if column is None else column[place[1]]
+
+    def row(self, place: Place) -> dict[str, float]:
+        """Return a row as a record has it: its clocks, then the metric."""
+        f, i = place
+        clocks = {key: c for key, column in self.clocks[f].items() if (c := column[i]) is not None}
+        return {**clocks, self.roles.metric: self.values[f][i] or 0.0}
+
+
 def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
     """Return the runs with ordered rows. A run whose last value is not finite has diverged.
 
@@ -69,9 +98,9 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
     """
     values = [_values(frame, roles, long=is_long(frames)) for frame in frames]
     clocks = [_clocks(frame, roles, own) for frame, own in zip(frames, values, strict=True)]
-    runs = _group(frames, values, clocks, roles, query)
-    ended = [run for run in runs if run.status not in GOING_ON]
-    factors.check(frames, roles, query, ended, clocks)
+    table = Table(frames, roles, query, values, clocks)
+    runs = _group(table)
+    factors.check(table, [run for run in runs if run.status not in GOING_ON])
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.block, []).append(run)
@@ -81,69 +110,42 @@ def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
             f" {MOST_BLOCKS} data sets",
             source=query.source,
         )
-    blocks = {
-        name: _block(group, frames, values, clocks, roles, query) for name, group in groups.items()
-    }
+    blocks = {name: _block(group, table) for name, group in groups.items()}
     return Built(blocks, "%" if _has_percents(frames, roles) else None)
 
 
-def _block(
-    runs: Sequence[Run],
-    frames: Sequence[Frame],
-    values: Sequence[list[float | None]],
-    clocks: Sequence[dict[str, list[float | None]]],
-    roles: Roles,
-    query: Query,
-) -> Block:
+def _block(runs: Sequence[Run], table: Table) -> Block:
     notes: list[str] = []
+    metric = table.roles.metric
     running = [run for run in runs if run.status in GOING_ON]
     if running:
         runs = [run for run in runs if run.status not in GOING_ON]
         notes.append(f"{_are(len(running))} still running and left out: {_named(running)}.")
-    if not roles.seed:
+    if not table.roles.seed:
         notes.append("There is no column of seeds: the runs of an arm are numbered.")
     records: list[RunRecord] = []
     replaced = 0
     ends: dict[str, list[tuple[float, Run]]] = {}
     for run in runs:
-        key = _clock_of(run, frames, clocks)
-        rows, doubles = _ordered(run, frames, clocks, key, roles, query)
+        key = _clock_of(run, table)
+        places, doubles = _ordered(run, table, key)
         replaced += doubles
-        made = [_row(f, i, clocks, values, roles.metric) for f, i in rows]
         run.rows = []  # frees memory: there may be a million rows
-        records.append(_record(run, made, roles.metric))
+        records.append(_record(run, [table.row(place) for place in places], metric))
         if key is not None and records[-1].status == "finished":
-            ends.setdefault(key, []).append(
-                (float(clocks[rows[-1][0]][key][rows[-1][1]] or 0), run)
-            )
+            ends.setdefault(key, []).append((table.clock(key, places[-1]) or 0.0, run))
     if replaced:
         notes.append(
             f"{replaced:,} rows were logged again at the same step; the later value counts."
         )
     notes += [text for run_ends in ends.items() if (text := _early(*run_ends))]
-    notes += _failures(runs, frames)
-    if {"best", "max", "min"} & {*roles.metric.casefold().replace("/", "_").split("_")}:
+    notes += _failures(runs)
+    if {"best", "max", "min"} & {*metric.casefold().replace("/", "_").split("_")}:
         notes.append(
-            f"'{roles.metric}' is the best value of a run, not the last one: longer and noisier"
+            f"'{metric}' is the best value of a run, not the last one: longer and noisier"
             " runs have an advantage."
         )
     return Block(records, notes)
-
-
-def _row(
-    f: int,
-    i: int,
-    clocks: Sequence[dict[str, list[float | None]]],
-    values: Sequence[list[float | None]],
-    metric: str,
-) -> dict[str, float]:
-    row = {}
-    for name, column in clocks[f].items():
-        clock = column[i]
-        if clock is not None:
-            row[name] = clock
-    row[metric] = values[f][i] or 0.0
-    return row
 
 
 def _has_percents(frames: Sequence[Frame], roles: Roles) -> bool:
@@ -166,7 +168,7 @@ def _values(frame: Frame, roles: Roles, *, long: bool) -> list[float | None]:
     if isinstance(values, int):
         cell = cells[values]
         comma = isinstance(cell, str) and number(cell, comma=True) is not None
-        why = "; a decimal comma is read where ; or tabs separate the columns" if comma else ""
+        why = f"; {COMMAS}" if comma else ""
         raise frame.error(values, f"{roles.metric} {shown(cell)} is not a number{why}")
     return values
 
@@ -192,24 +194,18 @@ def _clocks(
         if not is_within([clock for clock in column if clock is not None], 0, MOST_STEPS):
             for row, (clock, value) in enumerate(zip(column, values, strict=True)):
                 if not (clock is None or value is None or 0 <= clock <= MOST_STEPS):
-                    raise frame.error(
-                        row, f"{name} {shown(cells[row])} is not a duration since the start"
-                    )
+                    cell = shown(cells[row])
+                    raise frame.error(row, f"{name} {cell}: expected a number from 0 to 1e15")
         columns_by_key[key] = [c if c is None or c % 1 else int(c) for c in column]
     return columns_by_key
 
 
-def _group(
-    frames: Sequence[Frame],
-    values: Sequence[list[float | None]],
-    clocks: Sequence[dict[str, list[float | None]]],
-    roles: Roles,
-    query: Query,
-) -> list[Run]:
+def _group(table: Table) -> list[Run]:
     """Return the runs in the order of their first rows, numbered if there are no seeds."""
+    roles, query = table.roles, table.query
     runs: dict[Hashable, Run] = {}
     known: dict[str, None] = {}
-    for f, frame in enumerate(frames):
+    for f, frame in enumerate(table.frames):
         arms = _arms(frame, roles)
         seeds = _seeds(frame, roles)
         blocks = _blocks(frame, query)
@@ -223,7 +219,7 @@ def _group(
             ids = seeds
         elif frame.is_log and not own:
             ids = [f] * frame.rows
-        elif not clocks[f]:
+        elif not table.clocks[f]:
             ids = [(f, row) for row in range(frame.rows)]
         elif name is not None:
             ids = [(f, str(cell)) for cell in frame.columns[name]]
@@ -231,7 +227,7 @@ def _group(
             ids = [-1 if own else f] * frame.rows
         whose = None if own else f
         for row, (arm, id_, block, value) in enumerate(
-            zip(arms, ids, blocks, values[f], strict=True)
+            zip(arms, ids, blocks, table.values[f], strict=True)
         ):
             known[arm] = None
             if query.arms is not None and arm not in query.arms:
@@ -243,7 +239,7 @@ def _group(
                 seed = seeds[row] if roles.seed else None
                 run = runs[block, arm, id_] = Run(block, arm, seed, whose)
             elif run.whose != whose:
-                raise _two_files(frames, roles, query, run, f)
+                raise _two_files(table, run, f)
             if value is not None:
                 run.rows.append((f, row))
             if told is not None and not is_missing(status[row]):
@@ -331,16 +327,16 @@ def _seeds(frame: Frame, roles: Roles) -> list[int]:
             row = texts.index(text)
             raise frame.error(
                 row,
-                f"seed {shown(cells[row])} is not a whole number; number the runs of an arm"
-                " 0, 1, 2, ...",
+                f"seed {shown(cells[row])} is not a whole number of at most 18 digits; number the"
+                " runs of an arm 0, 1, 2, ...",
             )
         known[text] = seed
     return [known[text] for text in texts]
 
 
-def _two_files(frames: Sequence[Frame], roles: Roles, query: Query, run: Run, f: int) -> InputError:
-    first = frames[run.rows[0][0]] if run.rows else frames[f]
-    other = frames[f]
+def _two_files(table: Table, run: Run, f: int) -> InputError:
+    roles, query, other = table.roles, table.query, table.frames[f]
+    first = table.frames[run.rows[0][0]] if run.rows else other
     apart = [
         name
         for name in other.constants
@@ -360,54 +356,36 @@ def _two_files(frames: Sequence[Frame], roles: Roles, query: Query, run: Run, f:
     )
 
 
-def _clock_of(
-    run: Run, frames: Sequence[Frame], clocks: Sequence[dict[str, list[float | None]]]
-) -> str | None:
+def _clock_of(run: Run, table: Table) -> str | None:
     """Return the clock that orders a run's rows: the first one that all rows have."""
-    some: tuple[str, int, int] | None = None
-    for key in dict.fromkeys(key for f, _ in run.rows[:1] for key in clocks[f]):
-        gaps = ((f, i) for f, i in run.rows if key not in clocks[f] or clocks[f][key][i] is None)
-        gap = next(gaps, None)
+    some: tuple[str, Place] | None = None
+    for key in table.clocks[run.rows[0][0]] if run.rows else ():
+        gap = next((place for place in run.rows if table.clock(key, place) is None), None)
         if gap is None:
             return key
-        if some is None and _has_some(run, clocks, key):
-            some = key, *gap
+        if some is None and any(table.clock(key, place) is not None for place in run.rows):
+            some = key, gap
     if some is not None and len(run.rows) > 1:
-        raise frames[some[1]].error(
-            some[2], f"no {some[0]}, although other rows of the run have one"
-        )
+        key, (f, i) = some
+        raise table.frames[f].error(i, f"no {key}, although other rows of the run have one")
     return None
 
 
-def _has_some(run: Run, clocks: Sequence[dict[str, list[float | None]]], key: str) -> bool:
-    return any(key in clocks[f] and clocks[f][key][i] is not None for f, i in run.rows)
-
-
-def _ordered(
-    run: Run,
-    frames: Sequence[Frame],
-    clocks: Sequence[dict[str, list[float | None]]],
-    key: str | None,
-    roles: Roles,
-    query: Query,
-) -> tuple[list[tuple[int, int]], int]:
+def _ordered(run: Run, table: Table, key: str | None) -> tuple[list[Place], int]:
     """Return a run's rows in the order of the clock, and the number of replaced rows."""
     if key is None:
-        if len(run.rows) > 1:
-            if all(frames[f].is_log for f, _ in run.rows):
-                return run.rows, 0
-            raise factors.twice(frames, run, (run.rows[0], run.rows[1]), None, roles, query)
+        if len(run.rows) > 1 and not all(table.frames[f].is_log for f, _ in run.rows):
+            raise factors.twice(table, run, (run.rows[0], run.rows[1]), None)
         return run.rows, 0
-    at = [clocks[f][key][i] for f, i in run.rows]
-    if all(a < b for a, b in pairwise(at)):  # type: ignore[operator]
+    at = [table.clock(key, place) or 0.0 for place in run.rows]
+    if all(a < b for a, b in pairwise(at)):
         return run.rows, 0
-    order = sorted(range(len(at)), key=lambda k: at[k])  # type: ignore[arg-type, return-value]
     last_at: list[int] = []
-    for k in order:
+    for k in sorted(range(len(at)), key=at.__getitem__):
         if last_at and at[k] == at[last_at[-1]]:
             before, now = run.rows[last_at[-1]], run.rows[k]
-            if not frames[now[0]].is_log:
-                raise factors.twice(frames, run, (before, now), (key, at[k]), roles, query)
+            if not table.frames[now[0]].is_log:
+                raise factors.twice(table, run, (before, now), (key, at[k]))
             last_at[-1] = k
         else:
             last_at.append(k)
@@ -440,7 +418,7 @@ def _early(key: str, ends: list[tuple[float, Run]]) -> str:
     return f"Runs end at {noun} {first:g} to {last:g}: {which}."
 
 
-def _failures(runs: Sequence[Run], frames: Sequence[Frame]) -> list[str]:
+def _failures(runs: Sequence[Run]) -> list[str]:
     bad = [run for run in runs if run.status in FAILED | DIVERGED]
     if not bad:
         return []

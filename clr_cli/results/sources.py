@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def sidecars(path: Path) -> dict[str, Cell]:
         file = folder / name
         if not file.is_file() or file.stat().st_size > MOST_SIDECAR or file == path:
             continue
-        for key, value in flatten(_tree(file)):
+        for key, value in islice(flatten(_tree(file)), MOST_SETTINGS):  # aliases may multiply
             scalar = isinstance(value, str | int | float | bool)
             if scalar and len(str(value)) <= 200 and len(settings) < MOST_SETTINGS:
                 settings.setdefault(key.removesuffix(".value"), value)  # W&B: {value: ...}

@@ -9,6 +9,7 @@ import io
 import json
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,10 +19,11 @@ from clr_cli.errors import InputError
 from clr_cli.format import of_cell
 from clr_cli.records import RUN_COLUMNS
 from clr_cli.results.cells import Cell, number, shown
-from clr_cli.results.frame import CHUNK, Frame, from_rows
+from clr_cli.results.frame import Frame, from_rows
 
 MOST_BYTES = 300_000_000
 MOST_COLUMNS = 5000
+CHUNK = 1000  # lines of JSON that are parsed at once
 _FEW_VALUES = 20_000  # up to this many values of a column, equal cells share their text
 
 
@@ -114,7 +116,7 @@ def delimited(path: Path, text: str) -> Frame:
         names = [name.strip() for name in next(reader, [])]
         while len(names) > 1 and not names[-1] and names.count("") > 1:
             names.pop()
-        twice = {name for name in names if names.count(name) > 1} if len(names) < 2000 else set()
+        twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise InputError(f"the column {shown(min(twice))} occurs twice", source=path)
         if len(names) > MOST_COLUMNS:
@@ -146,10 +148,8 @@ def _columns(
             if len(cells) != len(names) or not cells[0]:
                 if not any(cell.strip() for cell in cells) or cells[0].startswith("#"):
                     continue
-                if (
-                    len(cells) == len(names) + 1 and not cells[-1]
-                ):  # each line ends with a delimiter
-                    cells.pop()
+                if not any(cells[len(names) :]):  # each line ends with delimiters
+                    del cells[len(names) :]
                 if len(cells) != len(names):
                     line = reader.line_num + skipped
                     raise InputError(

@@ -238,8 +238,8 @@ GOOD = csv(finals())
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
-        (GOOD + "adam,0,3.1\n", (), "line 13: arm adam, seed 0 is on line 2 as well"),
-        ("arm,seed,step,loss\na,0,5,1\na,0,5,2\n", (), "line 3: arm a, seed 0, iteration 5 is on"),
+        (GOOD + "adam,0,3.1\n", (), "line 13: arm adam, seed 0 also appears on line 2"),
+        ("arm,seed,step,loss\na,0,5,1\na,0,5,2\n", (), "line 3: arm a, seed 0, iteration 5 also"),
         ("run,seed,loss\na,0,1\n", (), "no column 'arm'; the columns are 'run', 'seed', "),
         ("arm,loss\na,1\n", (), "a is the only arm; add another"),
         (GOOD + "adam,8,abc\n", (), "line 13: val_loss 'abc' is not a number"),
@@ -247,10 +247,15 @@ GOOD = csv(finals())
         (GOOD + "adam,1.5,3.1\n", (), "seed '1.5' is not a whole number"),
         (GOOD + ",8,3.1\n", (), "line 13: arm '' is not a name"),
         (GOOD + "adam,8\n", (), "line 13: 2 cells for 3 columns"),
-        ("arm,seed,step,loss\na,0,-5,1\n", (), "step '-5' is not a duration since the start"),
+        ("arm,seed,step,loss\na,0,-5,1\n", (), "step '-5': expected a number from 0 to 1e15"),
         ("arm,seed,step,loss\na,0,x,1\n", (), "line 2: step 'x' is not a number"),
         (csv([("a", k, k) for k in range(6)]), (), "a is the only arm; add another, or give a"),
         ("arm,seed,a,b\nx,0,1,2\n", (), "several columns could be the metric: 'a', 'b'; name one"),
+        (
+            "arm,seed,a,b\nx,0,1,2\n",
+            ("--schedules", "x,y", "--baseline", "-1", "--mode", "min", "--paired"),
+            "--metric a --schedules x,y --mode=min --baseline=-1 --paired",
+        ),
         ("arm,seed,a\nx,0,red\n", (), "none of the columns could be the metric"),
         (GOOD, ("--metric", "loss"), "--metric loss: not found; there are 'val_loss'"),
         (GOOD, ("--metric", "seed"), "--metric seed: not found"),

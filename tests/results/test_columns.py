@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from clr_cli.errors import InputError
 from clr_cli.records import mode_of
 from clr_cli.results import Query, read_results
+from clr_cli.results.read import _digest
+from clr_cli.results.sources import sidecars
 
 
 @pytest.fixture
@@ -121,6 +124,13 @@ def test_fewer_rows_or_blocks_by_such_a_column(read):
     assert blocks["large"].records[0].result["final"]["val_acc"] == pytest.approx(0.7)
 
 
+def test_the_run_that_a_column_divides_is_named(read):
+    rows = [("a", s, k, "val", 0.5) for s in (0, 1) for k in range(4)]
+    rows += [("b", s, k, ("val", "test")[k % 2], 0.5) for s in (0, 1) for k in range(4)]
+    said = refusal(read, table(*rows, header="arm,seed,step,split,acc"))
+    assert "arm b, seed 0 has several rows, which differ in the column 'split'" in said
+
+
 def test_folds_without_a_clock_and_beside_seconds_are_refused(read):
     rows = [(a, s, fold, 10 * fold + s, 0.5) for a in "ab" for s in (0, 1) for fold in (1, 2, 3)]
     for header in ("arm,seed,fold,time,acc", "arm,seed,fold,cost,acc"):
@@ -169,15 +179,55 @@ def test_percents_are_fractions_shown_in_percent(read):
 def test_decimal_commas_only_where_they_cannot_be_separators(read):
     assert finals(read("arm;seed;acc\na;0;0,905\n")) == {("a", 0): 0.905}
     said = refusal(read, 'arm,seed,acc\na,0,"0,905"\n')
-    assert "acc '0,905' has a decimal comma, which is read where ; or tabs separate" in said
+    assert "acc has '0,905', but decimal commas are accepted only in files separated by" in said
     said = refusal(read, 'arm,seed,acc\na,0,1\na,1,"0,905"\n')
-    assert "line 3: acc '0,905' is not a number; a decimal comma is read where ; or tabs" in said
+    assert "line 3: acc '0,905' is not a number; decimal commas are accepted only in" in said
+
+
+def test_lines_may_end_with_any_number_of_delimiters(read):
+    assert finals(read("arm,seed,loss,,,\na,0,1,,,\na,1,2,,\n")) == {("a", 0): 1, ("a", 1): 2}
+
+
+def test_decimals_are_numbers(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = {"arm": ["a", "b"], "seed": [0, 0], "acc": [Decimal("0.905"), Decimal("0.910")]}
+    parquet.write_table(arrow.table(rows), tmp_path / "r.parquet")
+    found = read_results(Query((str(tmp_path / "r.parquet"),)))
+    assert (found.metric, finals(found)) == ("acc", {("a", 0): 0.905, ("b", 0): 0.91})
+
+
+def test_settings_that_repeat_one_another_are_read_up_to_a_limit(tmp_path):
+    lines = ["a0: &a0 {k: 1}"]
+    lines += [f"a{n}: &a{n} {{{', '.join(f'k{k}: *a{n - 1}' for k in range(9))}}}"
+              for n in range(1, 12)]  # fmt: skip
+    (tmp_path / "config.yaml").write_text("\n".join(lines))
+    assert len(sidecars(tmp_path / "r.csv")) == 1000
+
+
+def test_the_digest_is_of_what_is_read(tmp_path):
+    for folder, results, other in (
+        ("version_0", "events.out.tfevents.1", "checkpoints/last.ckpt"),
+        ("mlruns/0", "one/meta.yaml", "one/artifacts/model.pt"),
+    ):
+        files = [tmp_path / folder / name for name in (results, other)]
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("1")
+        before = _digest([tmp_path / folder])
+        files[1].write_text("2")
+        assert _digest([tmp_path / folder]) == before
+        files[0].write_text("2")
+        assert _digest([tmp_path / folder]) != before
 
 
 def test_seeds_of_many_digits_stay_apart(read):
     first = 9007199254740993
     found = read(table(*(("a", first + k, k) for k in range(4)), header="arm,seed,loss"))
     assert [run.seed for run in found.records] == [first + k for k in range(4)]
+    said = refusal(read, table(("a", 10**18, 1), header="arm,seed,loss"))
+    assert f"seed '{10**18}' is not a whole number of at most 18 digits" in said
 
 
 def test_several_files_and_arms_in_their_names(read):
@@ -259,7 +309,10 @@ def test_long_files_of_json_lines_may_change_their_keys_and_errors_name_the_line
         ('{"arm": "a"}, {"arm": "b"}', "line 2501: not JSON"),
         (json.dumps({**rows[2500], "val_loss": "x"}), "line 2501: val_loss 'x' is not a number"),
         (json.dumps({**rows[2500], "step": True}), "line 2501: step True is not a number"),
-        (json.dumps({**rows[2500], "step": math.nan}), "line 2501: step nan is not a duration"),
+        (
+            json.dumps({**rows[2500], "step": math.nan}),
+            "line 2501: step nan: expected a number from 0",
+        ),
         (json.dumps({**rows[2500], "seed": True}), "line 2501: seed True is not a whole number"),
     ):
         lines = json_lines(rows).split("\n")

@@ -44,6 +44,7 @@ def refusal(path: Path, content: str | bytes, **options: object) -> str:
         ("r.csv.gz", gzip.compress(ROWS.encode())[:-20], "a damaged archive"),
         ("r.csv.zip", zipped("a.csv", "b.csv"), "a zip archive of 2 files; unpack it"),
         ("r.csv", ROWS.replace("arm,seed", "seed,seed"), "the column 'seed' occurs twice"),
+        ("r.csv", ",".join(["x", *map(str, range(2500)), "x"]), "the column 'x' occurs twice"),
         ("r.csv", ROWS + "a,4\n", "line 10: 2 cells for 3 columns"),
         ("r.csv", ROWS.replace("val_loss", "val\x07loss"), "is not printable"),
         ("r.json", "[1, 2]", "item 1: not a JSON object"),
@@ -52,7 +53,12 @@ def refusal(path: Path, content: str | bytes, **options: object) -> str:
         ("r.jsonl", LINES + "[1]\n", "line 5: not a JSON object"),
         ("trainer_state.json", '{"log_history": [', "damaged (not JSON)"),
         ("trainer_state.json", '{"log_history": [1]}', "log_history: expected a list of rows"),
-        ("monitor.csv", '#{"t_start": 1}\nr,l,t\n1.5,3,0.1\nx,3,0.2\n', "r 'x' is not a number"),
+        (
+            "monitor.csv",
+            '#{"t_start": 1}\nr,l,t\n1.5,3,0.1\nx,3,0.2\n',
+            "line 4: r 'x' is not a number",
+        ),
+        ("monitor.csv", '#{"t_start": 1}\nr,l,t\n5 %,3,\n1,x,2\n', "line 4: l 'x' is not a number"),
         ("r.parquet", b"PAR1 and no more", "a damaged Parquet file"),
         ("mlflow.db", b"SQLite format 3\0 and no more", "a damaged database"),
     ],
@@ -130,3 +136,12 @@ def test_results_of_which_no_command_can_be_made_say_what_is_missing(tmp_path):
     found = overview(Query((str(tmp_path / "r.csv"),)))
     assert found.command is None
     assert found.missing
+
+
+def test_runs_are_counted_in_words(tmp_path):
+    (tmp_path / "r.csv").write_text("arm,seed,step,loss\na,0,1,1.5\n")
+    facts = dict(overview(Query((str(tmp_path / "r.csv"),))).facts)
+    assert (facts["arms"], facts["runs"]) == ("a (1 run)", "1 run, none failed, 1 row each")
+    (tmp_path / "r.csv").write_text("arm,seed,step,loss\na,0,1,1.5\na,1,1,nan\na,1,2,nan\n")
+    facts = dict(overview(Query((str(tmp_path / "r.csv"),))).facts)
+    assert (facts["arms"], facts["runs"]) == ("a (2 runs)", "2 runs, 1 failed, 1 to 2 rows each")
