@@ -70,10 +70,9 @@ class Scale:
 
     def brief(self, raw: float) -> str:
         """Return a value without trailing zeros, for instance a target."""
-        if self.unit == "%":
-            return f"{100 * raw:.1f} %"
         text = self.bare(raw)
-        return (text.rstrip("0").rstrip(".") if "." in text else text) + self.unit_text
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return text + (" %" if self.unit == "%" else self.unit_text)
 
     def exact(self, raw: float) -> str:
         """Return a value with all its digits."""
@@ -113,8 +112,14 @@ def decimals(spreads: Iterable[float | None], values: Iterable[float]) -> int:
 
 
 def loss(raw: float | None) -> str:
-    """Return a loss: "0.123", "∞"."""
-    return NONE if raw is None else "∞" if math.isinf(raw) else f"{raw:.3f}"
+    """Return a loss; a small one with three significant digits.
+
+    >>> loss(0.1234), loss(0.000012), loss(math.inf)
+    ('0.123', '1.2e-05', '∞')
+    """
+    if raw is None or math.isinf(raw):
+        return count(raw)
+    return f"{raw:.3g}" if 0 < abs(raw) < 0.01 else f"{raw:.3f}"
 
 
 def count(raw: float | None) -> str:
@@ -124,9 +129,9 @@ def count(raw: float | None) -> str:
 
 def moment(raw: float | None) -> str:
     """Return a time to target in iterations or seconds: "1,988", "0.42"."""
-    if raw is None or not math.isfinite(raw) or raw == round(raw) or abs(raw) >= 1000:
+    if raw is None or not math.isfinite(raw) or raw == round(raw):
         return count(raw)
-    return f"{raw:.3g}"
+    return number(raw)
 
 
 def p_value(p: float | None) -> str:
@@ -175,7 +180,7 @@ def epochs(count: float) -> str:
     >>> epochs(1), epochs(2.5)
     ('1 epoch', '2.5 epochs')
     """
-    text = f"{count:.3g}" if count < 1000 else f"{count:,.0f}"
+    text = number(count)
     return f"{text} epoch" + ("" if text == "1" else "s")
 
 
@@ -190,8 +195,12 @@ def percent_tick(value: float, _: Any = None) -> str:
 
 
 def number(value: float, _: Any = None) -> str:
-    """Return a number with three significant digits."""
-    return f"{value:.3g}"
+    """Return a number with three significant digits, or all those before the point.
+
+    >>> number(0.01234), number(999.7), number(12345)
+    ('0.0123', '1,000', '12,345')
+    """
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def p_equals(value: float) -> str:

@@ -99,7 +99,7 @@ def goal(label: str, scale: Scale, target: float) -> str:
     """Return a target in words.
 
     >>> goal("validation accuracy", Scale("%", 2), 0.9), goal("val loss", Scale("", 4), 3.28)
-    ('90.0 % validation accuracy', 'val loss 3.28')
+    ('90 % validation accuracy', 'val loss 3.28')
     """
     text = scale.brief(target)
     return f"{text} {label}" if scale.unit == "%" else f"{label} {text}"

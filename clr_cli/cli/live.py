@@ -12,7 +12,7 @@ from clr_cli.errors import EnvironmentFailure, InputError
 
 if TYPE_CHECKING:
     from clr_cli.analysis.study import Key, Study
-    from clr_cli.execution.task import Event, Task
+    from clr_cli.execution.task import Event
     from clr_cli.report.live import RunState
 
 SHARE = 0.02  # of the time at most is spent on the page
@@ -29,13 +29,18 @@ class LivePage:
 
     def __init__(self, study: Study, folder: Path, epochs: int | None = None) -> None:
         self.study, self.folder, self.epochs = study, folder, epochs
-        self.runs: dict[Key, RunState] = {}
+        self.runs: dict[Key, RunState] = {}  # of the tasks so far
         self.fresh = 0.0  # runs made now, in parts of a run
         self.began = time.monotonic()
         self.spent = 0.0
 
-    def follow(self, tasks: Sequence[Task], events: Iterator[Event]) -> Iterator[Event]:
+    def follow(self, tasks: Sequence[Any], events: Iterator[Event]) -> Iterator[Event]:
         """Yield the events as they come, and keep the page up to date until the last."""
+        from clr_cli.report.live import RunState
+
+        for task in tasks:
+            known = {"arm": task.arm, "seed": task.seed, "total": self.epochs}
+            self.runs.setdefault((task.arm, task.seed), RunState(**known, state="waiting"))
         try:
             with contextlib.closing(events):  # type: ignore[type-var]
                 for event in events:
@@ -51,18 +56,16 @@ class LivePage:
             self._write(running=True)  # there may be no result to take the page's place
 
     def _take(self, task: Any, event: Event) -> None:
-        from clr_cli.report.live import RunState
-
         key = (task.arm, task.seed)
+        run = self.runs[key]
         if event.kind == "start":
-            known = {"arm": task.arm, "seed": task.seed, "total": self.epochs}
-            rows = task.directory.read_metrics() if event.value else []
-            self.runs[key] = RunState(**known, state="running", rows=_plain(rows))
-        elif event.kind == "row" and key in self.runs:
-            self.runs[key].rows.extend(_plain([event.value]))
+            rows = _plain(task.directory.read_metrics() if event.value else [])
+            self.runs[key] = run.model_copy(update={"state": "running", "rows": rows})
+        elif event.kind == "row":
+            run.rows.extend(_plain([event.value]))
             self.fresh += 1 / self.epochs if self.epochs else 0
-        elif event.kind == "end" and key in self.runs:
-            self.runs[key] = self.runs[key].model_copy(update={"state": event.value})
+        elif event.kind == "end":
+            self.runs[key] = run.model_copy(update={"state": event.value})
             self.fresh += 0 if self.epochs else 1
         if event.kind in ("start", "row", "end"):
             self._write_if_cheap()
@@ -75,17 +78,14 @@ class LivePage:
         from clr_cli.report import live
 
         start, study = time.monotonic(), self.study
-        planned = study.seeds if study.cap is None else ()
-        seeds = sorted({seed for _, seed in self.runs} | {*planned})
-        done = sum(_part(run, self.epochs) for run in self.runs.values())
-        left = len(study.arms) * len(seeds) - done
+        left = len(self.runs) - sum(_part(run, self.epochs) for run in self.runs.values())
         speed = self.fresh / max(start - self.began, 1e-9)
         progress = live.Progress(
             experiment=study.name,
             metric=study.metric,
             baseline=str(study.baseline),
             arms=[*study.arms],
-            seeds=seeds,
+            seeds=sorted({seed for _, seed in self.runs}),
             runs=[*self.runs.values()],
             chance=study.chance,
             seconds_left=left / speed if speed else None,
@@ -97,7 +97,7 @@ class LivePage:
 
 def _part(run: RunState, epochs: int | None) -> float:
     """Return how much of a run there is, from 0 to 1."""
-    if run.state != "running":
+    if run.state not in ("waiting", "running"):
         return 1.0
     return len(run.rows) / epochs if epochs else 0.0
 

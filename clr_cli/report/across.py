@@ -14,10 +14,10 @@ from clr_cli.records import Combination, Difference, OverAll, Summary, Verdict, 
 from clr_cli.report import page
 from clr_cli.report.comparison import markdown_table, plain
 from clr_cli.report.figures.across import across as draw_across
-from clr_cli.report.figures.style import Size, arm_colors, save_figure
+from clr_cli.report.figures.style import FORMATS, Size, arm_colors, save_figures
+from clr_cli.report.runs import REMEDY
 from clr_cli.report.tables import VERDICTS, Table
 
-REMEDY = "run the same clr compare again to write it anew (finished runs are kept)"
 FIGURE = "across"
 HOLDS = {"mixed": "mixed"} | {str(k): v for k, v in VERDICTS.items()}  # by `records.Holds`
 CAPTION = (
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 def write(
     folder: Path,
     combination: Combination,
-    formats: Sequence[str] = ("png", "svg"),
+    formats: Sequence[str] = FORMATS,
     size: Size | None = None,
 ) -> list[Path]:
     """Write across.json, the page, its Markdown and the figure; return their paths."""
@@ -47,7 +47,7 @@ def write(
     drawn = page.draw("f1", figure, "Differences by data set", CAPTION)
     write_atomic(folder / PAGE, _html(combination, drawn))
     write_atomic(folder / MARKDOWN, _markdown(combination))
-    saved = save_figure(figure, folder / FIGURE, tuple(formats))
+    saved = save_figures({FIGURE: figure}, folder, formats)
     return [*(folder / name for name in (ACROSS, PAGE, MARKDOWN)), *saved]
 
 

@@ -43,7 +43,7 @@ class ArmResult:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What came out. ``summary`` is what summary.json holds, ``records`` are the runs."""
+    """The result of a comparison: `summary` as in summary.json, `records` of the runs."""
 
     summary: Summary
     records: Sequence[RunRecord]
@@ -113,7 +113,7 @@ class Comparison:
         )
         said = "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in self._sentences)
         drawn = difference(self.summary).items()
-        svg = "".join(inline_svg(figure, name, name) for name, figure in drawn)
+        svg = "".join(inline_svg(figure, name) for name, figure in drawn)
         return (
             f"{said}<table><tr>{head}</tr>{body}</table>"
             f'<div style="max-width:36em">{svg}</div><p>{escape(self.summary.scope)}</p>'

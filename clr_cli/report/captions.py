@@ -34,10 +34,9 @@ def captions(
         "range_test": _range_test(summary.arms, probed),
         "lr_schedule": _join(_schedule(arm, *curve) for arm, curve in schedules.items()),
         **{name: _final(records, drawn, summary) for name, drawn in metrics.items()},
-        "every_seed": "A panel has the runs of one seed, which share weights, order and crops; its"
-        " title says which seed, and by how much the arm ended ahead of the baseline.",
-        "tuning": "The mean score of every rate that was tried. The rates under a bar are good: "
-        "within 3 points of the arm’s best.",
+        "every_seed": _every_seed(summary),
+        "tuning": "Mean score at each rate tried. A bar spans the good rates: within 3 points of"
+        " the mean of the arm’s best three.",
         "paired_difference": _differences(_paired, summary),
         "difference": _differences(_unpaired, summary),
     }
@@ -57,7 +56,7 @@ def _time_ratio(summary: Summary, target: Target, one: str) -> str:
     if len(curves) > MOST_BANDS:
         text += " The intervals at the target are in the table “How sure”."
     elif any(point.low is not None for curve in curves for point in curve):
-        text += " A band that contains 1 leaves it undecided at that target."
+        text += " Where the band contains 1, the comparison is undecided at that target."
     else:
         least = "6 seeds" if summary.design == "paired" else "5 runs"
         text += f" There is no band: it needs {least}."
@@ -78,6 +77,14 @@ def drawn_metrics(metric: Metric) -> dict[str, Metric]:
 
 def _join(sentences: Iterable[str]) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _every_seed(summary: Summary) -> str:
+    text = "Each panel shows the runs of one seed"
+    if len(summary.arms) != 2:
+        return f"{text}."
+    (arm,) = (arm.name for arm in summary.arms if arm.name != summary.baseline)
+    return f"{text}; its title gives the difference at the end, {arm} minus {summary.baseline}."
 
 
 def _range_test(arms: Sequence[ArmSummary], probed: bool) -> str:
@@ -113,11 +120,7 @@ def _final(records: Sequence[RunRecord], metric: Metric, summary: Summary) -> st
         return ""
     show = summary.scale.shown if metric.name == summary.metric.name else loss
     by_arm = curves(records, metric.name, axis)
-    final = {
-        arm: float(np.nanmean(each.final))
-        for arm, each in by_arm.items()
-        if np.isfinite(each.final).any()
-    }
+    final = {arm: mean for arm, each in by_arm.items() if (mean := each.mean) is not None}
     if not final:
         return "No run reached the last epoch."
     order = sorted(final, key=lambda arm: -metric.sign * final[arm])
@@ -127,8 +130,9 @@ def _final(records: Sequence[RunRecord], metric: Metric, summary: Summary) -> st
         text += _swings({arm: mean_interval(by_arm[arm].values)[0] for arm in order})
     for arm in summary.arms:
         if arm.diverged:
-            text += f" {arm.diverged} of {arm.n} runs of {arm.name} diverged: not in this"
-            text += " mean, and named in the tables."
+            text += f" {arm.diverged} of {arm.n} runs of {arm.name} diverged;"
+            text += " it is" if arm.diverged == 1 else " they are"
+            text += " left out of this mean and listed in the tables."
     return text
 
 
@@ -229,6 +233,8 @@ def _reached(arm: ArmSummary) -> int:
 def _times(arm: ArmSummary, summary: Summary) -> str:
     clock, reached, median = summary.clock, _reached(arm), arm.times.median
     n = len(arm.times.values)
+    if not n:
+        return f"No run of {arm.name} finished."
     if not reached:
         return f"{arm.name} never held it ({n} of {n} runs missed)."
     misses = "" if reached == n else f"; {n - reached} of {n} runs missed"

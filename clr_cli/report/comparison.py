@@ -5,7 +5,6 @@ Nothing here trains or imports torch, so that a report can be made again whereve
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -16,7 +15,6 @@ from matplotlib.figure import Figure
 from clr_cli import schedules
 from clr_cli.analysis.headline import headline
 from clr_cli.errors import InputError
-from clr_cli.format import Scale
 from clr_cli.paths import RUNS, SUMMARY
 from clr_cli.records import Metric, RunRecord, Summary, read
 from clr_cli.report import page
@@ -24,10 +22,12 @@ from clr_cli.report.captions import captions, drawn_metrics
 from clr_cli.report.controlled import controlled_rows
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.curves import axis_of
+from clr_cli.report.figures.epochs import epoch_curves
 from clr_cli.report.figures.seeds import seed_curves
 from clr_cli.report.figures.style import Curve, Size
+from clr_cli.report.figures.times import time_ratio, time_to_target
 from clr_cli.report.figures.tuning import tuned_rates
-from clr_cli.report.runs import read_runs_csv
+from clr_cli.report.runs import DAMAGE, REMEDY, damaged, read_runs_csv
 from clr_cli.report.tables import (
     CLOCKS,
     Table,
@@ -40,8 +40,6 @@ from clr_cli.report.tables import (
     tuning_table,
 )
 
-REMEDY = "run the same clr compare again to write it anew (finished runs are kept)"
-
 # --- files -----------------------------------------------------------------------------------
 
 
@@ -53,9 +51,8 @@ def load(folder: Path) -> tuple[Summary, list[RunRecord]]:
     summary = read(Summary, folder / SUMMARY, remedy=REMEDY)
     try:
         records = read_runs_csv((folder / RUNS).read_text("utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise InputError(f"damaged: {reason}; {REMEDY}", source=folder / RUNS) from None
+    except DAMAGE as error:
+        raise damaged(folder / RUNS, error) from None
     arms = {arm.name for arm in summary.arms}
     if {record.arm for record in records} != arms:
         raise InputError(f"not the runs of {SUMMARY} ({', '.join(arms)})", source=folder / RUNS)
@@ -120,7 +117,6 @@ def figures(
     paired = summary.design == "paired"
     one = "seed" if paired else "run"
     metric, scale = summary.metric, summary.scale
-    wide = {} if size is None else {"size": size}
     made = {} if range_test is None else {"range_test": range_test}
     rates, momenta = schedule_curves(summary)
     if rates:
@@ -131,8 +127,8 @@ def figures(
         axis = axis_of(records, drawn.name)
         if axis is not None:
             own = scale if drawn == metric else None
-            made[name] = plots.epoch_curves(
-                records, drawn, axis=axis, scale=own, baseline=baseline, of=one, **wide
+            made[name] = epoch_curves(
+                records, drawn, axis=axis, scale=own, baseline=baseline, of=one, size=size
             )
     axis = axis_of(records, metric.name)
     if paired and axis is not None:
@@ -157,9 +153,9 @@ def _times(summary: Summary, size: Size | None) -> dict[str, Figure]:
     baseline, scale, metric = summary.baseline, summary.scale, summary.metric
     unit, paired = CLOCKS[summary.clock], summary.design == "paired"
     target_metric = Metric(name=target.metric, mode=metric.mode, unit=metric.unit)
-    made["time_to_target"] = plots.time_to_target(
+    made["time_to_target"] = time_to_target(
         {arm.name: arm.times.values for arm in summary.arms},
-        goal=f"{target_metric.label} holds {_goal(target.value, scale)}",
+        goal=f"{target_metric.label} holds {scale.brief(target.value)}",
         baseline=baseline,
         limit=summary.controlled.iterations if summary.clock == "iterations" else None,
         unit=unit,
@@ -173,7 +169,7 @@ def _times(summary: Summary, size: Size | None) -> dict[str, Figure]:
         if len(c.ratios) > 1 and any(point.ratio for point in c.ratios)
     }
     if curves:
-        made["time_ratio"] = plots.time_ratio(
+        made["time_ratio"] = time_ratio(
             curves,
             target_metric,
             scale,
@@ -202,10 +198,6 @@ def difference(summary: Summary, *, size: Size | None = None) -> dict[str, Figur
         size=size,
     )
     return {name: figure}
-
-
-def _goal(target: float, scale: Scale) -> str:
-    return scale.shown(target) if scale.unit == "%" else scale.brief(target)
 
 
 def _difference_rows(summary: Summary) -> list[plots.DifferenceRow]:

@@ -36,7 +36,7 @@ def controlled_rows(summary: Summary) -> list[tuple[str, str]]:
     if controlled.source or summary.design != "paired":
         rows += [("Design", DESIGNS[summary.design])]
     rows += [("Note", text) for text in controlled.notes]
-    rows += [("Differs too", text) for text in controlled.also_differs]
+    rows += [("Also differs", text) for text in controlled.also_differs]
     rows += [(arm.name, _schedule(arm.schedule)) for arm in summary.arms]
     sizes = {
         "train": controlled.train_size,
@@ -61,19 +61,21 @@ def controlled_rows(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _seeds(summary: Summary) -> str:
-    """Return how the seeds were chosen, which decides the rule."""
+    """Return how many seeds there are, and how they were chosen, which decides the rule."""
     seeds = list(summary.arms[0].metrics[summary.metric.name].values)
     counts = ", ".join(str(look.n) for look in summary.looks)
     if summary.rule == "sequential":
-        return f"added after looking (looks at {counts}); 5 % false claims are spent over the looks"
+        said = f"added after interim looks (at {counts})"
+        return f"{said}; the 5 % error rate is spread over the looks"
     if not summary.looks:
         return ""
-    if seeds != [*range(len(seeds))]:
+    own = not summary.controlled.source  # of other runs nobody knows how their seeds were chosen
+    if own and seeds != [*range(len(seeds))]:
         return f"chosen by hand: {', '.join(map(str, seeds))}"
     if summary.design != "paired":
         sizes = sorted(arm.failing.runs for arm in summary.arms)
         counts = " to ".join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))
-    return f"{counts}, not added to after looking"
+    return f"{counts}, fixed in advance" if own else counts
 
 
 def _schedule(schedule: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from clr_cli.report.page import render
 from clr_cli.report.tables import verdict
 
 INDEX = "index.html"
-NONE = "what it is cannot be read"
+NONE = "this result cannot be read"
 
 
 class Entry(NamedTuple):
@@ -43,21 +43,25 @@ def write(output_dir: Path) -> Path:
 
 
 def _entries(output_dir: Path) -> Iterator[Entry]:
-    for page in sorted(output_dir.glob(f"*/*/{PAGE}")):
+    pages = [*output_dir.glob(f"*/*/{PAGE}"), *output_dir.glob(f"*/range-test/*/{PAGE}")]
+    for page in sorted(pages):
         folder = page.parent
-        looks = {SUMMARY: _comparison, ACROSS: _across, PROGRESS: _unfinished, RESULT: _rates}
+        # Only while runs are missing there is PROGRESS, whatever is left of an earlier result.
+        looks = {PROGRESS: _unfinished, SUMMARY: _comparison, ACROSS: _across, RESULT: _rates}
         for name, look in looks.items():
-            path = folder / name
-            if not path.exists():
-                continue
             try:
+                written = (folder / name).stat().st_mtime
                 words, said, state = look(folder)
+            except OSError:  # it is not there, or another command has just ended
+                continue
             except InputError:
+                if not (folder / name).exists():
+                    continue
                 words, said, state = [], NONE, "damaged"
-            written = path.stat().st_mtime
+            experiment, *kind, _ = page.relative_to(output_dir).parts
             yield Entry(
-                folder.parent.name,
-                folder.name,
+                experiment,
+                ", ".join(kind),
                 page.relative_to(output_dir).as_posix(),
                 words,
                 said,

@@ -9,15 +9,16 @@ from pydantic import Field
 
 from clr_cli.analysis.stuck import stuck_runs
 from clr_cli.files import write_atomic, write_json
-from clr_cli.format import rough_duration
+from clr_cli.format import NONE, rough_duration
 from clr_cli.paths import PAGE, PROGRESS
 from clr_cli.records import KNOWN, Metric, RunRecord, read
 from clr_cli.records.base import Arm, Count, Number, Record, Seconds, Text
 from clr_cli.report import page
 from clr_cli.report.figures import svg as drawing
-from clr_cli.report.figures.comparison import epoch_curves
 from clr_cli.report.figures.curves import axis_of
+from clr_cli.report.figures.epochs import epoch_curves
 from clr_cli.report.figures.style import arm_colors
+from clr_cli.report.runs import REMEDY
 
 RELOAD = 15  # seconds after which a browser reads the page again
 # What a run's curves are: one that goes on has no end yet, like one that failed.
@@ -25,7 +26,6 @@ STATUS: dict[str, Literal["finished", "diverged"]] = {
     "finished": "finished",
     "diverged": "diverged",
 }
-REMEDY = "run the same clr compare again to write it anew (finished runs are kept)"
 
 
 class RunState(Record):
@@ -33,7 +33,7 @@ class RunState(Record):
 
     arm: Arm
     seed: Count
-    state: Text  # running, finished, diverged, failed
+    state: Text  # waiting, running, finished, diverged, failed
     total: Count | None = None
     rows: list[dict[str, Number | None]] = Field(default_factory=list)
 
@@ -71,7 +71,7 @@ def remake(folder: Path) -> Path:
 
 
 def html(progress: Progress) -> str:
-    """Return the page. It reads itself again until the runs have come to their end."""
+    """Return the page. It reloads itself until all runs have ended."""
     colors = arm_colors(progress.arms, progress.baseline)
     figures, numbers = [], {}
     records = [
@@ -86,7 +86,7 @@ def html(progress: Progress) -> str:
         if axis is None:
             continue
         figure = epoch_curves(records, metric, axis=axis, baseline=progress.baseline)
-        caption = "Of the runs so far; a mean is that of the runs that have come as far."
+        caption = "Runs so far; the mean at each point is over the runs that have reached it."
         figures.append(page.draw(f"f{k}", figure, metric.heading, caption))
         numbers[f"f{k}"] = {"axes": drawing.numbers(figure), "one": "seed"}
     reload = RELOAD if progress.running else None
@@ -133,8 +133,8 @@ def _finite(rows: list[dict[str, float | None]]) -> list[dict[str, float]]:
 
 
 def _cell(run: RunState | None) -> str:
-    if run is None:
-        return "waiting"
+    if run is None:  # no run of this arm and seed is planned
+        return NONE
     if run.state != "running":
         return run.state
     return f"epoch {len(run.rows)} of {run.total}" if run.total else f"{len(run.rows)} rows"
@@ -142,14 +142,15 @@ def _cell(run: RunState | None) -> str:
 
 def describe(progress: Progress) -> str:
     """Say how many runs have ended, how long the others will take, and what is not known yet."""
-    total = len(progress.arms) * len(progress.seeds)
     ended = [each for each in progress.runs if each.state not in ("waiting", "running")]
     failed = sum(each.state in ("failed", "diverged") for each in ended)
-    text = f"{len(ended)} of {total} runs have ended"
+    text = f"{len(ended)} of {len(progress.runs)} runs have ended"
     stuck = len(_stuck(progress))
     text += f", {failed} of them failed" if failed else ""
-    text += f", {stuck} learned nothing or ended far from the others" if stuck else ""
+    if stuck:
+        runs = "1 run" if stuck == 1 else f"{stuck} runs"
+        text += f", {runs} learned nothing or ended far from the others"
     if not progress.running:
-        return f"{text}; the command was stopped. Run it again: it goes on from here."
+        return f"{text}; the command was stopped. Run it again to continue."
     left = progress.seconds_left
     return f"{text}; about {rough_duration(left)} to go." if left else f"{text}."

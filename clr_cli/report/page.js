@@ -48,8 +48,10 @@
   };
   const fromAddress = () => {
     if (!location.hash.startsWith("#without=")) return reveal();
+    let arms = [];
+    try { arms = location.hash.slice(9).split(",").map(decodeURIComponent); } catch { /* not ours */ }
     hidden.clear();
-    for (const arm of location.hash.slice(9).split(",")) hidden.add(decodeURIComponent(arm));
+    for (const arm of arms) hidden.add(arm);
     show();
   };
   for (const key of keys) key.onclick = () => {

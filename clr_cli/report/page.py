@@ -15,6 +15,7 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -25,7 +26,6 @@ from clr_cli.analysis.headline import headline
 from clr_cli.analysis.rates import config_lines
 from clr_cli.records import KNOWN, Summary
 from clr_cli.report.controlled import controlled_rows
-from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures import svg as drawing
 from clr_cli.report.figures.style import THEME, arm_colors
 from clr_cli.report.tables import (
@@ -54,7 +54,7 @@ TITLES = {
     "time_ratio": "Time to target, relative to the baseline",
 }
 
-MAIN = {"Paired difference", "Difference"}  # of the first screen
+MAIN = ("paired_difference", "difference")  # of the first screen
 CONTENTS = "<!-- contents -->"  # where a page lists its headings, once they are known
 
 
@@ -70,7 +70,7 @@ class Drawn(NamedTuple):
 
 def draw(key: str, figure: Figure, title: str, caption: str, kind: str = "") -> Drawn:
     """Return a figure as a page shows it."""
-    svg = inline_svg(figure, key, f"{title}. {caption}")
+    svg = inline_svg(figure, f"{title}. {caption}", key)
     return Drawn(key, title, caption, Markup(svg), kind)
 
 
@@ -85,13 +85,13 @@ def html(
     rows = controlled_rows(summary)
     middle = (len(rows) + 1) // 2
     titles = TITLES | {"metric": summary.metric.heading}
-    drawn = [
-        draw(f"f{k}", figure, titles.get(key, key), captions.get(key, ""))
+    drawn = {
+        key: draw(f"f{k}", figure, titles.get(key, key), captions.get(key, ""))
         for k, (key, figure) in enumerate(figures.items(), 1)
-    ]
+    }
     comparisons = summary.comparisons
-    main = next((figure for figure in drawn if figure.title in MAIN), None)
-    search = next((figure for figure in drawn if figure.title == titles["tuning"]), None)
+    main = next((drawn[key] for key in MAIN if key in drawn), None)
+    search, several = drawn.get("tuning"), len(comparisons) > 1
     certainty = certainty_table(summary) if comparisons else None
     robustness = robustness_table(summary) if comparisons else None
     one = "seed" if summary.design == "paired" else "run"
@@ -112,12 +112,12 @@ def html(
         first=first_table(summary),
         results=results_table(summary),
         certainty=certainty,
-        certainty_lead=certainty and explain(certainty),
+        certainty_lead=certainty and explain(certainty, several=several),
         robustness=robustness,
-        robustness_lead=robustness and explain(robustness),
+        robustness_lead=robustness and explain(robustness, several=several),
         headline=headline(summary),
         main=main,
-        figures=[figure for figure in drawn if figure not in (main, search)],
+        figures=[each for each in drawn.values() if each not in (main, search)],
         search=search,
         chosen=_chosen(summary),
         controlled=[rows[:middle], rows[middle:]],
@@ -211,12 +211,13 @@ def _tied(text: str) -> Markup:
     return Markup(re.sub(r"(?<=\d) (?=%)|(?<=\bp) (?=[=<&] ?)|(?<=p =) (?=\d)", "&nbsp;", text))
 
 
-def inline_svg(figure: Figure, prefix: str, label: str) -> str:
-    """Return a figure as an <svg> with ids of its own.
+def inline_svg(figure: Figure, label: str, prefix: str = "") -> str:
+    """Return a figure as an <svg> whose ids begin with a prefix, by default one of its own.
 
     Its colors are variables of the page; where no page defines them, they are the figure's own.
     """
-    svg = plots.to_svg(figure)
+    svg = drawing.to_svg(figure)
+    prefix = prefix or f"f{crc32(svg.encode()):x}"  # a notebook has figures of many pages
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.S)
     box = re.search(r'viewBox="([^"]*)"', svg)
@@ -228,12 +229,12 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> str:
     svg = re.sub(r'(?<= [xy])="(-?\d+\.\d\d)\d*"', r'="\1"', svg)
     ids: dict[str, str] = {}  # instead of matplotlib's hashes
     svg = re.sub(
-        r"\b([mp])[0-9a-f]{10}\b",
+        r'(?<=id="|f="#|rl\(#)([mp])[0-9a-f]{10}\b',
         lambda m: ids.setdefault(m[0], f"{m[1]}{len(ids)}"),
         svg,
     )
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = svg.replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
+    svg = svg.replace('="url(#', f'="url(#{prefix}-').replace('xlink:href="#', f'href="#{prefix}-')
     svg = re.sub(r'style="[^"]*"', lambda m: _themed(m[0]), svg)
     return re.sub(r' d="([^"]*)"', lambda m: f' d="{drawing.compact(m[1])}"', svg)
 

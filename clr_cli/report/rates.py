@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -15,14 +15,15 @@ from clr_cli.analysis.sweeps import smooth_accuracy, smooth_loss
 from clr_cli.config.yaml_text import dump
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
-from clr_cli.format import NONE, Scale, number
+from clr_cli.format import NONE, Scale, decimals, number
 from clr_cli.paths import BOUNDS, CURVES, PAGE, RESULT
 from clr_cli.records import RateAnswer, Stopped, Sweep, read_if_any
 from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.range_test import range_test
-from clr_cli.report.figures.style import Size, save_figure
+from clr_cli.report.figures.style import Size, save_figures
 from clr_cli.report.figures.svg import numbers
-from clr_cli.report.page import Drawn, draw, render
+from clr_cli.report.page import draw, inline_svg, render
+from clr_cli.report.runs import DAMAGE, damaged
 
 PROBES = "probes.csv"
 COLUMNS = ("sweep", "iteration", "lr", "train_loss", "train_loss_smooth")
@@ -35,9 +36,8 @@ def write(folder: Path, answer: RateAnswer, sweeps: Sequence[Sweep] = ()) -> lis
 
     bounds.yaml is written only for a conclusive answer of our own training.
     """
-    written, drawn = [], figures(answer, sweeps)
-    for name, figure in drawn.items():
-        written += save_figure(figure, folder / name)
+    drawn = figures(answer, sweeps)
+    written = save_figures(drawn, folder)
     texts = {PAGE: page(answer, drawn)}
     if sweeps:
         texts[CURVES] = to_csv(sweeps)
@@ -66,29 +66,17 @@ def _bounds(answer: RateAnswer) -> dict[str, float] | None:
 def figures(
     answer: RateAnswer, sweeps: Sequence[Sweep] = (), *, size: Size | None = None
 ) -> dict[str, Figure]:
-    """Draw the metric against learning rate: of the probes, and of the sweeps."""
-    return dict(_figures(answer, sweeps, {} if size is None else {"size": size}))
-
-
-def _figures(
-    answer: RateAnswer, sweeps: Sequence[Sweep], sized: Mapping[str, Size]
-) -> Iterator[tuple[str, Figure]]:
-    """Draw one figure after the other, the main one first."""
-    if answer.tried:
-        yield "rates", probes(answer, sweeps, **sized)
+    """Draw the metric against learning rate: of the probes first, and of the sweeps."""
+    drawn = {"rates": probes(answer, sweeps, size=size)} if answer.tried else {}
     if sweeps:
-        yield (
-            "range_test",
-            range_test(
-                sweeps,
-                smooth=[(s.val_lr, smooth_accuracy(s.val_accuracy)) for s in sweeps],
-                smooth_loss=[
-                    (s.lr[: len(y)], y) for s in sweeps for y in [smooth_loss(s.train_loss)]
-                ],
-                peak=None if answer.sweep is None else answer.sweep.peak,
-                **sized,
-            ),
+        drawn["range_test"] = range_test(
+            sweeps,
+            smooth=[(s.val_lr, smooth_accuracy(s.val_accuracy)) for s in sweeps],
+            smooth_loss=[(s.lr[: len(y)], y) for s in sweeps for y in [smooth_loss(s.train_loss)]],
+            peak=None if answer.sweep is None else answer.sweep.peak,
+            size=size,
         )
+    return drawn
 
 
 def load(folder: Path) -> tuple[RateAnswer, list[Sweep]] | None:
@@ -105,15 +93,14 @@ def load(folder: Path) -> tuple[RateAnswer, list[Sweep]] | None:
     stopped = {end.seed: end.stopped for end in answer.sweep.ends}
     try:
         return answer, from_csv(path.read_text(encoding="utf-8"), stopped)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise InputError(f"damaged: {reason}; {REMEDY}", source=path) from None
+    except DAMAGE as error:
+        raise damaged(path, error, REMEDY) from None
 
 
 def read_figure(folder: Path) -> Figure | None:
     """Draw the main figure again; None if there is nothing to draw. Raises as `load`."""
     loaded = load(folder)
-    return None if loaded is None else next((each for _, each in _figures(*loaded, {})), None)
+    return None if loaded is None else next(iter(figures(*loaded).values()), None)
 
 
 def remake(
@@ -129,14 +116,15 @@ def remake(
     answer, sweeps = loaded
     drawn = figures(answer, sweeps, size=size)
     write_atomic(folder / PAGE, page(answer, drawn))
-    saved = [save_figure(figure, folder / name, tuple(formats)) for name, figure in drawn.items()]
-    return answer, [folder / PAGE, *(path for paths in saved for path in paths)]
+    return answer, [folder / PAGE, *save_figures(drawn, folder, formats)]
 
 
 def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
     """Return the page of an answer: the interval, the probes, the sweep, the lines to copy."""
     metric = answer.metric
-    scale = Scale(metric.unit, 2 if metric.unit == "%" else 5)
+    known = [mean for each in answer.tried if (mean := each.mean) is not None]
+    best = max(known, key=lambda mean: metric.sign * mean, default=0.0)
+    scale = Scale(metric.unit, 2 if metric.unit == "%" else max(5, decimals([], [best])))
     most = max((len(each.scores) for each in answer.tried), default=0)
     header = ["Learning rate", "mean", *(f"seed {k}" for k in range(most))]
     rows = []
@@ -146,7 +134,8 @@ def page(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
         rows.append([number(each.rate), scale.shown(each.mean), *scores])
     said, reason = headline(answer)
     others = describe(answer)[0 if answer.inconclusive else 1 :]
-    shown = _drawn(drawn, answer)
+    words = _words(answer)
+    shown = [draw(f"f{k}", drawn[name], *words[name]) for k, name in enumerate(drawn, 1)]
     told = {
         each.id: {"axes": numbers(figure), "one": "seed"}
         for each, figure in zip(shown, drawn.values(), strict=True)
@@ -179,12 +168,14 @@ def fragment(answer: RateAnswer, drawn: Mapping[str, Figure]) -> str:
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in describe(answer)
     )
-    svg = "".join(f"<figure>{figure.svg}</figure>" for figure in _drawn(drawn, answer))
-    return f"<dl>{rows}</dl>{svg}"
+    words = _words(answer)
+    svgs = (inline_svg(figure, ". ".join(words[name])) for name, figure in drawn.items())
+    return f"<dl>{rows}</dl>" + "".join(f"<figure>{svg}</figure>" for svg in svgs)
 
 
-def _drawn(drawn: Mapping[str, Figure], answer: RateAnswer) -> list[Drawn]:
-    texts = {
+def _words(answer: RateAnswer) -> dict[str, tuple[str, str]]:
+    """Return title and caption of each figure, by the figure's name."""
+    return {
         "rates": (
             f"{answer.metric.heading} against the learning rate",
             "A dot is a probe, the line joins the means"
@@ -192,11 +183,14 @@ def _drawn(drawn: Mapping[str, Figure], answer: RateAnswer) -> list[Drawn]:
         ),
         "range_test": (
             "Validation accuracy and training loss of the sweep",
-            "The rate rises during each sweep, so that one run meets all of them"
-            + ("; it shows where to begin, the probes where to stay." if answer.tried else "."),
+            "The rate rises during each sweep, so one run covers the whole range"
+            + (
+                "; the sweep shows where to start, the probes which rates work."
+                if answer.tried
+                else "."
+            ),
         ),
     }
-    return [draw(f"f{k}", drawn[name], *texts[name]) for k, name in enumerate(drawn, 1)]
 
 
 def to_csv(sweeps: Sequence[Sweep]) -> str:

@@ -6,7 +6,9 @@ import csv
 import io
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
+from clr_cli.errors import InputError
 from clr_cli.format import as_cell, of_cell
 from clr_cli.records import KNOWN, RUN_COLUMNS, RunRecord
 
@@ -22,6 +24,15 @@ COLUMNS = (
 )
 MOST_EPOCHS = 1_000_000  # more cannot be drawn
 LARGEST = 1e30  # beyond, a figure cannot be drawn
+REMEDY = "run the same clr compare again to write it anew (finished runs are kept)"
+# What reading a damaged table raises.
+DAMAGE = (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error)
+
+
+def damaged(path: Path, error: Exception, remedy: str = REMEDY) -> InputError:
+    """Return the error for a table of which reading raised one of `DAMAGE`."""
+    reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return InputError(f"damaged: {reason}; {remedy}", source=path)
 
 
 def write_runs_csv(records: Iterable[RunRecord]) -> str:

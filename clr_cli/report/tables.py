@@ -146,22 +146,22 @@ EXPLANATIONS = {
     " size, with 80 % power.",
     "Seeds to show": "Seeds to show: how many would find a true difference of that size, with 80 %"
     " power.",
-    "Over seeds and test images": "This one covers other test images of the same kind too; beside"
-    " it, how much of the error each source brings.",
-    "At each run's best": "The last column takes each run at the epoch that was best on validation,"
-    " not at the last one: a lead that shrinks there is partly a matter of when training stops.",
+    "Over seeds and test images": "The interval here also covers other test images of the same"
+    " kind; the next column splits the error by source.",
+    "At each run's best": "The last column uses each run's best validation epoch instead of its"
+    " last; if the lead shrinks there, it is partly due to when training stops.",
 }
 
 
-def explain(table: Table) -> str:
-    """Return what the columns of a table mean."""
+def explain(table: Table, *, several: bool) -> str:
+    """Return what the columns of a table mean; `several`: whether several arms are judged."""
     said = [
         text
         for start, text in EXPLANATIONS.items()
         if any(cell.startswith(start) for cell in table[0])
     ]
-    several = " Intervals are per arm; the verdict corrects for several arms."
-    return " ".join(said) + (several if len(table[1]) > 2 else "")
+    said += ["Intervals are per arm; the verdict corrects for several arms."] * several
+    return " ".join(said)
 
 
 def certainty_table(summary: Summary) -> Table:

@@ -7,20 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from clr_cli.errors import InputError
 from clr_cli.files import write_atomic, write_json
 from clr_cli.paths import MARKDOWN, PAGE, PROGRESS, RUNS, SUMMARY, range_test_of
 from clr_cli.records import KNOWN, RunRecord, Summary
 from clr_cli.report import comparison as report
 from clr_cli.report import rates as rates_report
-from clr_cli.report.figures import comparison as plots
-from clr_cli.report.figures.style import Size, save_figure
+from clr_cli.report.figures.comparison import lr_schedule
+from clr_cli.report.figures.epochs import epoch_curves
+from clr_cli.report.figures.style import FORMATS, Size, save_figures
 from clr_cli.report.runs import write_runs_csv
 from clr_cli.schedules import Schedule, resolved
 
-FORMATS = ("png", "svg")
 KNOWN_FORMATS = ("png", "svg", "pdf")
 
 
@@ -61,8 +59,8 @@ def plot_schedules(
         rates[arm], momentum = report.sample(schedule, per_epoch, total)
         if momentum is not None:
             momenta[arm] = momentum
-    figure = plots.lr_schedule(rates, momentum=momenta or None)
-    return save_figure(figure, output.with_suffix(""), (suffix,))
+    figure = lr_schedule(rates, momentum=momenta or None)
+    return save_figures({output.stem: figure}, output.parent, (suffix,))
 
 
 def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Path]:
@@ -71,19 +69,18 @@ def write_run(directory: Path, record: RunRecord, schedule: Schedule) -> list[Pa
     epochs = max(1, len(record.epochs))
     rates, momentum = report.sample(schedule, steps, steps * epochs)
     momenta = None if momentum is None else {record.arm: momentum}
-    figures = {"lr_schedule": plots.lr_schedule({record.arm: rates}, momentum=momenta)}
+    figures = {"lr_schedule": lr_schedule({record.arm: rates}, momentum=momenta)}
     if record.epochs:
         for key in ("train_loss", "test_loss", "test_accuracy"):
-            figures[key] = plots.epoch_curves([record], KNOWN[key])
+            figures[key] = epoch_curves([record], KNOWN[key])
     write_atomic(directory / "metrics.csv", write_runs_csv([record]))
-    return [directory / "metrics.csv", *_save(figures, directory, FORMATS)]
+    return [directory / "metrics.csv", *save_figures(figures, directory)]
 
 
 def write_comparison(directory: Path, summary: Summary, records: Sequence[RunRecord]) -> list[Path]:
     """Write runs.csv, summary.json, the page, its Markdown and the figures; return their paths."""
     write_atomic(directory / RUNS, write_runs_csv(records))
     write_json(directory / SUMMARY, summary.plain())
-    (directory / PROGRESS).unlink(missing_ok=True)
     made = _write_pages(directory, summary, records, None)
     return [directory / RUNS, directory / SUMMARY, *made]
 
@@ -99,15 +96,9 @@ def _write_pages(
     figures = report.figures(summary, records, range_test=range_test, size=size)
     write_atomic(directory / PAGE, report.render(summary, records, figures))
     write_atomic(directory / MARKDOWN, report.markdown(summary))
-    saved = _save(figures, directory, formats)  # after the page: drawing PNGs takes longer
+    (directory / PROGRESS).unlink(missing_ok=True)  # of the page that this one replaces
+    saved = save_figures(figures, directory, formats)  # after the page: drawing PNGs takes longer
     return [directory / PAGE, directory / MARKDOWN, *saved]
-
-
-def _save(figures: Mapping[str, Figure], directory: Path, formats: Sequence[str]) -> list[Path]:
-    saved = []
-    for name, figure in figures.items():
-        saved += save_figure(figure, directory / name, tuple(formats))
-    return saved
 
 
 def remake(

@@ -102,7 +102,7 @@ def test_better_in_numbers_and_words():
     )
     assert "to 1.19, 6 paired seeds, p = 0.0016). The error goes from " in comparison.sentence
     assert comparison.sentence.endswith(
-        "clr reached 92.0 % validation accuracy in 0.50 times the iterations (95 % interval 0.50"
+        "clr reached 92 % validation accuracy in 0.50 times the iterations (95 % interval 0.50"
         " to 0.50). 6 runs cannot exclude that up to 39 % of them would fail or end elsewhere."
     )
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from pictures import shrink
 from simulated import NOISES, WIDE_BASE
 
-from clr_cli.report.figures.style import INK, MUTED, PALETTE, RED, dress, new_figure, to_png
+from clr_cli.report.figures.style import INK, MUTED, PALETTE, RED, dress, new_figure, to_bytes
 
 PANELS = ("paired", "unpaired", "a look at every run")
 ARMS = {"1 arm": (1,), "3 or 4 arms": (3, 4), "8 arms": (8,), "20 arms": (20,)}
@@ -68,4 +68,4 @@ def draw(made: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     before = axes[0].collections[0]
     style = {"loc": "outside upper center", "ncols": 5, "frameon": False, "fontsize": 10}
     figure.legend([*handles, before], [*labels, "the rule before"], **style)
-    path.write_bytes(shrink(to_png(figure, dpi=120)))
+    path.write_bytes(shrink(to_bytes(figure, dpi=120)))

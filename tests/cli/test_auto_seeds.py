@@ -83,7 +83,7 @@ def test_it_stops_at_the_first_look_that_decides_and_a_second_call_says_the_same
 
     assert numbers("auto") == numbers("whole")
     page = Path("outputs/auto/compare/report.html").read_text()
-    assert "added after looking (looks at 6)" in page
+    assert "added after interim looks (at 6)" in page
 
 
 @pytest.mark.slow

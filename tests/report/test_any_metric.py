@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,13 @@ from support.summaries import summarize
 
 from clr_cli.analysis.headline import headline
 from clr_cli.format import Scale, decimals
-from clr_cli.records import ControlledVariables, Metric, RunRecord
+from clr_cli.records import ControlledVariables, Look, Metric, RunRecord
 from clr_cli.report import comparison as report
 from clr_cli.report import tables
 from clr_cli.report.captions import captions
 from clr_cli.report.controlled import controlled_rows
-from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.curves import axis_of, curves
+from clr_cli.report.figures.epochs import epoch_curves
 
 LOSS = Metric(name="val_loss", mode="min")
 BITS = Metric(name="bits", mode="min", unit="bpb")
@@ -96,7 +97,7 @@ class TestCurves:
         assert axis_of([RunRecord("a", 0, "finished", [{"val_loss": 1}], {})], "val_loss") is None
 
     def test_the_figure_says_where_an_arm_ended(self):
-        figure = plots.epoch_curves(arms(0, -0.5)[1], LOSS, axis="iteration", scale=Scale("", 2))
+        figure = epoch_curves(arms(0, -0.5)[1], LOSS, axis="iteration", scale=Scale("", 2))
         (ax,) = figure.axes
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("Iteration", "Validation loss")
         assert any(text.get_text() == "arm1 2.80" for text in ax.texts)
@@ -169,6 +170,18 @@ class TestTables:
         assert "Runs to show 0.2\N{NO-BREAK SPACE}bpb" in tables.certainty_table(summary)[0]
         assert ("Margin", "±0.1\N{NO-BREAK SPACE}bpb count as equal") in controlled_rows(summary)
 
+    def test_of_other_peoples_runs_nobody_knows_how_the_seeds_were_chosen(self):
+        every = [run for each in arms(0, -0.5) for run in each]
+        records = [replace(run, seed=run.seed - 1) for run in every]
+        looks = [Look(n=6, runs={"adam": 6, "arm1": 6})]
+        theirs = summary_of(records, paired=True, looks=looks)
+        assert ("Seeds", "6") in controlled_rows(theirs)
+        ours = {"controlled": ControlledVariables()}
+        said = ("Seeds", "chosen by hand: -1, 0, 1, 2, 3, 4")
+        assert said in controlled_rows(theirs.model_copy(update=ours))
+        first = summary_of(every, paired=True, looks=looks).model_copy(update=ours)
+        assert ("Seeds", "6, fixed in advance") in controlled_rows(first)
+
 
 class TestHeadline:
     def test_many_are_counted(self):
@@ -224,3 +237,9 @@ def test_as_many_decimals_as_the_noise_allows(spreads, values, expected):
 )
 def test_values_as_they_are_written(scale, raw, text):
     assert scale.shown(raw) == text
+
+
+def test_a_target_keeps_the_digits_that_it_has():
+    assert Scale("%", 2).brief(0.8775) == "87.75 %"
+    assert Scale("%", 2).brief(0.9) == "90 %"
+    assert Scale("", 4).brief(3.28) == "3.28"

@@ -81,6 +81,10 @@ def test_an_arm_is_hidden_in_figures_and_tables_and_in_the_address(page: Any, fi
     page.locator('[data-key="clr"]').click()
     assert shown.count() > 20
     assert "#" not in page.url
+    page.goto("about:blank")
+    page.goto(f"{file.as_uri()}#without=%")  # what no script wrote hides nothing
+    assert shown.count() > 20
+    assert page.locator("#result .copy").count() == 1
 
 
 def test_the_pointer_tells_means_and_the_nearest_run(page: Any) -> None:

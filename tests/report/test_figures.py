@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import math
 import re
+import statistics
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib.image
 import numpy as np
@@ -27,17 +30,23 @@ from clr_cli.records import (
     Stopped,
 )
 from clr_cli.report.figures import comparison as plots
+from clr_cli.report.figures.curves import curves, mean_interval
+from clr_cli.report.figures.epochs import epoch_curves
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.seeds import seed_curves
 from clr_cli.report.figures.style import (
     NEUTRAL,
     THEME,
+    arm_colors,
     arm_looks,
     new_figure,
     note_above,
+    save_figures,
     spread_apart,
+    to_bytes,
 )
-from clr_cli.report.figures.svg import compact
+from clr_cli.report.figures.svg import compact, to_svg
+from clr_cli.report.figures.times import time_ratio, time_to_target
 from clr_cli.report.figures.tuning import tuned_rates
 
 PER_EPOCH = 50
@@ -139,7 +148,7 @@ def labels(figure: Any) -> list[tuple[str, str]]:
 
 
 def texts(figure: Any) -> str:
-    return plots.to_svg(figure)
+    return to_svg(figure)
 
 
 def final_label(figure: Any, arm: str) -> str:
@@ -155,15 +164,15 @@ DIFFERENCE = plots.DifferenceRow("clr", {0: 0.02, 1: None}, (0.02, 0.01, 0.03))
 class TestColours:
     def test_do_not_depend_on_the_order(self) -> None:
         arms = ["zeta", "clr", "alpha", "constant", "one_cycle"]
-        assert plots.arm_colors(arms, "constant") == plots.arm_colors(arms[::-1], "constant")
+        assert arm_colors(arms, "constant") == arm_colors(arms[::-1], "constant")
 
     def test_known_names_keep_theirs_in_any_company(self) -> None:
-        alone = plots.arm_colors(["clr"])["clr"]
-        assert plots.arm_colors(["a", "b", "clr", "constant"])["clr"] == alone
-        assert plots.arm_colors(["constant"]) == {"constant": NEUTRAL}
+        alone = arm_colors(["clr"])["clr"]
+        assert arm_colors(["a", "b", "clr", "constant"])["clr"] == alone
+        assert arm_colors(["constant"]) == {"constant": NEUTRAL}
 
     def test_the_baseline_is_neutral_whatever_its_name(self) -> None:
-        colors = plots.arm_colors(["constant", "clr"], baseline="clr")
+        colors = arm_colors(["constant", "clr"], baseline="clr")
         assert colors["clr"] == NEUTRAL
         assert colors["constant"] != NEUTRAL
 
@@ -172,25 +181,37 @@ class TestColours:
         assert len(set(arm_looks(arms, "arm0").values())) == 40
 
     def test_all_have_a_dark_counterpart(self) -> None:
-        figure = plots.epoch_curves(make_records(diverged=(("clr", 1),)), KNOWN["test_loss"])
+        figure = epoch_curves(make_records(diverged=(("clr", 1),)), KNOWN["test_loss"])
         assert set(re.findall(r"#[0-9a-f]{6}", texts(figure))) <= set(THEME)
 
 
 class TestEpochCurves:
     @pytest.mark.parametrize("key", KNOWN)
     def test_axes_are_labelled(self, key: str) -> None:
-        figure = plots.epoch_curves(make_records(), KNOWN[key])
+        figure = epoch_curves(make_records(), KNOWN[key])
         assert labels(figure) == [("Epoch", KNOWN[key].label.capitalize())]
 
     def test_the_final_label_is_the_mean_of_the_last_epoch(self) -> None:
         records = make_records()
         last = [r.epochs[-1]["test_accuracy"] for r in records if r.arm == "clr"]
-        label = final_label(plots.epoch_curves(records, KNOWN["test_accuracy"]), "clr")
+        label = final_label(epoch_curves(records, KNOWN["test_accuracy"]), "clr")
         assert label == f"clr {100 * np.mean(last):.2f}\N{NO-BREAK SPACE}%"
+
+    def test_small_values_have_a_label_with_digits(self) -> None:
+        records = make_records(("clr",), 1)
+        for row in records[0].epochs:
+            row["test_loss"] = 1.234e-5
+        assert final_label(epoch_curves(records, KNOWN["test_loss"]), "clr") == "clr 1.23e-05"
+
+    def test_the_mean_of_the_ends_is_that_of_a_summary_to_the_last_digit(self) -> None:
+        ends = [0.7863, 0.7022, 0.7541]
+        rows = [[{"epoch": 1, "x": end}] for end in ends]
+        records = [RunRecord("a", k, "finished", row, {}) for k, row in enumerate(rows)]
+        assert curves(records, "x")["a"].mean == statistics.fmean(ends) != np.mean(ends)
 
     def test_a_diverged_run_leaves_the_mean_and_says_so(self) -> None:
         records = make_records(diverged=(("clr", 2),))
-        figure = plots.epoch_curves(records, KNOWN["test_accuracy"])
+        figure = epoch_curves(records, KNOWN["test_accuracy"])
         last = [r.epochs[-1]["test_accuracy"] for r in records if r.arm == "clr" and r.seed != 2]
         assert f"{100 * np.mean(last):.2f}" in final_label(figure, "clr")
         assert final_label(figure, "clr").endswith("(5 of 6)")
@@ -198,8 +219,8 @@ class TestEpochCurves:
 
     @pytest.mark.parametrize(("seeds", "bands"), [(1, 0), (2, 0), (3, 1), (6, 1)])
     def test_an_interval_needs_three_seeds(self, seeds: int, bands: int) -> None:
-        figure = plots.epoch_curves(make_records(("clr",), seeds), KNOWN["test_accuracy"])
-        low, high = plots.mean_interval(np.random.default_rng(0).normal(size=(seeds, 4)))[1:]
+        figure = epoch_curves(make_records(("clr",), seeds), KNOWN["test_accuracy"])
+        low, high = mean_interval(np.random.default_rng(0).normal(size=(seeds, 4)))[1:]
         assert np.isfinite(high - low).all() == bool(bands)
         assert ("interval" in figure.axes[0].get_title(loc="left")) == bool(bands)
 
@@ -208,14 +229,14 @@ class TestEpochCurves:
 
         values = np.random.default_rng(1).normal(size=(6, 1))
         expected = stats.t.interval(0.95, 5, values.mean(), stats.sem(values[:, 0]))
-        _, low, high = plots.mean_interval(values)
+        _, low, high = mean_interval(values)
         assert (low[0], high[0]) == pytest.approx(expected)
 
     @pytest.mark.parametrize("key", ["train_loss", "test_accuracy"])
     def test_an_early_accident_is_cut_off_and_named(self, key: str) -> None:
         records = make_records(epochs=40)
         records[0].epochs[0] |= {"train_loss": 5e4, "test_accuracy": 0.0}
-        ax = plots.epoch_curves(records, KNOWN[key]).axes[0]
+        ax = epoch_curves(records, KNOWN[key]).axes[0]
         low, high = ax.get_ylim()
         final = [r.epochs[-1][key] for r in records]
         assert low < min(final) <= max(final) < high
@@ -226,7 +247,7 @@ class TestEpochCurves:
         records = make_records(("clr",), 1)
         for row in records[0].epochs:
             row["test_accuracy"] = 0.90 + 0.001 * row["epoch"]
-        ax = plots.epoch_curves(records, KNOWN["test_accuracy"]).axes[0]
+        ax = epoch_curves(records, KNOWN["test_accuracy"]).axes[0]
         assert ax.get_ylim()[0] < 0.901
         assert ax.get_title(loc="left") == ""
 
@@ -242,13 +263,13 @@ class TestEpochCurves:
         ids=["nothing", "one epoch", "all diverged", "diverged at once"],
     )
     def test_thin_results_draw(self, key: str, records: list[RunRecord]) -> None:
-        assert "Epoch" in texts(plots.epoch_curves(records, KNOWN[key]))
+        assert "Epoch" in texts(epoch_curves(records, KNOWN[key]))
 
     def test_arms_that_end_together_get_a_panel_of_their_last_tenth(self) -> None:
-        assert len(plots.epoch_curves(make_records(), KNOWN["test_accuracy"]).axes) == 1
+        assert len(epoch_curves(make_records(), KNOWN["test_accuracy"]).axes) == 1
         arms = ("cosine", "other", "third", "clr")  # of equal curves but for clr's
         records = make_records(arms, epochs=40)
-        whole, end = plots.epoch_curves(records, KNOWN["test_accuracy"]).axes
+        whole, end = epoch_curves(records, KNOWN["test_accuracy"]).axes
         assert end.get_xlim() == (36, 40)
         finals = [r.epochs[-1]["test_accuracy"] for r in records]
         assert np.ptp(end.get_ylim()) < 0.5 * np.ptp(whole.get_ylim())
@@ -261,13 +282,21 @@ class TestEpochCurves:
         records = make_records(("cosine", "other", "third", "fourth"), epochs=40)
         for record in records[:6]:
             del record.epochs[36:]
-        whole, end = plots.epoch_curves(records, KNOWN["test_accuracy"]).axes
+        whole, end = epoch_curves(records, KNOWN["test_accuracy"]).axes
         assert end.get_xlim() == (90, 100)
         marks = [line for line in whole.lines if len(line.get_xdata()) == 1]
         assert sorted(float(line.get_xdata()[0]) for line in marks) == [36, 40, 40, 40]
 
+    def test_quotation_marks_stay_text(self) -> None:
+        arm = 'a"b\'c style="}"'
+        svg = texts(epoch_curves(make_records((arm,), 1), KNOWN["test_loss"]))
+        root = ElementTree.fromstring(svg.replace('"http://www.w3.org/2000/svg"', '""', 1))
+        assert any((each.text or "").startswith(arm) for each in root.iter())
+        assert {each.get("data-arm") for each in root.iter()} == {None, arm}
+        assert ' style="}"' not in svg
+
     def test_dollar_signs_stay_text(self) -> None:
-        figure = plots.epoch_curves(make_records(("a$^b$",), 1), KNOWN["test_loss"])
+        figure = epoch_curves(make_records(("a$^b$",), 1), KNOWN["test_loss"])
         assert "a$^b$" in texts(figure)
 
 
@@ -324,7 +353,7 @@ def test_an_arm_that_misses_a_target_has_no_ratio_there() -> None:
     ]
     never = [point.model_copy(update={"ratio": None}) for point in points]
     curves = {"clr": points, "never": never}
-    ax = plots.time_ratio(curves, TEST_ACCURACY, POINTS, target=0.6, baseline="constant").axes[0]
+    ax = time_ratio(curves, TEST_ACCURACY, POINTS, target=0.6, baseline="constant").axes[0]
     drawn = [line.get_ydata() for line in ax.lines if len(line.get_xdata()) == 3]
     np.testing.assert_array_equal(drawn, [[0.8, 0.7, np.nan]])
     assert [text.get_text() for text in ax.texts] == ["clr"]
@@ -346,7 +375,7 @@ class TestOtherFigures:
         assert labels(figure) == [("", "Learning rate"), ("Epoch", "Momentum")]
         drawn = [[line for line in ax.lines if len(line.get_xdata()) == 3] for ax in figure.axes]
         assert [*map(len, drawn)] == [2, 1]
-        colors = plots.arm_colors(["clr", "constant"])
+        colors = arm_colors(["clr", "constant"])
         assert to_hex(figure.axes[1].lines[0].get_color()) == colors["clr"]
 
     def test_paired_difference_is_in_points(self) -> None:
@@ -369,7 +398,7 @@ class TestOtherFigures:
 
     def test_time_to_target_sets_misses_apart(self) -> None:
         times = {"constant": {0: 500, 1: None}, "clr": {0: 300, 1: 200}}
-        figure = plots.time_to_target(times, goal="it is 90 %", limit=600)
+        figure = time_to_target(times, goal="it is 90 %", limit=600)
         assert "not reached" in texts(figure)
         assert "median 250" in texts(figure)
         marks = [float(x) for line in figure.axes[0].lines for x in line.get_xdata()]
@@ -377,8 +406,8 @@ class TestOtherFigures:
         assert all(labels(figure)[0])
 
     def test_time_to_target_without_a_miss_or_a_hit(self) -> None:
-        assert "not reached" not in texts(plots.time_to_target({"clr": {"0": 3}}, goal="x"))
-        assert "not reached" in texts(plots.time_to_target({"clr": {"0": None}}, goal="x"))
+        assert "not reached" not in texts(time_to_target({"clr": {"0": 3}}, goal="x"))
+        assert "not reached" in texts(time_to_target({"clr": {"0": None}}, goal="x"))
 
 
 class TestRangeTest:
@@ -417,15 +446,20 @@ class TestRangeTest:
 
 class TestFiles:
     def test_svg_is_the_same_twice(self) -> None:
-        first, second = (
-            plots.to_svg(plots.epoch_curves(make_records(), KNOWN["test_loss"])) for _ in range(2)
-        )
+        first, second = (to_svg(epoch_curves(make_records(), KNOWN["test_loss"])) for _ in range(2))
         assert first == second
 
     def test_png_has_the_size_asked_for(self) -> None:
-        figure = plots.epoch_curves(make_records(("clr",), 1), KNOWN["test_loss"], size=(4, 3))
-        image = matplotlib.image.imread(io.BytesIO(plots.to_png(figure, dpi=100)))
+        figure = epoch_curves(make_records(("clr",), 1), KNOWN["test_loss"], size=(4, 3))
+        image = matplotlib.image.imread(io.BytesIO(to_bytes(figure, dpi=100)))
         assert image.shape[:2] == (300, 400)
+
+    def test_every_format_is_what_its_name_says(self, tmp_path: Path) -> None:
+        figure = epoch_curves(make_records(("clr",), 1), KNOWN["test_loss"])
+        written = save_figures({"a": figure}, tmp_path, ("pdf", "png", "svg"))
+        starts = [path.read_bytes()[:4] for path in written]
+        assert starts == [b"%PDF", b"\x89PNG", b"<?xm"]
+        assert [path.name for path in written] == ["a.pdf", "a.png", "a.svg"]
 
 
 @pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 0.01], [0.9, 0.95, 1.0], [0.1, 0.9]])

@@ -17,7 +17,7 @@ from clr_cli.analysis.study import Study
 from clr_cli.cli.live import LivePage
 from clr_cli.errors import InputError
 from clr_cli.execution.task import Event
-from clr_cli.records import TEST_ACCURACY, Probed, RateAnswer
+from clr_cli.records import TEST_ACCURACY, Metric, Probed, RateAnswer
 from clr_cli.report import index, live, rates, write
 
 STUDY = Study(name="digits", arms=("constant", "clr"), baseline="constant", seeds=(0, 1))
@@ -73,7 +73,7 @@ def test_a_stopped_comparison_leaves_its_runs_and_curves_without_a_verdict(tmp_p
     page = (tmp_path / "report.html").read_text("utf-8")
     words = [[word.strip() for word in row if word.strip()] for row in cells(page)]
     assert words == [["constant", "finished", "waiting"], ["clr", "epoch 1 of 2", "waiting"]]
-    assert "1 of 4 runs have ended; the command was stopped." in page
+    assert "1 of 4 runs have ended; the command was stopped. Run it again to continue." in page
     assert page.count("<svg") == 2
     assert 'http-equiv="refresh"' not in page
     assert not re.search("better than|worse than|undecided", page.partition("<style>")[0])
@@ -93,7 +93,18 @@ def test_what_was_there_before_counts(tmp_path: Path) -> None:
     events = (Event(0, *each) for each in (("start", 2), ("end", "finished")))
     assert len([*page.follow(tasks, events)]) == 2  # type: ignore[arg-type]
     runs = json.loads((tmp_path / "progress.json").read_text())["runs"]
-    assert [len(each["rows"]) for each in runs] == [2]
+    assert [len(each["rows"]) for each in runs] == [2, 0, 0, 0]
+
+
+def test_runs_that_will_never_be_made_do_not_count(tmp_path: Path) -> None:
+    page = LivePage(STUDY, tmp_path, epochs=1)
+    for tasks in (TASKS, [Task("constant", 2)]):  # clr was decided after two seeds
+        ends = [Event(k, kind, "finished") for k in range(len(tasks)) for kind in ("start", "end")]
+        for _ in page.follow(tasks, (end for end in ends)):  # type: ignore[arg-type]
+            page.began -= 1e9
+    text = live.remake(tmp_path).read_text("utf-8")
+    assert "5 of 5 runs have ended" in text
+    assert "waiting" not in text.partition("<tbody>")[2].partition("</tbody>")[0]
 
 
 def test_making_it_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
@@ -116,7 +127,7 @@ def test_a_run_that_learned_nothing_is_named(tmp_path: Path) -> None:
     assert [word.strip() for word in cells(page)[0] if word.strip()] == [
         *("clr", "finished", "stuck", "epoch 1 of 1")
     ]
-    assert "2 of 3 runs have ended, 1 learned nothing" in page
+    assert "2 of 3 runs have ended, 1 run learned nothing" in page
     assert "clr 50.50\N{NO-BREAK SPACE}% (2 of 3)" in page  # of those that finished
 
 
@@ -132,13 +143,24 @@ def test_the_page_of_a_search_without_an_answer_says_why(tmp_path: Path) -> None
     tried = [Probed(rate=rate, scores=[0.1], mean=0.1) for rate in (0.1, 0.2)]
     answer = RateAnswer(**about, tried=tried, inconclusive="nothing was learned; train longer")
     rates.write(tmp_path / "digits" / "range-test", answer)
+    rates.write(tmp_path / "digits" / "range-test" / "clr", answer)
     page = (tmp_path / "digits" / "range-test" / "report.html").read_text("utf-8")
     assert '<p class="verdict">No answer: nothing was learned; train longer</p>' in page
     words = Reader(page).words
     assert words.count("nothing was learned") == 1
     assert re.search(r"Every probe.*0.1\s*10.00\s%\s*10.00\s%\s*0.2", words, re.S)
     index.write(tmp_path)
-    assert "No answer: nothing was learned" in (tmp_path / "index.html").read_text("utf-8")
+    listed = (tmp_path / "index.html").read_text("utf-8")
+    assert listed.count("No answer: nothing was learned") == 2
+    assert 'href="digits/range-test/clr/report.html"' in listed
+    assert ">range-test, clr<" in listed
+
+
+def test_scores_of_any_size_are_shown_with_digits() -> None:
+    about: dict[str, Any] = {"experiment": "x", "metric": Metric(name="mse", mode="min")}
+    about |= {"relative": False, "within": "1e-8", "delta": 1e-8, "probes": 1, "start": 0.1}
+    answer = RateAnswer(**about, tried=[Probed(rate=0.1, scores=[1.25e-7], mean=1.25e-7)])
+    assert "1.25e-07" in rates.page(answer, {})
 
 
 @pytest.mark.usefixtures("drawing")
@@ -151,10 +173,20 @@ def test_the_index_has_every_experiment_with_its_state(tmp_path: Path) -> None:
     broken.mkdir(parents=True)
     (broken / "report.html").touch()
     (broken / "summary.json").write_text("{")
+    again = tmp_path / "rerun" / "compare"  # more seeds of a finished comparison
+    write.write_comparison(again, make_summary(records), records)
+    with pytest.raises(KeyboardInterrupt):
+        follow(again, stopped())
     page = index.write(tmp_path).read_text("utf-8")
     words = Reader(page).words
-    assert "3 results" in words
-    for name, state in (("half", "stopped"), ("whole & more", "finished"), ("broken", "damaged")):
+    assert "4 results" in words
+    states = (
+        ("half", "stopped"),
+        ("rerun", "stopped"),
+        ("whole & more", "finished"),
+        ("broken", "damaged"),
+    )
+    for name, state in states:
         row = words[words.index(name) :]
         assert row.index(state) < 400
     assert 'href="whole%20%26%20more/compare/report.html"' in page

@@ -25,6 +25,7 @@ from clr_cli.errors import InputError
 from clr_cli.records import (
     VAL_ACCURACY,
     ControlledVariables,
+    Metric,
     Probed,
     RateAnswer,
     Reproduce,
@@ -34,9 +35,10 @@ from clr_cli.records import (
 )
 from clr_cli.report import captions
 from clr_cli.report import comparison as report
+from clr_cli.report.answers import Comparison
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.runs import read_runs_csv, write_runs_csv
-from clr_cli.report.tables import first_table
+from clr_cli.report.tables import explain, first_table
 
 FOUR = ("constant", "clr", "one_cycle", "cosine")
 NO_RUNS = write_runs_csv([])
@@ -155,6 +157,24 @@ class TestPage:
         used = re.findall(r'url\(#([^)]*)\)|href="#([^"]*)"', page)
         assert {a or b for a, b in used} <= set(ids)
 
+    def test_figures_of_several_pages_in_one_document_share_no_ids(self) -> None:
+        pages = []
+        for seeds in (3, 4):
+            records = make_records(seeds=seeds)
+            pages.append(Comparison(make_summary(records), records)._repr_html_())
+        ids = [{*re.findall(r'\bid="([^"]*)"', text)} for text in pages]
+        assert all(len(each) > 5 for each in ids)
+        assert not ids[0] & ids[1]
+
+    def test_the_main_figure_is_the_difference_whatever_the_metric_is_called(self) -> None:
+        records = make_records(seeds=3)
+        for record in records:
+            for row in (*record.epochs, record.result["final"]):
+                row["difference"] = row["test_accuracy"]
+        text = make_page(records, metric=Metric(name="difference", mode="max"))
+        (main,) = re.findall(r'class="main">.*?<b>(.*?)[.]</b>', text, re.S)
+        assert main == "Paired difference"
+
     def test_says_the_verdict_first_and_whole(self) -> None:
         records = make_records()
         words = Reader(make_page(records)).words.replace("\N{NO-BREAK SPACE}", " ")
@@ -253,6 +273,12 @@ def test_the_first_table_says_how_likely_an_arm_of_the_set_is_the_best() -> None
         assert cell == (expected if arm in best.arms else "no")
     assert said["constant"] == "no"
     assert "Best?" not in first_table(make_summary(make_records(seeds=6)))[0]
+
+
+def test_what_corrects_for_several_arms_is_said_of_several_arms() -> None:
+    header = ["Arm", "P(better)"], [["a"], ["b"], ["c"]]
+    assert "corrects for several arms" in explain(header, several=True)
+    assert "several" not in explain(header, several=False)
 
 
 class TestMarkdown:
@@ -374,6 +400,15 @@ class TestFigures:
         assert "clr never held it (6 of 6 runs missed)" in texts["time_to_target"]
         assert "1 of 6 runs of clr diverged" in texts["test_accuracy"]
 
+    def test_captions_say_only_what_is_so(self) -> None:
+        records = make_records(seeds=2)
+        words = captions.captions(make_summary(records), records, {})["every_seed"]
+        assert words.endswith("the difference at the end, clr minus constant.")
+        records = [*make_records(("constant", "cosine"), 2), RunRecord("clr", 0, "failed", [], {})]
+        texts = captions.captions(make_summary(records), records, {})
+        assert texts["every_seed"] == "Each panel shows the runs of one seed."
+        assert texts["time_to_target"].count("No run of clr finished.") == 1
+
     @pytest.mark.parametrize(
         ("low", "high", "words"),
         [
@@ -401,6 +436,12 @@ class TestFigures:
         (format.loss, math.inf, "∞"),
         (format.count, 12345.0, "12,345"),
         (format.p_value, 0.0004, "< 0.001"),
+        (format.moment, 999.7, "1,000"),
+        (format.moment, 0.4217, "0.422"),
+        (format.epochs, 999.7, "1,000 epochs"),
+        (format.number, 1500.0, "1,500"),
+        (format.loss, 0.0, "0.000"),
+        (format.loss, 1.2e-5, "1.2e-05"),
         (format.duration, 0, "0 s"),
         (format.duration, 59.96, "1 min 00 s"),
         (format.duration, 3700, "1 h 01 min"),

@@ -1,4 +1,4 @@
-"""Plain numbers -> matplotlib figures: those of the original post, and differences.
+"""Draw learning rates against epochs, and differences from the baseline.
 
 Figures are made with `Figure()`, never through pyplot; nothing is shown or saved here.
 """
@@ -13,9 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from clr_cli.format import Scale
-from clr_cli.report.figures.curves import mean_interval
-from clr_cli.report.figures.epochs import epoch_curves
+from clr_cli.format import Scale, number
 from clr_cli.report.figures.style import (
     BAND,
     MUTED,
@@ -25,7 +23,6 @@ from clr_cli.report.figures.style import (
     Curve,
     EndLabel,
     Size,
-    arm_colors,
     arm_looks,
     arm_rows,
     dress,
@@ -35,10 +32,8 @@ from clr_cli.report.figures.style import (
     offset_text,
     progress_axis,
     short,
-    to_png,
 )
-from clr_cli.report.figures.svg import mark, tell, to_svg
-from clr_cli.report.figures.times import time_ratio, time_to_target
+from clr_cli.report.figures.svg import mark, tell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,20 +41,6 @@ if TYPE_CHECKING:
     from clr_cli.records import Design, Metric
 
 NAMED = 12  # seeds at most that stand beside their marks: more would cover one another
-
-__all__ = [
-    "Curve",
-    "Size",
-    "arm_colors",
-    "difference",
-    "epoch_curves",
-    "lr_schedule",
-    "mean_interval",
-    "time_ratio",
-    "time_to_target",
-    "to_png",
-    "to_svg",
-]
 
 
 def lr_schedule(
@@ -174,7 +155,7 @@ def difference(
     arm_rows(ax, [row.arm for row in arms], looks, bottom=0.72)
     ax.margins(x=0.12)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6))
-    gray = "" if margin is None else f"gray: ±{factor * margin:.2g}{scale.points}"
+    gray = "" if margin is None else f"gray: ±{number(factor * margin)}{scale.points}"
     failed = "×: a run failed" if any(row.unpaired_seeds for row in arms) else ""
     note_above(ax, [f"small: a {one}; large: mean, deciding interval", gray, failed])
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +30,12 @@ class Curves(NamedTuple):
     values: Array
     final: Array
     seeds: Sequence[int]
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the runs that finished, to the last digit as in a summary; None without."""
+        finals = self.final[np.isfinite(self.final)].tolist()
+        return statistics.fmean(finals) if finals else None
 
     @property
     def end(self) -> float:

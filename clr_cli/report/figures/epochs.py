@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from clr_cli.format import Scale, number, percent_tick
+from clr_cli.format import Scale, loss, number, percent, percent_tick
 from clr_cli.report.figures.curves import Curves, curves, last_part, mean_interval
 from clr_cli.report.figures.style import (
     INK,
@@ -42,6 +42,7 @@ MANY = 4  # arms at least for a panel of the last tenth
 MOST_LATE = 40  # the same, in the panel of the last tenth
 LATE = 0.36  # of the height: the panel of the last tenth
 SLOPE = 2.5  # times the spread of the ends that this panel shows of the way there
+Show = Callable[[float], str]  # writes a value
 Limits = tuple[float, float, bool]  # low, high, whether the axis is logarithmic
 
 
@@ -62,14 +63,14 @@ def epoch_curves(
     arms end within the height of a label, a second panel shows the last tenth. `axis`: epoch,
     iteration or seconds. `of`: what a run is called.
     """
-    scale = scale or Scale(metric.unit, 2 if metric.unit == "%" else 3)
+    show = scale.shown if scale else percent if metric.unit == "%" else loss
     data = curves(records, metric.name, axis)
     looks = arm_looks(list(data), baseline)
-    low, high, log, note = view(data, metric, scale)
+    low, high, log, note = view(data, metric)
     first = min((each.x[0] for each in data.values()), default=1.0)
     last = max((each.x[-1] for each in data.values()), default=1.0)
     sides = (first, last) if last > first else (first - 0.5, first + 0.5)
-    labels = _labels(data, looks, scale)
+    labels = _labels(data, looks, show)
     spots = _spots(labels, sides, (low, high, log))
     gap = LINE / (72 * (size or SIZE)[1] * 0.74)
     heights = np.sort(spots[:, 1])
@@ -95,21 +96,20 @@ def epoch_curves(
     diverged = any(record.status == "diverged" for record in records)
     note_above(ax, [_seeds_note(data, of), "× diverged" if diverged else "", note])
     if crowded:
-        _draw_end(panels[1], data, looks, metric, scale, axis, LATE * figure.get_figheight())
+        _draw_end(panels[1], data, looks, metric, show, axis, LATE * figure.get_figheight())
         labels = [k for k, spot in zip(labels, spots, strict=True) if _is_alone(spot, spots, gap)]
     label_ends(ax, labels, panel_height=height)
     return figure
 
 
-def _labels(data: Mapping[str, Curves], looks: Mapping[str, Look], scale: Scale) -> list[EndLabel]:
+def _labels(data: Mapping[str, Curves], looks: Mapping[str, Look], show: Show) -> list[EndLabel]:
     """Return the label of every arm of which a run finished, at its own curve's end."""
     labels = []
     for arm, each in data.items():
-        finished = np.isfinite(each.final)
-        if finished.any():
-            value = float(each.final[finished].mean())
+        if (value := each.mean) is not None:
+            finished = np.isfinite(each.final)
             share = "" if finished.all() else f" ({finished.sum()} of {len(finished)})"
-            text = f"{short(arm)} {scale.shown(value)}{share}"
+            text = f"{short(arm)} {show(value)}{share}"
             labels.append(EndLabel(each.end, value, text, looks[arm].color, arm))
     return labels
 
@@ -182,7 +182,7 @@ def _draw_end(
     data: Mapping[str, Curves],
     looks: Mapping[str, Look],
     metric: Metric,
-    scale: Scale,
+    show: Show,
     axis: str,
     height: float,
 ) -> None:
@@ -191,7 +191,7 @@ def _draw_end(
     spreads = [[a[each.x >= start] for a in mean_interval(each.values)] for each in late.values()]
     means = [mean for mean, *_ in spreads]
     halves = [(high - low)[-1] / 2 for _, low, high in spreads if np.isfinite((high - low)[-1])]
-    labels = _labels(late, looks, scale)
+    labels = _labels(late, looks, show)
     ends = metric.sign * np.array([label.y for label in labels])  # better is higher
     heights = metric.sign * np.concatenate([mean[np.isfinite(mean)] for mean in means])
     span = max(float(np.ptp(ends)), *halves, 0.0) or float(np.ptp(heights)) or 1e-3
@@ -217,9 +217,7 @@ def _seeds_note(data: Mapping[str, Curves], of: str) -> str:
     return f"{seeds} {of}s: mean" + (", 95 % interval" if counts[-1] >= 3 else "")
 
 
-def view(
-    data: Mapping[str, Curves], metric: Metric, scale: Scale
-) -> tuple[float, float, bool, str]:
+def view(data: Mapping[str, Curves], metric: Metric) -> tuple[float, float, bool, str]:
     """Return (low, high, log?, note) of a y axis that shows the end of training, not its accidents.
 
     The first tenth of training and what single runs do may be cut off, and so may rare dips of a
@@ -229,8 +227,8 @@ def view(
     pool = np.concatenate([f.values[np.isfinite(f.values)] for f in data.values()] or [np.zeros(0)])
     if not len(pool):
         return 0.0, 1.0, False, "no finite value"
-    rises, percent = metric.mode == "max", metric.unit == "%"
-    log = bool(not rises and not percent and pool.min() > 0)
+    rises, fraction = metric.mode == "max", metric.unit == "%"
+    log = bool(not rises and not fraction and pool.min() > 0)
 
     def height(values: Array) -> Array:
         return metric.sign * (np.log(values) if log else values)  # better is higher
@@ -246,13 +244,13 @@ def view(
     bottom = min(bottom, *final, best) if len(final) else bottom
     cut = best - worst > 1.4 * (best - bottom) > 0
     bottom = bottom if cut else worst
-    least = 2e-4 if log or percent else 1e-3 * (float(np.abs(pool).max()) or 1.0)
-    pad = max(0.06 * (best - bottom), 0.0 if best > bottom and not (log or percent) else least)
+    least = 2e-4 if log or fraction else 1e-3 * (float(np.abs(pool).max()) or 1.0)
+    pad = max(0.06 * (best - bottom), 0.0 if best > bottom and not (log or fraction) else least)
     low, high = sorted((metric.sign * (best + pad), metric.sign * (bottom - pad)))
     extreme = float(pool.min() if rises else pool.max())
     note = f"axis cut, {'lowest' if rises else 'highest'} " if cut else ""
-    if percent:
-        return max(low, 0.0), min(high, 1.002), False, note and note + scale.shown(extreme)
+    if fraction:
+        return max(low, 0.0), min(high, 1.002), False, note and note + percent(extreme)
     if log:
         low, high = math.exp(low), math.exp(high)
     return low, high, log and high / low >= 3, note and note + number(extreme)

@@ -18,6 +18,7 @@ from clr_cli.report.figures.style import (
     MUTED,
     PALETTE,
     RED,
+    SIZE,
     Size,
     dress,
     new_figure,
@@ -37,8 +38,8 @@ RATE = "Learning rate (its highest, where it moves)"  # what the axis shows
 ROOM = 1.6  # factor of learning rate kept free beside the outermost probes
 
 
-def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.9)) -> Figure:
-    """The metric, at the end of each probe, against learning rate (logarithmic).
+def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size | None = None) -> Figure:
+    """Draw the metric, at the end of each probe, against learning rate (logarithmic).
 
     A dot is a probe, a cross at the bottom one that failed; the line joins the means. The interval
     of good rates is shaded, max_lr circled, the lowest rate at which probes failed marked; the
@@ -48,7 +49,7 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size = (5.6, 3.
         answer: of the search.
         sweeps: for context; their learning rates beyond the probes' are left out.
     """
-    figure = new_figure(size)
+    figure = new_figure(size or (SIZE[0], 3.9))
     ax = figure.subplots()
     color = PALETTE[0]
     rates = [each.rate for each in answer.tried]

@@ -16,6 +16,7 @@ from clr_cli.report.figures.style import (
     MUTED,
     PALETTE,
     RED,
+    SIZE,
     Array,
     Curve,
     EndLabel,
@@ -39,14 +40,14 @@ def range_test(
     smooth: Sequence[Curve] = (),
     smooth_loss: Sequence[Curve] = (),
     peak: Peak | None = None,
-    size: Size = (5.6, 5.0),
+    size: Size | None = None,
 ) -> Figure:
     """Draw validation accuracy (top) and training loss (bottom) against learning rate.
 
     Raw curves are faint, the caller's smoothed ones (one (lrs, values) for each sweep) strong.
     The peak is circled. The x axis is logarithmic if the ramp is exponential.
     """
-    figure = new_figure(size)
+    figure = new_figure(size or (SIZE[0], 5.0))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     dress(top, ylabel="Validation accuracy")
     dress(bottom, ylabel="Training loss", xlabel="Learning rate")
@@ -76,7 +77,7 @@ def range_test(
             place = bottom.get_xaxis_transform()
             bottom.plot(sweep.stopped.lr, 0.93, "x", color=color, ms=8, mew=2, transform=place)
     _range_axes(sweeps, smooth_loss, top, bottom)
-    label_ends(top, labels, panel_height=0.6 * size[1])
+    label_ends(top, labels, panel_height=0.6 * figure.get_figheight())
     if peak is not None:
         top.plot(peak.lr, peak.accuracy, "o", mfc="none", mec=RED, ms=19, mew=2.2, zorder=6)
         place = {"xycoords": top.get_xaxis_transform(), "ha": "center"}

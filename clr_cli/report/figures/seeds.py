@@ -57,7 +57,7 @@ def seed_curves(
     columns = math.ceil(len(seeds) / rows)
     figure = new_figure(size or (SIZE[0], 0.9 + 1.35 * rows))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    low, high, log, _ = view(data, metric, scale)
+    low, high, log, _ = view(data, metric)
     for k, panel in enumerate(panels):
         lowest = k + columns >= len(seeds)
         dress(panel, xlabel=PROGRESS[axis], ylabel="" if k % columns else metric.heading)

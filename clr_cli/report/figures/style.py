@@ -1,4 +1,4 @@
-"""The look of every figure: colors, markers, axes, labels, and the figure as SVG or PNG.
+"""The look of every figure: colors, markers, axes, labels, and its files.
 
 Every arm has one color and one marker in all figures. All colors are keys of `THEME`, so that
 a page can swap them for its dark counterparts.
@@ -29,6 +29,7 @@ Size = tuple[float, float]
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 Array = NDArray[np.float64]
 
+FORMATS = ("png", "svg")  # of a figure's files, if no others are asked for
 LINE = 13.5  # the height of a line of 10 pt text, in points
 SIZE: Size = (5.6, 3.5)  # inches; the text is 10 pt, so that half of this size is still readable
 PAPER, INK, MUTED, GRID, BAND = "#ffffff", "#24292f", "#636c76", "#e4e7eb", "#eef1f4"
@@ -110,23 +111,24 @@ def arm_colors(arms: Sequence[str], baseline: str | None = None) -> dict[str, st
     return {arm: look.color for arm, look in arm_looks(arms, baseline).items()}
 
 
-def to_png(figure: Figure, dpi: int = 200) -> bytes:
-    """Return the figure as PNG bytes, `dpi` pixels per inch."""
+def to_bytes(figure: Figure, form: str = "png", dpi: int = 200) -> bytes:
+    """Return the figure as PNG or PDF; `dpi`: pixels per inch. It has no date in it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    stamp = {"png": "Software", "pdf": "CreationDate"}[form]
+    figure.savefig(buffer, format=form, dpi=dpi, metadata={stamp: None})
     return buffer.getvalue()
 
 
-def save_figure(
-    figure: Figure, stem: Path, formats: tuple[str, ...] = ("png", "svg")
+def save_figures(
+    figures: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS
 ) -> list[Path]:
-    """Write a figure as ``stem``.png, .svg, ... and return the paths."""
+    """Write figures by their names, as NAME.png, NAME.svg, ..., and return the paths."""
     written = []
-    for suffix in formats:
-        path = stem.with_name(f"{stem.name}.{suffix}")
-        content = to_svg(figure) if suffix == "svg" else to_png(figure)
-        write_atomic(path, content)
-        written.append(path)
+    for name, figure in figures.items():
+        for form in formats:
+            written.append(folder / f"{name}.{form}")
+            content = to_svg(figure) if form == "svg" else to_bytes(figure, form)
+            write_atomic(written[-1], content)
     return written
 
 

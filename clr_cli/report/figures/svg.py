@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from clr_cli.format import percent_tick
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_TOLD = 120  # points of a curve whose numbers a page has
-TOLERANCE = 0.12  # typographic points that a page's curve may be off: a fifth of a pixel
 _DRAWN: WeakKeyDictionary[Figure, str] = WeakKeyDictionary()  # figure -> its SVG
 _TOLD: WeakKeyDictionary[Axes, dict[str, Any]] = WeakKeyDictionary()
 
@@ -63,13 +62,16 @@ def to_svg(figure: Figure) -> str:
         with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "clr"}):
             figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         figure.set_layout_engine("none")  # it is laid out now, for a PNG as well
-        _DRAWN[figure] = re.sub(r'id="arm:([\d -]*):([^"]*)"', _attributes, buffer.getvalue())
+        # A quotation mark in a text must not look like the beginning of an attribute's value.
+        text = re.sub(r'>[^<"]*"[^<]*<', lambda m: m[0].replace('"', "&quot;"), buffer.getvalue())
+        _DRAWN[figure] = re.sub(r"""id=(["'])arm:([\d -]*):(.*?)\1""", _attributes, text)
     return _DRAWN[figure]
 
 
 def _attributes(gid: re.Match[str]) -> str:
-    seeds = f' data-seeds="{gid[1]}"' if gid[1] else ""
-    return f'data-arm="{gid[2]}"{seeds}'
+    seeds = f' data-seeds="{gid[2]}"' if gid[2] else ""
+    arm = gid[3].replace('"', "&quot;")
+    return f'data-arm="{arm}"{seeds}'
 
 
 def numbers(figure: Figure) -> list[dict[str, Any]]:
@@ -98,7 +100,7 @@ def numbers(figure: Figure) -> list[dict[str, Any]]:
 
 
 def compact(path: str) -> str:
-    r"""Return an SVG path in fewer letters; a long line loses the points that nobody would see.
+    r"""Return an SVG path in fewer letters, with tenths of a point.
 
     >>> compact("M 1 2 \nL 3.14 4 \nL 5 6 \n")
     'M1 2l2.1 2 1.9 2'
@@ -111,8 +113,6 @@ def _compact(path: str) -> str:
     if re.search(r"[^MLz\d\s.e-]", path):  # curves: the shapes of marks
         return re.sub(r"(\.\d\d)\d+", r"\1", path)
     points = np.array(re.findall(r"-?[\d.]+(?:e-?\d+)?", path), np.float64).reshape(-1, 2)
-    if len(points) > 8:
-        points = points[_seen(points)]
     tenths = (points * 10).round().astype(int)
     steps = np.diff(tenths, axis=0, prepend=0)
     start, *rest = [_joined([_tenth(x), _tenth(y)]) for x, y in steps.tolist()]
@@ -125,26 +125,3 @@ def _tenth(value: int) -> str:
 
 def _joined(numbers: Sequence[str]) -> str:
     return " ".join(numbers).replace(" -", "-")
-
-
-def _seen(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which points a line needs to be drawn within `TOLERANCE` (Douglas and Peucker)."""
-    kept = np.zeros(len(points), bool)
-    kept[[0, -1]] = True
-    todo = [(0, len(points) - 1)]
-    while todo:
-        a, b = todo.pop()
-        if b - a < 2:
-            continue
-        along, inner = points[b] - points[a], points[a + 1 : b] - points[a]
-        length = float(np.hypot(*along))
-        if length:
-            far = np.abs(along[0] * inner[:, 1] - along[1] * inner[:, 0]) / length
-        else:
-            far = np.hypot(inner[:, 0], inner[:, 1])
-        worst = int(far.argmax())
-        if far[worst] > TOLERANCE:
-            middle = a + 1 + worst
-            kept[middle] = True
-            todo += [(a, middle), (middle, b)]
-    return kept
