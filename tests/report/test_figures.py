@@ -32,6 +32,7 @@ from clr_cli.records import (
 from clr_cli.report.figures import comparison as plots
 from clr_cli.report.figures.curves import curves, mean_interval
 from clr_cli.report.figures.epochs import epoch_curves
+from clr_cli.report.figures.probes import probes
 from clr_cli.report.figures.range_test import range_test
 from clr_cli.report.figures.seeds import seed_curves
 from clr_cli.report.figures.style import (
@@ -217,6 +218,10 @@ class TestEpochCurves:
         assert final_label(figure, "clr").endswith("(5 of 6)")
         assert "diverged" in figure.axes[0].get_title(loc="left")
 
+    def test_epochs_are_whole(self) -> None:
+        ax = epoch_curves(make_records(epochs=1), KNOWN["test_loss"]).axes[0]
+        assert [tick for tick in ax.get_xticks() if 0.5 <= tick <= 1.5] == [1]
+
     @pytest.mark.parametrize(("seeds", "bands"), [(1, 0), (2, 0), (3, 1), (6, 1)])
     def test_an_interval_needs_three_seeds(self, seeds: int, bands: int) -> None:
         figure = epoch_curves(make_records(("clr",), seeds), KNOWN["test_accuracy"])
@@ -344,6 +349,15 @@ def test_the_search_for_rates_shows_every_arms_scores_and_good_rates() -> None:
         assert any(list(x) == [best] for x in drawn)
         assert any(list(x) == [failed] for x in drawn)
     assert below.get_xlim()[0] < 0.04 < 2.0 < below.get_xlim()[1]
+
+
+def test_a_bad_rate_does_not_hide_the_good_ones() -> None:
+    tried = [Probed(rate=r, scores=[s], mean=s) for r, s in ((0.1, 0.5), (0.2, 0.6), (0.4, 1e4))]
+    about: dict[str, Any] = {"experiment": "x", "metric": KNOWN["val_loss"], "start": 0.1}
+    about |= {"relative": True, "within": "5 %", "delta": 0.05, "probes": 3, "tried": tried}
+    answer = RateAnswer(**about, low=0.1, high=0.2, max_lr=0.15)
+    for figure in (probes(answer, []), tuned_rates({"a": answer})):
+        assert figure.axes[0].get_ylim() == pytest.approx((0.44, 1.5))
 
 
 def test_an_arm_that_misses_a_target_has_no_ratio_there() -> None:

@@ -79,14 +79,14 @@ def probes(answer: RateAnswer, sweeps: Sequence[Sweep], *, size: Size | None = N
         seeds = [k for k, score in enumerate(each.scores) if score is not None]
         mark(ax.plot([each.rate] * len(there), there, "o", **style), "probes", seeds)
         if len(there) < len(each.scores):
-            ax.plot(each.rate, floor, "x", color=RED, ms=8, mew=2.2, zorder=5)
+            ax.plot(each.rate, floor, "x", color=RED, ms=8, mew=2.2, zorder=5, clip_on=False)
     if best is not None and means:
         ax.plot(best, _between(means, best), "o", mfc="none", mec=RED, ms=17, mew=2.2, zorder=6)
     _labels(ax, answer)
     dress(ax, xlabel=RATE, ylabel=answer.metric.heading)
     ax.yaxis.set_major_formatter(FuncFormatter(percent_tick if percent else _plain_tick))
     if answer.metric.mode == "min" and means:
-        ax.set_ylim(top=min(ax.get_ylim()[1], highest([mean for _, mean in means], answer)))
+        cut(ax, values, highest([mean for _, mean in means], answer))
     length = "" if answer.epochs is None else f" of {epochs(answer.epochs)}"
     parts = [f"{answer.probes} probes{length}, line: means"]
     note_above(ax, [*parts, "gray: the sweep" if sweeps else ""])
@@ -102,6 +102,12 @@ def highest(means: Sequence[float], answer: RateAnswer) -> float:
     best = min(means)
     several = best * SEVERAL if best > 0 else math.inf
     return several if answer.relative else max(several, best + DELTAS * answer.delta)
+
+
+def cut(ax: Axes, scores: Sequence[float], top: float) -> None:
+    """End the vertical axis at `top` if it goes beyond, and leave a little room below the least."""
+    if ax.get_ylim()[1] > top:
+        ax.set_ylim(min(scores) - 0.06 * (top - min(scores)), top)
 
 
 def rate_axis(ax: Axes, rates: Sequence[float]) -> None:

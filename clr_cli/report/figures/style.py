@@ -154,7 +154,8 @@ def dress(ax: Axes, *, xlabel: str = "", ylabel: str = "") -> None:
 def progress_axis(ax: Axes, axis: str = "epoch") -> None:
     """Label an axis of epochs, iterations or seconds."""
     ax.set_xlabel(PROGRESS[axis], fontsize=10, color=INK)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=9 if axis == "epoch" else 6, integer=True))
+    most = 9 if axis == "epoch" else 6
+    ax.xaxis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
     if axis != "epoch":
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.6g}"))
 

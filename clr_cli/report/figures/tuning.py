@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from clr_cli.format import percent_tick
-from clr_cli.report.figures.probes import RATE, highest, rate_axis
+from clr_cli.report.figures.probes import RATE, cut, highest, rate_axis
 from clr_cli.report.figures.style import (
     PAPER,
     RED,
@@ -72,7 +72,7 @@ def tuned_rates(
     if first.metric.unit == "%":
         top.yaxis.set_major_formatter(FuncFormatter(percent_tick))
     if first.metric.mode == "min" and known:
-        top.set_ylim(top=min(top.get_ylim()[1], highest(known, first)))
+        cut(top, known, highest(known, first))
     arm_rows(below, list(answers), looks, bottom=0.6)
     crosses = "× a run failed" if any(mean is None for mean in means) else ""
     note_above(below, ["bar: good rates", "mark: the chosen one", crosses])
