@@ -85,8 +85,9 @@ class Table:
     def row(self, place: Place) -> dict[str, float]:
         """Return a row as a record has it: its clocks, then the metric."""
         f, i = place
-        clocks = {key: c for key, column in self.clocks[f].items() if (c := column[i]) is not None}
-        return {**clocks, self.roles.metric: self.values[f][i] or 0.0}
+        row = {key: c for key, column in self.clocks[f].items() if (c := column[i]) is not None}
+        row[self.roles.metric] = self.values[f][i] or 0.0
+        return row
 
 
 def build(frames: Sequence[Frame], roles: Roles, query: Query) -> Built:
