@@ -474,6 +474,7 @@ class TestFiles:
         starts = [path.read_bytes()[:4] for path in written]
         assert starts == [b"%PDF", b"\x89PNG", b"<?xm"]
         assert [path.name for path in written] == ["a.pdf", "a.png", "a.svg"]
+        assert b"Type3" not in written[0].read_bytes()
 
 
 @pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 0.01], [0.9, 0.95, 1.0], [0.1, 0.9]])

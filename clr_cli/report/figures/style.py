@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -115,7 +116,8 @@ def to_bytes(figure: Figure, form: str = "png", dpi: int = 200) -> bytes:
     """Return the figure as PNG or PDF; `dpi`: pixels per inch. It has no date in it."""
     buffer = io.BytesIO()
     stamp = {"png": "Software", "pdf": "CreationDate"}[form]
-    figure.savefig(buffer, format=form, dpi=dpi, metadata={stamp: None})
+    with mpl.rc_context({"pdf.fonttype": 42}):  # TrueType: publishers refuse Type 3
+        figure.savefig(buffer, format=form, dpi=dpi, metadata={stamp: None})
     return buffer.getvalue()
 
 
