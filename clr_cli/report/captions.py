@@ -81,10 +81,10 @@ def _join(sentences: Iterable[str]) -> str:
 
 def _every_seed(summary: Summary) -> str:
     text = "Each panel shows the runs of one seed"
-    if len(summary.arms) != 2:
+    if len(summary.comparisons) != 1:
         return f"{text}."
-    (arm,) = (arm.name for arm in summary.arms if arm.name != summary.baseline)
-    return f"{text}; its title gives the difference at the end, {arm} minus {summary.baseline}."
+    (c,) = summary.comparisons
+    return f"{text}; its title gives the difference at the end, {c.arm} minus {c.baseline}."
 
 
 def _range_test(arms: Sequence[ArmSummary], probed: bool) -> str:
