@@ -22,7 +22,7 @@ class Expect(StrEnum):
 
 def check(study: Study, expect: Expect | None) -> None:
     """Check what is expected before anything runs. Raises InputError without a margin."""
-    if expect is Expect.NOT_WORSE and study.margin is None:
+    if expect is Expect.NOT_WORSE and study.margin is study.default_margin is None:
         raise InputError("not-worse: say by how much an arm may be worse: --margin", key="expect")
 
 

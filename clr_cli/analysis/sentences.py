@@ -75,6 +75,8 @@ def sentence(comparison: Comparison, wording: Telling, about: Sequence[ArmSummar
             return f"{said}{small} ({proof}).{errors}{time}"
         case "equivalent":
             margin = wording.size(study.margin or 0.0)
+            if study.default_margin is not None and study.margin != study.default_margin:
+                margin += f", a tenth of {base}'s error"
             return (
                 f"{subject} and {base} are equivalent within {margin}: {signed} ({proof})."
                 f"{errors}{time}"

@@ -24,6 +24,7 @@ DESIGNS: dict[Design, str] = {
     "unpaired": "unpaired: runs are compared as if they shared nothing",
     "number": "every arm against a number",
 }
+MARGIN_OF_ERROR = 10  # the share of the baseline's error that a default margin is at most
 Key = tuple[str, int]  # arm and seed of a run
 
 
@@ -43,6 +44,7 @@ class Study:
         target_metric: what time to target goes by; None: the metric itself.
         chance: the metric of a run that has learned nothing, if that is known.
         margin: the difference that does not matter; None: no arms are called equivalent.
+        default_margin: the margin where none was given, see `with_margin`.
         detect: the difference for which the number of seeds is stated; None: the margin.
         past: the looks of an earlier result of the same arms.
         last: the look that gets the weight of the last one; None: the cap.
@@ -68,6 +70,7 @@ class Study:
     target_metric: Metric | None = None
     chance: float | None = None
     margin: float | None = None
+    default_margin: float | None = None
     detect: float | None = None
     past: tuple[Look, ...] = ()
     last: int | None = None
@@ -149,6 +152,18 @@ class Study:
         # With fewer runs than the fewest nothing could be claimed.
         past = tuple(look for look in before.looks if study.fewest <= look.most != most)
         return replace(study, past=past, last=before.last)
+
+    def with_margin(self, values: Mapping[str, Mapping[int, float]]) -> Study:
+        """Return the study with a margin where only a default is known, for these final values.
+
+        It is at most a tenth of the baseline's error: near 100 % a point is a lot.
+        """
+        if self.default_margin is None:
+            return self
+        base = values.get(str(self.baseline), {}).values()
+        error = 1 - sum(base) / len(base) if base else 0.0
+        most = error / MARGIN_OF_ERROR if error > 0 else self.default_margin
+        return replace(self, margin=min(self.default_margin, most))
 
     @property
     def fewest(self) -> int:

@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from clr_cli.analysis.comparisons import LEVEL, Side, compare_arms
-from clr_cli.analysis.judgement import Values, choose_best, final_values, judge
+from clr_cli.analysis.judgement import choose_best, final_values, judge
 from clr_cli.analysis.outcomes import Measures, Outcome, choose_target, describe_arm, spread
 from clr_cli.analysis.pairing import gain
 from clr_cli.analysis.sentences import Telling, scope
 from clr_cli.analysis.study import Runs, Study
 from clr_cli.format import Scale, decimals
 from clr_cli.records import ArmSummary, Metric, RunRecord, Summary, Target
-
-MARGIN_OF_ERROR = 10  # the share of the baseline's error that a margin is at most
 
 
 def analyse(study: Study, runs: Runs) -> Summary:
@@ -43,7 +41,7 @@ def analyse(study: Study, runs: Runs) -> Summary:
         raise ValueError(f"the baseline {study.baseline!r} has no run")
     study = replace(study, arms=tuple(arms))
     values, stuck = final_values(study, records)
-    study = replace(study, margin=_margin(study, values))
+    study = study.with_margin(values)
     past = [look for look in study.past if look not in runs.looks]
     looks = sorted([*past, *runs.looks], key=lambda look: (look.most, look.n))
     # These runs say nothing of a look at more of them, which counts when there are as many again.
@@ -121,16 +119,6 @@ def _finals(records: Sequence[RunRecord], metric: Metric) -> list[float]:
         for record in records
         if record.status == "finished"
     ]
-
-
-def _margin(study: Study, values: Values) -> float | None:
-    """Return the margin, at most a tenth of the baseline's error: near 100 % a point is a lot."""
-    base = [*values.get(str(study.baseline), {}).values()]
-    fraction = study.metric.unit == "%" and study.metric.mode == "max"
-    if study.margin is None or not fraction or not base:
-        return study.margin
-    error = 1 - sum(base) / len(base)
-    return min(study.margin, error / MARGIN_OF_ERROR) if error > 0 else study.margin
 
 
 def _decimals(arms: Mapping[str, Mapping[int, RunRecord]], metric: Metric) -> int:

@@ -299,7 +299,11 @@ class CompareConfig(SeedsConfig):
         description="paired: compare runs of equal seeds; unpaired: compare means, and with "
         "seeds: auto give more runs to the noisier arm",
     )
-    margin: float = Field(0.001, gt=0, lt=1, description="equivalence margin, as a fraction")
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="equivalence margin, as a fraction; default: 0.001, or a tenth of the "
+        "baseline's error where that is less",
+    )
     target: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     detect: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,

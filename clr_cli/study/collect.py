@@ -127,7 +127,7 @@ def _until_decided(
         seen.append(look)
         found = [*records.values()]
         values, _ = final_values(study, found)
-        judged = judge(study.after(before, found), values, seen)
+        judged = judge(study.after(before, found).with_margin(values), values, seen)
         still = [arm for arm, each in judged.items() if each.is_open]
         where = f"look {len(seen)}, {_counted(look, study)}"
         if not still:

@@ -28,6 +28,8 @@ from clr_cli.records import (
     Tuning,
 )
 
+DEFAULT_MARGIN = 0.001  # a tenth of a point
+
 
 def study_of(config: Config, arms: Sequence[str]) -> Study:
     """Return the study of these arms, the baseline first, that a config's ``compare`` describes."""
@@ -43,6 +45,7 @@ def study_of(config: Config, arms: Sequence[str]) -> Study:
         target=given.target,
         target_metric=VAL_ACCURACY,  # nothing is chosen on the test split
         margin=given.margin,
+        default_margin=DEFAULT_MARGIN if given.margin is None else None,
         detect=given.detect,
     )
 

@@ -73,5 +73,6 @@ def test_a_margin_is_needed_to_be_not_worse():
     with pytest.raises(InputError, match="--margin"):
         check(Study(**asked), Expect.NOT_WORSE)
     check(Study(**asked, margin=0.1), Expect.NOT_WORSE)
+    check(Study(**asked, default_margin=0.1), Expect.NOT_WORSE)
     check(Study(**asked), Expect.BETTER)
     check(Study(**asked), None)

@@ -222,21 +222,23 @@ def test_of_runs_that_are_stuck_fewer_than_half_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("metric", "center", "margin"),
+    ("metric", "center", "given", "margin"),
     [
-        (TEST_ACCURACY, 0.99, 0.001),  # a tenth of the error
-        (TEST_ACCURACY, 0.5, 0.005),
-        (Metric(name="error", mode="min", unit="%"), 0.99, 0.005),
-        (SCORE, 0.99, 0.005),
+        (TEST_ACCURACY, 0.99, {"default_margin": 0.005}, 0.001),  # a tenth of the error
+        (TEST_ACCURACY, 0.5, {"default_margin": 0.005}, 0.005),
+        (TEST_ACCURACY, 0.99, {"margin": 0.005}, 0.005),
+        (SCORE, 0.99, {"margin": 0.005}, 0.005),
     ],
 )
-def test_a_margin_is_at_most_a_tenth_of_the_baselines_error(metric, center, margin):
+def test_only_a_default_margin_is_at_most_a_tenth_of_the_baselines_error(
+    metric, center, given, margin
+):
     records = [
         RunRecord(arm, k, "finished", [], {"final": {metric.name: center + 0.001 * (k - 2.5)}})
         for arm in "ab"
         for k in range(6)
     ]
-    asked = study(arms=("a", "b"), metric=metric, margin=0.005, detect=0.02, seeds=tuple(range(6)))
+    asked = study(arms=("a", "b"), metric=metric, **given, detect=0.02, seeds=tuple(range(6)))
     found = analyse(asked, collect(asked, TableSource(records, metric.name, "", "")))
     assert found.margin == pytest.approx(margin)
     assert (found.detect, found.corrected_for, found.last, found.rule) == (0.02, 1, None, "fixed")
@@ -245,3 +247,21 @@ def test_a_margin_is_at_most_a_tenth_of_the_baselines_error(metric, center, marg
         collect(asked, TableSource(records, metric.name, "", "")),
     )
     assert none.margin is None
+
+
+def test_seeds_are_added_until_the_margin_of_the_verdict_decides():
+    rng = np.random.default_rng(1)
+    records = [
+        RunRecord(arm, seed, "finished", [], {"final": {"test_accuracy": 0.95 + 0.004 * noise}})
+        for arm in "ab"
+        for seed, noise in enumerate(rng.normal(size=30))
+    ]
+    asked = {"arms": ("a", "b"), "metric": TEST_ACCURACY, "cap": 30, "seeds": tuple(range(30))}
+    counts = []
+    for margin in ({"margin": 0.01}, {"default_margin": 0.01}):  # which is lowered to 0.005
+        auto = study(**asked, **margin)
+        found = analyse(auto, collect(auto, TableSource(records, "test_accuracy", "", "")))
+        (comparison,) = found.comparisons
+        assert comparison.verdict == "equivalent"
+        counts.append(found.looks[-1].n)
+    assert counts[0] < counts[1]

@@ -133,15 +133,20 @@ def test_same_schedule_under_two_names():
     ("accuracy", "margin"),
     [(0.9, 0.001), (0.995, 0.0005), (0.99, 0.001), (1.0, 0.001)],
 )
-def test_the_margin_is_at_most_a_tenth_of_the_error(accuracy, margin):
+def test_a_default_margin_is_at_most_a_tenth_of_the_error_and_one_that_was_given_stays(
+    accuracy, margin
+):
     runs = [arm(name, [accuracy] * 3) for name in ("constant", "clr")]
-    assert compare(*runs).margin == pytest.approx(margin)
+    assert compare(*runs, margin=None, default_margin=0.001).margin == pytest.approx(margin)
+    assert compare(*runs).margin == 0.001
     assert compare(*runs, baseline=0.5, margin=None).margin is None
 
 
-def test_a_loss_keeps_the_margin_that_was_given():
-    runs = [arm(name, [0.001, 0.002, 0.001]) for name in ("constant", "clr")]
-    assert compare(*runs, metric=Metric.resolve("test_loss")).margin == 0.001
+def test_a_margin_that_is_a_tenth_of_the_error_is_called_that():
+    runs = [arm(name, [0.99, 0.991, 0.9905, 0.9895] * 3) for name in ("constant", "clr")]
+    runs[1][0] = run("clr", 0, 0.9901)
+    (comparison,) = compare(*runs, margin=None, default_margin=0.005).comparisons
+    assert "are equivalent within 0.10 points, a tenth of constant's error: " in comparison.sentence
 
 
 def test_equivalent_within_the_margin():
