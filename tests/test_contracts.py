@@ -25,6 +25,13 @@ def contracts(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_a_search_for_rates_does_not_wait_for_the_import_of_scipy_stats():
+    code = "import sys, clr_cli.study.rates; print('scipy.stats' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.stdout == b"False\n"
+
+
 @pytest.mark.parametrize(
     ("module", "imported"),
     [("report/tables.py", "clr_cli.cli.terminal"), ("analysis/rule.py", "torch")],

@@ -150,7 +150,7 @@ def describe_arm(
 
     cost: seconds besides training; None where no run tells its own.
     """
-    result = next((run.result for run in runs.values()), {})
+    result = next((run.result for run in runs.values() if run.result), {})
     diverged, failed = (
         [seed for seed, run in runs.items() if run.status == status]
         for status in ("diverged", "failed")

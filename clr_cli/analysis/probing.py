@@ -16,7 +16,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 
-from scipy import stats as distributions
+from scipy import special
 
 from clr_cli.analysis.bracket import bracket
 from clr_cli.analysis.lattice import (
@@ -197,9 +197,13 @@ class _Reading(Replay):
 
         Raises Inconclusive where the best score does not stand out of the noise.
         """
-        best = self.best(self.places)
-        values = {k: self.values(k) for k in self.places if self.mean(k) >= best - 2 * self.fall}
-        groups = [scores for scores in values.values() if len(scores) > 1]
+        while True:
+            best = self.best(self.places)
+            close = [k for k in self.places if self.mean(k) >= best - 2 * self.fall]
+            groups = [self.values(k) for k in close if self.count[k] > 1]
+            if groups:
+                break
+            self.need(dict.fromkeys(close, 2), "repeat")  # the rates that had two have failed
         freedom = sum(len(scores) - 1 for scores in groups)
         squares = sum(statistics.variance(scores) * (len(scores) - 1) for scores in groups)
         sd = max(math.sqrt(squares / freedom), self.binomial(best))
@@ -219,7 +223,7 @@ class _Reading(Replay):
         if len(here) > 1:
             score += (at - here[0]) * (self.mean(here[1]) - score)
         others = [k for k in self.places if k not in here] or here
-        quantile = float(distributions.t.ppf(1 - (1 - LEVEL) / len(others), freedom))
+        quantile = float(special.stdtrit(freedom, 1 - (1 - LEVEL) / len(others)))
         gains = (
             self.mean(k) - score + quantile * sd * math.sqrt(1 / self.count[k] + 1 / self.seeds)
             for k in others

@@ -20,7 +20,7 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e30, le=1
 Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1e12)]
 Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1)]
 Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
-Text = Annotated[str, Field(strict=True, max_length=10_000)]
+Text = Annotated[str, Field(strict=True, max_length=1_000_000)]  # sentences of a thousand arms
 Arm = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 
 

@@ -319,7 +319,7 @@ class Reproduce(Record):
     """How to repeat the comparison."""
 
     command: Text = ""
-    config: Annotated[str, Field(strict=True, max_length=1_000_000)] = ""
+    config: Text = ""
 
 
 class Summary(Record):

@@ -63,6 +63,15 @@ def test_the_answer_does_not_depend_on_where_the_search_starts(world):
     assert len(answers) == 1
 
 
+def test_noise_is_known_where_the_only_rate_that_is_repeated_fails():
+    def score(k, seed):
+        return (0.9, None, 0.85)[seed] if k == 0 else 0.8 if abs(k) == 1 else 0.1
+
+    found, scores = run(score, scale=Scale(delta=0.03, chance=0.1))
+    assert {(-1, 1), (1, 1)} <= set(scores)
+    assert found.top == pytest.approx(0.8)
+
+
 def test_over_seeds_the_answer_hardly_moves_and_its_bound_holds():
     found = [run(noisy(world))[0] for world in range(200)]
     answered = [each for each in found if each.inconclusive is None]

@@ -271,6 +271,18 @@ def test_a_program_that_ignores_its_seed_claims_nothing():
     assert summary.verdict.startswith("The seed changes nothing: every run of muon gives the same")
 
 
+def test_an_arm_keeps_its_schedule_if_its_first_run_failed():
+    runs = [run("clr", 0, 0.0, status="failed"), *arm("clr", BASE)[1:]]
+    assert compare(arm("constant", BASE), runs).arms[1].schedule == {"kind": "clr"}
+
+
+def test_the_sentences_of_many_arms_fit_into_a_summary():
+    names = [f"learning_rate={k},weight_decay=0.1,beta2=0.95" for k in range(60)]
+    summary = compare(arm("constant", BASE[:3]), *(arm(name, BASE[:3]) for name in names))
+    assert len(summary.verdict) > 10_000
+    assert Summary.model_validate(summary.plain()) == summary
+
+
 def test_a_failed_run_is_listed_and_leaves_its_pair():
     runs = [*arm("clr", BETTER), run("clr", 6, 0.0, status="failed")]
     summary = compare(arm("constant", [*BASE, 0.9]), runs)
