@@ -206,20 +206,19 @@ def find_lr(
             experiment=experiment, metric=metric, threads=threads, function=function
         )
 
-        def score(probe: Probe) -> float | None:
+        def final(probe: Probe) -> float | None:
             record = probes.task(probe).record()
-            final = record.result["final"][metric] if record.status == "finished" else None
-            return scoring.score(final)
+            return record.result["final"][metric] if record.status == "finished" else None
 
-        search = RateSearch(start=start, scale=scoring.scale, task=probes.task, score=score)
+        search = RateSearch(start=start, scoring=scoring, task=probes.task, value=final)
         with (
             _finished_in_exceptions(probes, directory),
             _value_errors(),
             engine.connected(),
             _executor(engine, metric, None, shown=progress) as execute,
         ):
-            found, scores = search_rates({name: search}, execute)[name]
-        records = [probes.task(probe).record() for probe in scores]
+            found, scoring, tried = search_rates({name: search}, execute)[name]
+        records = [probes.task(probe).record() for probe in tried]
         seconds = sum(record.result.get("train_seconds", 0.0) for record in records)
         answer = scoring.answer(found, start, experiment=name, seconds=seconds, versions=versions())
         result = LearningRate(answer)

@@ -570,6 +570,15 @@ def test_a_metric_to_be_maximised_and_a_delta_of_ones_own(tmp_path):
     assert "good rates" in str(found)
 
 
+def test_accuracies_in_percent_are_judged_as_the_same_search_without_a_unit():
+    def percent(lr, seed):
+        return 95 - 10 * math.log10(lr / 0.01) ** 2 + random.Random(seed).gauss(0, 0.1)
+
+    by_name, plain = (clr.find_lr(percent, metric="test_accuracy", unit=u) for u in (None, ""))
+    assert by_name.answer == plain.answer.model_copy(update={"seconds": by_name.answer.seconds})
+    assert by_name.interval[0] < 0.005 < 0.02 < by_name.interval[1]
+
+
 def test_a_cliff_is_part_of_the_answer():
     def steep(lr, seed):
         return math.nan if lr > 0.02 else 1 + 0.001 / lr

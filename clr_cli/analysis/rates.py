@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clr_cli import schedules
 from clr_cli.analysis.lattice import DELTA, DISTANCE, RatesFound, Scale
+from clr_cli.errors import InputError
 from clr_cli.format import duration, epochs, rounded_lr
 from clr_cli.records import Metric, Probed, RateAnswer
 
@@ -21,11 +23,20 @@ class Scoring:
         delta: how far from the best a value still counts as good, in the metric's unit. None: 3
             points of a metric in percent; of any other metric 3 % of the value, whose logarithm is
             then the score.
+        chance: the value of a model that has learned nothing; None if it is unknown.
+        images: how many images an accuracy was measured on, if it is one.
 
     """
 
     metric: Metric
     delta: float | None = None
+    chance: float | None = None
+    images: int | None = None
+
+    def fitted(self, values: Iterable[float | None]) -> Scoring:
+        """Return the scoring without the unit % if these values are not fractions."""
+        known = (value for value in values if value is not None)
+        return replace(self, metric=self.metric.fitted(known))
 
     @property
     def relative(self) -> bool:
@@ -39,13 +50,14 @@ class Scoring:
         >>> round(Scoring(Metric(name="val_loss", mode="min")).scale.delta, 4)
         0.0296
         """
-        return Scale(math.log1p(DELTA) if self.relative else self.delta or DELTA)
+        delta = math.log1p(DELTA) if self.relative else self.delta or DELTA
+        return Scale(delta, self.chance, self.images)
 
     def score(self, value: float | None) -> float | None:
         """Return the score of a value; None for a run that failed.
 
         Raises:
-            ValueError: the value is not above zero, so that 3 % of it mean nothing.
+            InputError: the value is not above zero, so that 3 % of it mean nothing.
 
         >>> loss = Scoring(Metric(name="val_loss", mode="min"))
         >>> loss.score(2.0) > loss.score(2.1), loss.score(math.nan)
@@ -54,9 +66,8 @@ class Scoring:
         if value is None or not math.isfinite(value):
             return None
         if self.relative and value <= 0:
-            raise ValueError(
-                f"{self.metric.name} is {value:g}: say how far from the best is still good (delta)"
-            )
+            text = f"{self.metric.name} is {value:g}: say how far from the best is still good"
+            raise InputError(text, key="delta")
         return self.metric.sign * (math.log(value) if self.relative else value)
 
     def value(self, score: float) -> float:

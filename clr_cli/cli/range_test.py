@@ -149,13 +149,9 @@ def _search_program(config: ProgramSearch, chosen: options.Options) -> int:
     scoring = Scoring(Metric(**config.metric.model_dump()), config.delta)
     probes, engine = ProgramProbes(config=config, options=chosen.for_tasks(config)), chosen.engine
 
-    def score(probe: Probe) -> float | None:
+    def value(probe: Probe) -> float | None:
         record = probes.task(probe).record()
-        final = record.result["final"][config.metric.name] if record.status == "finished" else None
-        try:
-            return scoring.score(final)
-        except ValueError as error:
-            raise InputError(f"--delta: {error}") from None
+        return record.result["final"][config.metric.name] if record.status == "finished" else None
 
     with engine.connected():
         jobs, threads = engine.workers(MOST_AT_ONCE, None)
@@ -176,19 +172,16 @@ def _search_program(config: ProgramSearch, chosen: options.Options) -> int:
             show(tasks)
             _check_any_began(tasks)
 
-        search = RateSearch(
-            start=config.start,
-            scale=scoring.scale,
-            task=probes.task,
-            score=score,
-            show=scoring.show,
-        )
-        found, scores = search_rates({"": search}, execute, terminal.note)[""]
+        search = RateSearch(start=config.start, scoring=scoring, task=probes.task, value=value)
+        try:
+            found, scoring, tried = search_rates({"": search}, execute, terminal.note)[""]
+        except InputError as error:
+            raise error.as_option() from None
     answer = scoring.answer(
         found,
         config.start,
         experiment=config.name,
-        seconds=sum(_seconds(probes.task(probe)) for probe in scores),
+        seconds=sum(_seconds(probes.task(probe)) for probe in tried),
         command=options.command_line(),
         versions=versions(),
     )
@@ -254,13 +247,14 @@ def _range_test(request: _Request, named: str | None) -> int:
     from clr_cli.training import sweep
 
     config, engine, ramp = request.config, request.options.engine, request.config.range_test
-    folder, scoring = request.tasks.experiment.answer(named), Scoring(VAL_ACCURACY)
+    folder = request.tasks.experiment.answer(named)
     _check_certify(request)
     with engine.connected():
         (like, *_) = training.sweeps(config, request.tasks, config.training.threads)
         jobs, threads = engine.workers(MOST_AT_ONCE, config.training.threads, like)
         tasks = training.sweeps(config, request.tasks, threads)
         sizes = measure(tasks[0])
+        scoring = Scoring(VAL_ACCURACY, chance=sizes.chance, images=sizes.val_size)
         length = sweep.plan(ramp, sizes.steps_per_epoch)
         _print_plan(request, engine, sizes, jobs)
         progress.with_progress(engine, jobs, length.points)(tasks)
@@ -380,7 +374,6 @@ def _probe(
     from clr_cli.study.training import Probes
 
     seconds, steps = 0.0, sizes.steps_per_epoch
-    scale = replace(scoring.scale, chance=sizes.chance, images=sizes.val_size)
     for doubled in range(DOUBLINGS + 1):
         length, longer = (request.probe_length(sizes, k) for k in (doubled, doubled + 1))
         probes = Probes(request.config, request.tasks, request.name, request.arm, length, threads)
@@ -392,14 +385,13 @@ def _probe(
 
         search = RateSearch(
             start=start,
-            scale=scale,
+            scoring=scoring,
             task=probes.task,
-            score=lambda probe: result(probe)["score"],
-            show=scoring.show,
+            value=lambda probe: result(probe)["score"],
         )
         execute = progress.with_progress(engine, jobs, math.ceil(length / steps))
-        found, scores = search_rates({"": search}, execute, terminal.note)[""]
-        seconds += sum(result(probe)["total_seconds"] for probe in scores)
+        found, _, tried = search_rates({"": search}, execute, terminal.note)[""]
+        seconds += sum(result(probe)["total_seconds"] for probe in tried)
         hopeful = found.too_short or (swept and not found.learned)
         if not hopeful or longer == length:
             break

@@ -50,28 +50,27 @@ def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: E
         f"{seeds} of each rate; usually 12 to 24 for an arm"
     )
 
-    def score(arm: str, probe: Probe) -> float | None:
+    def value(arm: str, probe: Probe) -> float | None:
         task = source.trial(arm, probe)
         check_finished([task])
         final = task.directory.read_result()["final"]
         return None if final is None else float(final["val_accuracy"])
 
-    scoring = Scoring(VAL_ACCURACY)
+    scoring = Scoring(VAL_ACCURACY, chance=setup.chance, images=setup.val_size)
     searches = {
         arm: RateSearch(
             start=source.arms[arm].rate or config.range_test.max_lr,
-            scale=replace(scoring.scale, chance=setup.chance, images=setup.val_size),
+            scoring=scoring,
             task=partial(source.trial, arm),
-            score=partial(score, arm),
-            show=scoring.show,
+            value=partial(value, arm),
             seeds=seeds,
         )
         for arm in arms
     }
     execute = progress.with_progress(engine, jobs, config.training.epochs)
     answers = {}
-    for arm, (found, scores) in search_rates(searches, execute, terminal.note).items():
-        trials = (source.trial(arm, probe).directory.read_result() for probe in scores)
+    for arm, (found, _, probes) in search_rates(searches, execute, terminal.note).items():
+        trials = (source.trial(arm, probe).directory.read_result() for probe in probes)
         answers[arm] = scoring.answer(
             found,
             searches[arm].start,
