@@ -246,6 +246,6 @@ def test_of_unpaired_training_the_noisier_arm_gets_more_runs():
     paired = of(Path("outputs/own"))
     assert paired.design == "paired"
     assert paired.pairing.pairs == 20
-    assert "Pairing gained nothing that 20 seeds can show" in page.read_text()
+    assert "With 20 seeds, no benefit from pairing can be shown" in page.read_text()
     told = invoke("compare", "--from", "table.csv", "--design", "unpaired", code=2)
     assert "--design is for" in told.stderr

@@ -9,7 +9,7 @@ import numpy as np
 
 from clr_cli.analysis import designs, looks, verdicts
 from clr_cli.analysis.headline import joined, phrases
-from clr_cli.analysis.judgement import estimates, turned
+from clr_cli.analysis.judgement import Values, estimates, turned
 from clr_cli.analysis.rule import Array, Estimate
 from clr_cli.analysis.stuck import are_set_apart
 from clr_cli.analysis.study import DESIGNS, Study
@@ -17,8 +17,10 @@ from clr_cli.analysis.wording import Wording
 from clr_cli.errors import InputError
 from clr_cli.records import (
     Combination,
+    Comparison,
     DataSet,
     Difference,
+    Look,
     OverAll,
     Summary,
     Verdict,
@@ -92,59 +94,69 @@ def _over_all(
 def _means(data_sets: Sequence[DataSet], arms: Sequence[str]) -> list[tuple[Difference, Verdict]]:
     """Return every arm's mean difference over the data sets, and what it shows."""
     summaries = [data.summary for data in data_sets]
-    known = [_estimates(summary, arms) for summary in summaries]
+    known = [_estimates(data, arms) for data in data_sets]
     fields = [vars(estimate) for estimate, _ in known]
     mean = designs.average(
         Estimate(**{key: np.stack([each[key] for each in fields], axis=-1) for key in fields[0]})
     )
-    said = verdicts.claims(
-        mean,
-        comparisons=max(summary.corrected_for for summary in summaries),
-        weight=np.min([weights for _, weights in known], axis=0),
-    )
+    comparisons = max(summary.corrected_for for summary in summaries)
+    weight = np.min([weights for _, weights in known], axis=0)
+    said = verdicts.claims(mean, comparisons=comparisons, weight=weight)
     margins = [summary.margin for summary in summaries]
-    margin = min((each for each in margins if each is not None), default=None)
+    margin = None if None in margins else min(each for each in margins if each is not None)
     metric = summaries[0].metric
     means = []
     for k in range(len(arms)):
-        low, high = float(said.low[k]), float(said.high[k])
-        verdict = verdicts.verdict(low, high, None if None in margins else margin)
-        if not said.testable[k]:
-            blind = mean.enough[k] and mean.blind[k]
-            verdict = "seed_changes_nothing" if blind else "too_few_runs"
+        low, high, level = (float(each[k]) for each in (said.low, said.high, said.level))
+        verdict = verdicts.word(mean, k, (low, high), level, margin=margin, comparisons=comparisons)
         ends = turned((low, high), metric)
         difference = Difference(
             mean=finite(metric.sign * float(mean.mean[k])),
             low=finite(ends[0]),
             high=finite(ends[1]),
-            level=1 - float(said.level[k]),
+            level=1 - level,
             values={},
         )
         means.append((difference, verdict))
     return means
 
 
-def _estimates(summary: Summary, arms: Sequence[str]) -> tuple[Estimate, Array]:
+def _estimates(data: DataSet, arms: Sequence[str]) -> tuple[Estimate, Array]:
     """Return one data set's estimates (K,), as its comparison decided, and their looks' weights."""
+    summary, compared = data.summary, [data.compared(arm) for arm in arms]
     values = {arm.name: _judged(summary, arm.name) for arm in summary.arms}
-    number = summary.reference
+    number, name = summary.reference, summary.metric.name
+    # A look counts all runs, also those that failed.
+    ran = {s for arm in summary.arms for s in (*arm.metrics[name].values, *arm.failed_seeds)}
     study = Study(
         name=summary.experiment,
         arms=(*([summary.baseline] if number is None else []), *arms),
         baseline=summary.baseline if number is None else number,
-        seeds=tuple(sorted({seed for finals in values.values() for seed in finals})),
+        seeds=tuple(sorted(ran)),
         metric=summary.metric,
         paired=summary.design == "paired",
     )
     if summary.rule == "fixed":
         return estimates(study, values, [None] * len(arms)), np.ones(len(arms))
     most = max(arm.failing.runs for arm in summary.arms)
-    seen = {look.n: look for look in summary.looks if max(look.runs.values()) <= most}
-    decided = {comparison.arm: comparison.decided_at for comparison in summary.comparisons}
-    last, latest = summary.last or looks.LAST, max(seen, default=most)
-    weights = [looks.weight(decided[arm] or latest, last) for arm in arms]
-    at = [seen.get(decided[arm] or 0) for arm in arms]
+    seen = [look for look in summary.looks if look.most <= most]
+    last, latest = summary.last or looks.LAST, seen[-1].n if seen else most
+    weights = [looks.weight(each.decided_at or latest, last) for each in compared]
+    at = [_deciding(each, seen, study, values) for each in compared]
     return estimates(study, values, at), np.array(weights)
+
+
+def _deciding(
+    comparison: Comparison, seen: Sequence[Look], study: Study, values: Values
+) -> Look | None:
+    """Return the look that decided an arm; of two of one number, that with the arm's runs."""
+    arm, base, paired = comparison.arm, comparison.baseline, study.paired
+    for look in seen:
+        a, b = ({*study.seeds[: look.runs.get(x, 0)]} & {*values[x]} for x in (arm, base))
+        n = (len(a & b), None) if paired else (len(a), len(b))
+        if look.n == comparison.decided_at and n == (comparison.n, comparison.n_baseline):
+            return look
+    return None
 
 
 def _judged(summary: Summary, arm: str) -> dict[int, float]:
@@ -180,13 +192,16 @@ def _sentence(arm: OverAll, combination: Combination) -> str:
     words = Wording(design=first.design, metric=first.metric, scale=scale)
     said = f"{words.subject(arm.arm)} is {_where(arm, combination)}"
     if mean is None:
-        return f"{said}; the data sets have no mean difference."
+        return f"{said}; no mean difference could be computed."
     proof = words.interval(arm.mean)
     if arm.mean_verdict in ("better", "worse"):
         what = "" if scale.unit == "%" else f"{first.metric.label} "
         side = "higher" if mean > 0 else "lower"
         return f"{said}; on average {what}{side} by {words.claimed_size(arm.mean)} ({proof})."
-    return f"{said}; on average {words.signed(mean)} ({proof}), {phrases(first)[arm.mean_verdict]}."
+    said += f"; on average {words.signed(mean)} ({proof})"
+    if arm.mean_verdict == arm.holds == "undecided" and len(arm.counts) == 1:
+        return f"{said}."
+    return f"{said}, {phrases(first)[arm.mean_verdict]}."
 
 
 def _headline(combination: Combination) -> str:
@@ -208,9 +223,7 @@ def _headline(combination: Combination) -> str:
         said.append("No arm could be the best on every data set.")
     runs = [arm for data in combination.data_sets for arm in data.summary.arms]
     total = sum(arm.failing.runs for arm in runs)
-    for count, what in (
-        (sum(arm.failing.count for arm in runs), "failed to train"),
-        (sum(len(arm.stuck) for arm in runs), "are stuck"),
-    ):
-        said += [f"{count} of {total} runs {what}."] * bool(count)
+    failed, stuck = sum(arm.failing.count for arm in runs), sum(len(arm.stuck) for arm in runs)
+    said += [f"{failed} of {total} runs failed to train."] * bool(failed)
+    said += [f"{stuck} of {total} runs {'is' if stuck == 1 else 'are'} stuck."] * bool(stuck)
     return " ".join(said)

@@ -9,7 +9,6 @@ Arms are (..., K, n): K arms of up to n runs each, with any leading axes; NaN ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,17 +24,6 @@ LEAST_RUNS = 5  # of each of two samples: 4 and 4 lie apart by chance in 1 of 35
 PAIRS_SKEW, RUNS_SKEW = 1.0, 1.5
 PRIOR_FREEDOM = 4.0  # at most: more would trust that arms are alike where one is three times wider
 OWN_SKEW = 0.25  # share of an arm's own skewness where it is borrowed: one of five runs says little
-
-
-def padded(samples: Sequence[Sequence[float]]) -> Array:
-    """Return samples of several lengths as one array (K, n), NaN for missing runs.
-
-    >>> padded([[1.0, 2.0], [3.0]]).tolist()
-    [[1.0, 2.0], [3.0, nan]]
-    """
-    width = max(map(len, samples), default=0)
-    rows = [[*sample, *[np.nan] * (width - len(sample))] for sample in samples]
-    return np.array(rows, dtype=np.float64).reshape(len(rows), width)
 
 
 def paired(arms: ArrayLike, baseline: ArrayLike) -> Estimate:

@@ -27,7 +27,7 @@ def _one(comparison: Comparison, summary: Summary) -> str:
     words = Wording(design=summary.design, metric=summary.metric, scale=summary.scale)
     difference, runs = comparison.difference, words.runs(comparison.n, comparison.n_baseline)
     if difference.mean is None:
-        return f"{arm} cannot be compared with {base}: too few runs trained"
+        return f"{arm} cannot be compared with {base}: too few runs finished training"
     subject, seen = words.subject(arm), words.signed(difference.mean)
     interval = words.interval(difference)
     match verdict:
@@ -39,7 +39,7 @@ def _one(comparison: Comparison, summary: Summary) -> str:
             margin = words.size(summary.margin or 0.0)
             return f"{subject} and {base} are equal within {margin}: {seen} ({interval}), {runs}"
         case "too_few_runs":
-            return f"Too few runs to tell {subject} from {base}: {seen}, {runs}"
+            return f"Too few {words.kind}s to tell {subject} from {base}: {seen}, {runs}"
         case "seed_changes_nothing":
             return f"The seed changes nothing in {arm} and {base}: {seen}, {runs}"
         case "undecided":
@@ -78,7 +78,7 @@ def _several(summary: Summary) -> str:
         flatters = ""
         if best is not None and best.optimism and float(scale.bare(best.optimism)):
             size = f"{scale.bare(best.optimism)}{scale.points}"
-            flatters = f" (the best of {len(known)}, so likely {size} too good)"
+            flatters = f" (as the best of {len(known)}, probably overstated by {size})"
         said.append(f"The best mean is {winner}'s, {scale.shown(known[winner])}{flatters}{own}.")
     paired = summary.design == "paired"
     total = summary.num_seeds if paired else sum(arm.n for arm in summary.arms)

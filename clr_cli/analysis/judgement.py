@@ -13,7 +13,7 @@ from clr_cli.analysis.best import could_be_best, optimism, probabilities
 from clr_cli.analysis.rule import ALPHA, Array, Estimate, Moments
 from clr_cli.analysis.stuck import are_set_apart, stuck_runs
 from clr_cli.analysis.study import Study
-from clr_cli.records import Best, Look, Metric, RunRecord, Stuck, Verdict
+from clr_cli.records import Best, Look, Metric, RunRecord, Stuck, Verdict, finals
 
 Values = Mapping[str, Mapping[int, float]]  # arm -> seed -> final value
 
@@ -61,18 +61,15 @@ def final_values(
     study: Study, records: Sequence[RunRecord]
 ) -> tuple[dict[str, dict[int, float]], dict[str, list[Stuck]]]:
     """Return the final values that are judged, by arm and seed, and the stuck runs."""
-    values: dict[str, dict[int, float]] = {arm: {} for arm in study.arms}
-    for run in records:
-        if run.status == "finished":
-            values[run.arm][run.seed] = float(run.result["final"][study.metric.name])
+    known = finals(records, study.metric.name)
+    values = {arm: known.get(arm, {}) for arm in study.arms}
     stuck: dict[str, list[Stuck]] = {}
-    for arm, finals in values.items():
-        seeds = list(finals)
-        found = stuck_runs([finals[seed] for seed in seeds], chance=study.chance)
-        stuck[arm] = [Stuck(seed=seeds[each.run], far=each.far) for each in found]
+    for arm, each in values.items():
+        seeds = [*each]
+        found = stuck_runs([*each.values()], chance=study.chance)
+        stuck[arm] = [Stuck(seed=seeds[run], far=far) for run, far in found.items()]
         if are_set_apart(len(found), len(seeds)):
-            for each in stuck[arm]:
-                del finals[each.seed]
+            values[arm] = {seed: each[seed] for run, seed in enumerate(seeds) if run not in found}
     return values, stuck
 
 
@@ -136,17 +133,14 @@ def judge(study: Study, values: Values, seen: Sequence[Look] = ()) -> dict[str, 
     p, adjusted = verdicts.p_holm(estimate, comparisons=study.comparisons)
     judged = {}
     for k, arm in enumerate(study.others):
-        ends, level = (float(said.low[k]), float(said.high[k])), float(said.level[k])
-        verdict = _verdict(study, estimate, said, k, verdicts.verdict(*ends, study.margin))
-        tested = bool(said.testable[k])
+        tested = not math.isnan(p[k])
         judged[arm] = _judgement(
             samples,
             k,
             estimate,
             (samples.arms, samples.base),
-            verdict=verdict,
-            ends=ends,
-            level=level,
+            ends=(float(said.low[k]), float(said.high[k])),
+            level=float(said.level[k]),
             p=float(p[k]) if tested else None,
             p_holm=float(adjusted[k]) if tested else None,
         )
@@ -172,30 +166,17 @@ def _by_looks(study: Study, samples: _Samples, seen: Sequence[Look]) -> dict[str
         done = (look for look, step in zip(past, steps, strict=True) if not step.open[k])
         look = next(done, past[-1])
         there = look.of(samples.arms, samples.base)
-        estimate = samples.estimate(*there)
-        said = verdicts.claims(estimate, comparisons=study.comparisons)
-        ends = float(progress.low[k]), float(progress.high[k])
-        verdict = _verdict(study, estimate, said, k, verdicts.verdict(*ends, study.margin))
         judged[arm] = _judgement(
             samples,
             k,
-            estimate,
+            samples.estimate(*there),
             there,
-            verdict=verdict,
-            ends=ends,
+            ends=(float(progress.low[k]), float(progress.high[k])),
             level=float(progress.level[k]),
             decided_at=decided,
             futile=int(progress.state[k]) == looks.HOPELESS,
         )
     return judged
-
-
-def _verdict(
-    study: Study, estimate: Estimate, said: verdicts.Claims, k: int, verdict: Verdict
-) -> Verdict:
-    if said.testable[k]:
-        return verdict
-    return "seed_changes_nothing" if estimate.enough[k] and estimate.blind[k] else "too_few_runs"
 
 
 def _judgement(
@@ -204,7 +185,6 @@ def _judgement(
     estimate: Estimate,
     there: tuple[Array, Array],
     *,
-    verdict: Verdict,
     ends: tuple[float, float],
     level: float,
     p: float | None = None,
@@ -225,7 +205,9 @@ def _judgement(
     own = tuple(float(end[k]) for end in estimate.interval(ALPHA))
     low, high = turned(ends, study.metric)
     return Judgement(
-        verdict=verdict,
+        verdict=verdicts.word(
+            estimate, k, ends, level, margin=study.margin, comparisons=study.comparisons
+        ),
         n=int((~np.isnan(sides[0])).sum()),
         n_baseline=counted,
         mean=sign * float(estimate.mean[k]),
@@ -248,7 +230,7 @@ def _by_seed(seeds: Sequence[int], row: Array) -> dict[int, float]:
 
 
 def turned(ends: tuple[float, float], metric: Metric) -> tuple[float, float]:
-    """Return an interval of "better" as one of the metric."""
+    """Turn an interval where larger is better into one of the metric's own differences."""
     low, high = ends if metric.sign > 0 else (-ends[1], -ends[0])
     return metric.possible(low, high)
 

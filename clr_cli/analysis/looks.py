@@ -184,7 +184,11 @@ def hopeless(
 
     A likelihood ratio of normal differences, as in Wald's (1945) sequential test: none against the
     size that the cap would surely find. Giving up costs no level, only power. Where the cap could
-    show equivalence, nothing is given up. So is nothing without a known noise.
+    show equivalence, nothing is given up.
+
+    An arm of which no run trained, whose values never change, or that is never off the baseline has
+    no such ratio. It is given up after as many runs as would be alike by chance, if every second
+    one were not, in fewer cases than the level of the cap.
 
     Args:
         share: of ALPHA at the cap, (..., 1) or a number.
@@ -198,7 +202,12 @@ def hopeless(
     found = (odds > math.log(ODDS)) & (estimate.error > 0)
     if margin is not None:
         found &= np.abs(estimate.mean) + c * at_cap >= margin
-    return np.asarray(found)
+    lost = np.isnan(estimate.mean)
+    alike = lost | estimate.blind
+    if margin is None:  # else equivalent
+        alike |= (estimate.error == 0) & (estimate.mean == 0)
+    chance = np.where(lost, 2.0 ** (1 - n), estimate.chance)
+    return np.asarray(found | (alike & (chance <= ALPHA * np.asarray(share))))
 
 
 FIRST_RUNS, FIRST_BASELINE = 6, 8  # of an arm, and of a baseline that serves several: before looks

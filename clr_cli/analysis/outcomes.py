@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from clr_cli.analysis import times
-from clr_cli.analysis.stuck import most_elsewhere
+from clr_cli.analysis.stuck import are_set_apart, most_elsewhere
 from clr_cli.format import Scale
 from clr_cli.records import (
     CLOCKS,
@@ -146,7 +146,7 @@ def describe_arm(
     cost: Mapping[str, float] | None,
     stuck: Sequence[Stuck] = (),
 ) -> ArmSummary:
-    """Return one arm's part of the summary.
+    """Return one arm's part of the summary. Means are of the runs that are judged.
 
     cost: seconds besides training; None where no run tells its own.
     """
@@ -155,6 +155,8 @@ def describe_arm(
         [seed for seed, run in runs.items() if run.status == status]
         for status in ("diverged", "failed")
     )
+    are_apart = are_set_apart(len(stuck), len(outcomes) - len(diverged))
+    apart = {each.seed for each in stuck if are_apart}
     by_clock: dict[Clock, dict[int, float]] = {
         clock: {seed: outcome.times[clock] for seed, outcome in outcomes.items()}
         for clock in measures.clocks
@@ -173,7 +175,7 @@ def describe_arm(
         failing=failing(len(diverged) + len(failed), len(runs)),
         stuck=[*stuck],
         metrics={
-            name: spread({seed: outcome.final[name] for seed, outcome in outcomes.items()})
+            name: spread({seed: outcome.final[name] for seed, outcome in outcomes.items()}, apart)
             for name in measures.names
         },
         time_to_target=ArmTimes(
@@ -213,13 +215,16 @@ def failing(count: int, runs: int) -> Failing:
     return Failing(count=count, runs=runs, high=most_elsewhere(count, runs))
 
 
-def spread(values: Mapping[int, float]) -> Spread:
+def spread(values: Mapping[int, float], apart: Collection[int] = ()) -> Spread:
     """Return mean and standard deviation over the runs that trained, and the values by seed.
+
+    apart: seeds of stuck runs, which are in neither.
 
     >>> spread({0: 1.0, 1: 3.0, 2: math.nan}).mean
     2.0
     """
-    numbers = [value for value in values.values() if not math.isnan(value)]  # of what trained
+    trained = {seed: value for seed, value in values.items() if not math.isnan(value)}
+    numbers = [value for seed, value in trained.items() if seed not in apart]
     known = bool(numbers) and all(map(math.isfinite, numbers))
     return Spread(
         mean=statistics.fmean(numbers) if known else None,

@@ -74,4 +74,4 @@ def pairing_sentence(pairing: Pairing | None, scale: Scale) -> str:
     if pairing.low > 0:
         saved, low, high = (f"{100 * x:.0f}" for x in (pairing.saved, pairing.low, pairing.high))
         return f"Pairing saved {saved} % of the runs (95 % interval {low} to {high} %): {sizes}."
-    return f"Pairing gained nothing that {pairing.pairs} seeds can show: {sizes}."
+    return f"With {pairing.pairs} seeds, no benefit from pairing can be shown: {sizes}."

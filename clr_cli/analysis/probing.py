@@ -39,7 +39,7 @@ from clr_cli.analysis.replay import (
     segments,
 )
 
-STEEP = "that is due to delta, for noise is small and no run failed nearby; a larger one widens it"
+STEEP = "delta is the cause (noise is small, no run failed nearby); a larger delta widens the range"
 CALM = 3  # standard deviations of a probe below delta: what is bad then is so by its rate
 SEEDS = 3  # most probes of one rate
 NARROW = 1.0  # octaves: an interval below a factor of 2 is finer than the lattice can tell

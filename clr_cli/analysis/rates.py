@@ -174,7 +174,8 @@ def describe(answer: RateAnswer) -> list[tuple[str, str]]:
         size = f"{100 * answer.bound:.2g} %" if answer.relative else ""
         size = size or shown(metric, answer.bound, difference=True)
         more = f" by more than {size}" if answer.bound else ""
-        rows.append(("bound", f"no rate tried, its two neighbors aside, is better{more} (95 %)"))
+        said = f"with 95 % confidence, no rate tried beats {answer.key}{more}"
+        rows.append(("bound", f"{said} (its two neighbors excluded)"))
     if answer.probes:
         rows.append(("probes", f"{answer.probes}{length}, {duration(answer.seconds)} in all"))
     elif answer.sweep is not None:

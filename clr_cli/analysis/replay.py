@@ -12,7 +12,7 @@ LEARNED = 0.1  # of the way from chance to 1: below it, nothing was learned
 SIGN = 0.01  # the same: below it, longer probes are not tried
 CLEAR, CLEAR_SIGN = 6, 4  # standard deviations of a probe by which these must lie above chance
 FALL = 4 / 3  # deltas below the best at which the search stops walking on
-LONGER = "longer probes may tell"
+LONGER = "try longer probes"
 UNSTABLE = "training is not stable; batch norm, another initialization or a warm-up may help"
 
 
@@ -97,5 +97,5 @@ class Replay:
 def segments(best: int, apart: Iterable[int]) -> str:
     """Return why separate ranges of good rates give no answer."""
     others = ", ".join(f"{rate(k):.2g}" for k in sorted(apart))
-    said = f"two separate segments of good rates, around {rate(best):.2g} and at {others}"
+    said = f"the good rates fall into separate ranges, around {rate(best):.2g} and at {others}"
     return f"{said}: {LONGER}"

@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ALPHA = 0.05
+LEAST_LEVEL = 1e-15
 _Z95 = 1.959964
 _ROUNDING = 1e-12  # relative: a smaller spread is rounding
 
@@ -98,7 +99,7 @@ class Estimate:
         equal signs are rarer than the level.
 
         Args:
-            level: two-sided, from 1e-15 to 1, broadcast against (..., K).
+            level: two-sided, from LEAST_LEVEL to 1, broadcast against (..., K).
         """
         lev = np.asarray(level, dtype=np.float64)
         z = -special.ndtri(lev / 2)
@@ -124,7 +125,7 @@ class Estimate:
 
     def p(self) -> Array:
         """Return the smallest level, from 1e-15, whose interval excludes zero; 1 if none does."""
-        low, high = np.full(self.mean.shape, np.log(1e-15)), np.zeros(self.mean.shape)
+        low, high = np.full(self.mean.shape, np.log(LEAST_LEVEL)), np.zeros(self.mean.shape)
         for _ in range(50):
             middle = (low + high) / 2
             ends = self.interval(np.exp(middle))

@@ -56,8 +56,8 @@ def sentence(comparison: Comparison, wording: Telling, about: Sequence[ArmSummar
     if comparison.p_holm is not None:
         evidence.append(p_equals(comparison.p_holm))
     elif comparison.decided_at is not None or study.grows:
-        by_looks = "ended by looks" if comparison.futile else "decided by looks"
-        evidence.append(by_looks if comparison.decided_at else "not decided by its looks")
+        by_looks = "stopped early" if comparison.futile else "decided by looks"
+        evidence.append(by_looks if comparison.decided_at else "not decided at any look so far")
     if study.comparisons > 1:
         evidence.append(f"corrected for {study.comparisons} comparisons")
     proof = ", ".join(evidence)
@@ -85,15 +85,16 @@ def sentence(comparison: Comparison, wording: Telling, about: Sequence[ArmSummar
             return (
                 f"The seed changes nothing: every run of {arm} gives the same value"
                 f"{'' if study.design == 'number' else f', and so does every run of {base}'}."
-                f" Nothing is known of their noise; so far {signed}.{time}"
+                f" Without noise there is no interval; observed: {signed}.{time}"
             )
         case "too_few_runs":
             fewest = study.fewest
             each = " of each" if study.design == "unpaired" else ""
+            late = ", because seeds were added after a look" if study.past else ""
             many = f" for {study.comparisons} comparisons" if study.comparisons > 1 else ""
             return (
                 f"Too few {wording.kind}s to tell {subject} from {base}: {seeds}, at least"
-                f" {fewest}{each} are needed{many}; so far {signed}.{time}"
+                f" {fewest}{each} are needed{many}{late}; so far {signed}.{time}"
             )
         case "undecided":
             pass
@@ -148,8 +149,8 @@ def losses_sentence(comparison: Comparison, wording: Wording, about: Sequence[Ar
         return f"{text} The difference is among {among}."
     if not text and comparison.verdict in ("better", "worse"):
         n = min(each.failing.runs for each in about)
-        text = f" {n} runs cannot exclude that up to {100 * most_elsewhere(0, n):.0f} % of them"
-        text += " would fail or end elsewhere."
+        text = f" With {n} runs and no failure, the true failure rate could still be as high as"
+        text += f" {100 * most_elsewhere(0, n):.0f} %."
     return text
 
 
@@ -163,7 +164,11 @@ def stuck_text(arm: ArmSummary) -> str:
         how += "" if len(far) == len(arm.stuck) else " or at chance"
     many = "seed" if len(arm.stuck) == 1 else "seeds"
     said = f"{len(arm.stuck)} of {arm.failing.runs} runs of {arm.name} ({many} {seeds}) {how}"
-    return said if are_set_apart(len(arm.stuck), arm.n - arm.diverged) else f"{said} and count"
+    return (
+        said
+        if are_set_apart(len(arm.stuck), arm.n - arm.diverged)
+        else f"{said} (included in the difference)"
+    )
 
 
 def _time_sentence(arm: str, times: TimeRatio | None, wording: Telling) -> str:
@@ -179,8 +184,8 @@ def _time_sentence(arm: str, times: TimeRatio | None, wording: Telling) -> str:
     # Two misses make a ratio of 1, which may not pass for a time.
     mostly_missed = 2 * reached.arm <= runs.arm
     if mostly_missed or not ratio:
-        what = target if wording.scale.unit == "%" else f"The target {target}"
-        return f" {what} was held in {counts}."
+        held = f" {reached.arm} of {runs.arm} runs reached and held {target};"
+        return f"{held} {reached.baseline}{others} of the baseline's did."
     rest = "" if reached == runs else f", held in {counts}"
     if low is None:
         kind = "seeds" if wording.paired else "runs"
@@ -199,8 +204,8 @@ def scope(controlled: ControlledVariables, tuning: Tuning | None = None) -> str:
     """Return what the claim covers: data, model and budget; and rates, where they were tuned."""
     if controlled.source:
         return (
-            f"From {controlled.source}: the interval accounts for what differs from run to run"
-            " there, not for other data, models or budgets."
+            f"From {controlled.source}: the interval covers run-to-run variation in these results,"
+            " not other data, models or budgets."
         )
     budget = "" if controlled.epochs is None else f" ({controlled.epochs} epochs)"
     drawn = "seeds and validation splits" if "split" in controlled.vary else "seeds"

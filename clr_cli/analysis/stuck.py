@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -13,18 +12,6 @@ from clr_cli.analysis.rule import ALPHA
 
 LEAST_RUNS = 4  # of three, any one lies far from two that happen to be close
 NEAR_CHANCE = 0.05  # of the way from chance to perfect
-
-
-class Stuck(NamedTuple):
-    """One such run: its number among the values, why it is named, and how far it is off.
-
-    far: the gap to the nearest other run, in ranges of the other runs; None where it ended at
-    chance.
-    """
-
-    run: int
-    why: Literal["chance", "far"]
-    far: float | None
 
 
 def least_gap(n: int) -> float:
@@ -40,36 +27,35 @@ def least_gap(n: int) -> float:
     return 4 + 30 / math.pow(n - 3, 1.5)
 
 
-def stuck_runs(values: Sequence[float], *, chance: float | None = None) -> list[Stuck]:
+def stuck_runs(values: Sequence[float], *, chance: float | None = None) -> dict[int, float | None]:
     """Return the runs of one arm that ended at chance or far outside the others.
+
+    By number among the values: the gap to the nearest other run, in ranges of the other runs; None
+    for a run that ended at chance.
 
     Args:
         values: final values of the runs that finished.
         chance: what a classifier reaches that learned nothing, where 1 is perfect; None: no such
             value is known.
 
-    >>> [each.run for each in stuck_runs([0.91, 0.90, 0.11, 0.92, 0.905, 0.91], chance=0.1)]
-    [2]
+    >>> stuck_runs([0.91, 0.90, 0.11, 0.92, 0.905, 0.91], chance=0.1)
+    {2: None}
     """
     near = None if chance is None else chance + (1 - chance) * NEAR_CHANCE
-    found = {
-        index: Stuck(index, "chance", None)
-        for index, value in enumerate(values)
-        if near is not None and value <= near
-    }
+    at_chance = [near is not None and value <= near for value in values]
+    found: dict[int, float | None] = {k: None for k, is_at in enumerate(at_chance) if is_at}
     order = [index for index in np.argsort(values, kind="stable").tolist() if index not in found]
     n = len(order)
     if n < LEAST_RUNS:
-        return sorted(found.values())
+        return found
     for side in (order, order[::-1]):
         for count in range(max(n // 3, n // 2 - 2), 0, -1):
             rest = [values[index] for index in side[count:]]
             spread = max(rest) - min(rest)
             gap = abs(values[side[count]] - values[side[count - 1]])
             if spread > 0 and gap > least_gap(n) * spread:
-                far = {index: Stuck(index, "far", gap / spread) for index in side[:count]}
-                return sorted((found | far).values())
-    return sorted(found.values())
+                return dict(sorted((found | dict.fromkeys(side[:count], gap / spread)).items()))
+    return found
 
 
 def are_set_apart(stuck: int, runs: int) -> bool:

@@ -17,6 +17,7 @@ from clr_cli.records import (
     RunRecord,
     Summary,
     Tuning,
+    finals,
 )
 
 DESIGNS: dict[Design, str] = {
@@ -80,17 +81,17 @@ class Study:
 
     def __post_init__(self) -> None:
         if self.reference is not None and self.cap is not None:
-            raise InputError("seeds are added only where arms are compared with one another")
+            raise InputError("auto needs a baseline that is an arm; here it is a number")
         for name in ("margin", "detect"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1e15:
-                raise InputError(f"{value:g}: give a difference above 0", key=name)
+                text = f"{value:g}: expected a number above 0 and at most 1e15"
+                raise InputError(text, key=name)
             if value is not None and value >= 1 and self.metric.unit == "%":
-                raise InputError(
-                    f"{value:g}: {self.metric.label} is a fraction, so give a fraction: "
-                    f"{value:g} points are {value / 100:g}",
-                    key=name,
-                )
+                points = f"{value:g} point{'s' * (value != 1)}"
+                text = f"{value:g}: {self.metric.label} is a fraction: write {value / 100:g} for"
+                text += f" {points}; if its values are in percent, set the unit to ''"
+                raise InputError(text, key=name)
 
     @property
     def reference(self) -> float | None:
@@ -150,7 +151,8 @@ class Study:
             return replace(study, looked_at=seen, rebased=before.baseline != str(self.baseline))
         most = max(len({seed for _, seed in _keys(records)}), 1)
         # With fewer runs than the fewest nothing could be claimed.
-        past = tuple(look for look in before.looks if study.fewest <= look.most != most)
+        fewest = replace(study, cap=None).fewest
+        past = tuple(look for look in before.looks if fewest <= look.most != most)
         return replace(study, past=past, last=before.last)
 
     def with_margin(self, values: Mapping[str, Mapping[int, float]]) -> Study:
@@ -169,7 +171,7 @@ class Study:
     def fewest(self) -> int:
         """The fewest seeds with which a difference can be claimed at all."""
         fewest = verdicts.fewest_runs if self.design == "unpaired" else verdicts.fewest_pairs
-        return fewest(self.comparisons)
+        return max(fewest(self.comparisons), looks.FIRST_LOOK if self.grows else 0)
 
     @property
     def grows(self) -> bool:
@@ -215,10 +217,7 @@ def _is_of(before: Summary, metric: Metric, records: Sequence[RunRecord]) -> boo
     """Return whether an earlier result is of these runs, of some of them, or of more."""
     if before.metric.name != metric.name:
         return False
-    now: dict[str, dict[int, float]] = {}
-    for run in records:
-        if run.status == "finished":
-            now.setdefault(run.arm, {})[run.seed] = float(run.result["final"][metric.name])
+    now = finals(records, metric.name)
     for arm in before.arms:
         values = arm.metrics[metric.name].values
         there = {(seed, value) for seed, value in values.items() if value is not None}

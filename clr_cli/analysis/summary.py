@@ -5,7 +5,7 @@ Accuracies are fractions here; the sentences show percent and points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from clr_cli.analysis.comparisons import LEVEL, Side, compare_arms
@@ -15,7 +15,7 @@ from clr_cli.analysis.pairing import gain
 from clr_cli.analysis.sentences import Telling, scope
 from clr_cli.analysis.study import Runs, Study
 from clr_cli.format import Scale, decimals
-from clr_cli.records import ArmSummary, Metric, RunRecord, Summary, Target
+from clr_cli.records import ArmSummary, Metric, RunRecord, Summary, Target, finals
 
 
 def analyse(study: Study, runs: Runs) -> Summary:
@@ -30,8 +30,9 @@ def analyse(study: Study, runs: Runs) -> Summary:
 
     """
     records, reference, facts = runs.records, study.reference, runs.facts
-    study = replace(study, metric=study.metric.fitted(_finals(records, study.metric)))
-    metric = study.metric
+    finished = finals(records, study.metric.name).values()
+    metric = study.metric.fitted(value for each in finished for value in each.values())
+    study = replace(study, metric=metric)
     arms: dict[str, dict[int, RunRecord]] = {arm: {} for arm in study.arms}
     for record in records:
         if arms[record.arm].setdefault(record.seed, record) is not record:
@@ -48,7 +49,7 @@ def analyse(study: Study, runs: Runs) -> Summary:
     most = max((look.most for look in runs.looks), default=study.last_look)
     seen = [look for look in looks if look.most <= most] if study.grows else []
     measures = Measures.of(records, metric, study.target_metric or metric)
-    scale = Scale(metric.unit, _decimals(arms, metric))
+    scale = Scale(metric.unit, _decimals(finished, metric))
     goal = None
     if measures.clocks and study.target == "auto" and reference is not None:
         goal = reference, f"the number that the arms are compared with: {scale.exact(reference)}"
@@ -113,26 +114,10 @@ def analyse(study: Study, runs: Runs) -> Summary:
     )
 
 
-def _finals(records: Sequence[RunRecord], metric: Metric) -> list[float]:
-    return [
-        float(record.result["final"][metric.name])
-        for record in records
-        if record.status == "finished"
-    ]
-
-
-def _decimals(arms: Mapping[str, Mapping[int, RunRecord]], metric: Metric) -> int:
+def _decimals(finished: Collection[Mapping[int, float]], metric: Metric) -> int:
     """Return the decimals of the metric. In percent they are two: one image of 10,000."""
     if metric.unit == "%":
         return 2
-    finals = [
-        {
-            seed: float(run.result["final"][metric.name])
-            for seed, run in runs.items()
-            if run.status == "finished"
-        }
-        for runs in arms.values()
-    ]
     return decimals(
-        (spread(values).sd for values in finals), (v for f in finals for v in f.values())
+        (spread(values).sd for values in finished), (v for f in finished for v in f.values())
     )

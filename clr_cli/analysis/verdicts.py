@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clr_cli.analysis.designs import LEAST_PAIRS, LEAST_RUNS
-from clr_cli.analysis.rule import ALPHA, Array, Bools, Estimate
+from clr_cli.analysis.rule import ALPHA, LEAST_LEVEL, Array, Bools, Estimate
 from clr_cli.records import Holds, Verdict
 
 # Too few runs: where so many comparisons, each falling on one side by chance as coins do, would
@@ -27,14 +27,20 @@ class Claims:
     """What may be claimed of each arm; arrays (..., K).
 
     low, high: the interval that decides, infinite where nothing can be said. level: its level
-    (1 - confidence). claimed: whether it excludes zero. testable: runs enough, and a noise.
+    (1 - confidence). claimed: whether it excludes zero.
     """
 
     low: Array
     high: Array
     level: Array
     claimed: Bools
-    testable: Bools
+
+
+def is_testable(estimate: Estimate, comparisons: int | None = None) -> Bools:
+    """Return which arms have a noise, and runs enough for so many comparisons."""
+    total = max(estimate.mean.shape[-1], comparisons or 0)
+    rare = estimate.chance * total <= MOST_CHANCE
+    return np.asarray(estimate.enough & ~estimate.blind & rare)
 
 
 def claims(
@@ -57,20 +63,20 @@ def claims(
         among: the arms that are still open.
     """
     total = max(estimate.mean.shape[-1], comparisons or 0)
-    testable = estimate.enough & ~estimate.blind & (estimate.chance * total <= MOST_CHANCE)
-    open_arms = testable & among
+    known = is_testable(estimate, comparisons) & (np.asarray(weight) > 0)
+    open_arms = known & among
     claimed = np.zeros(estimate.mean.shape, dtype=bool)
     level = np.zeros(estimate.mean.shape)
     low = high = level
     while True:
         left = total - before - claimed.sum(axis=-1, keepdims=True)
         level = np.where(claimed, level, ALPHA * weight / np.maximum(left, 1))
-        ends = estimate.interval(level)
-        low = np.where(testable, ends[0], -np.inf)
-        high = np.where(testable, ends[1], np.inf)
+        ends = estimate.interval(np.maximum(level, LEAST_LEVEL))
+        low = np.where(known, ends[0], -np.inf)
+        high = np.where(known, ends[1], np.inf)
         found = open_arms & ((low > 0) | (high < 0))
         if (found == claimed).all():
-            return Claims(low, high, level, claimed, testable)
+            return Claims(low, high, level, claimed)
         claimed = found
 
 
@@ -82,8 +88,7 @@ def p_holm(
     NaN where the arm has too few runs or no noise.
     """
     total = max(estimate.mean.shape[-1], comparisons or 0)
-    testable = estimate.enough & ~estimate.blind & (estimate.chance * total <= MOST_CHANCE)
-    p = np.where(testable, np.minimum(estimate.p() / weight, 1.0), np.nan)
+    p = np.where(is_testable(estimate, comparisons), np.minimum(estimate.p() / weight, 1.0), np.nan)
     order = np.argsort(p, axis=-1, kind="stable")
     steps = total - np.arange(p.shape[-1])
     stepped = np.minimum(np.take_along_axis(p, order, axis=-1) * steps, 1.0)
@@ -105,6 +110,24 @@ def verdict(low: float, high: float, margin: float | None = None) -> Verdict:
     if margin is not None and -margin < low and high < margin:
         return "equivalent"
     return "undecided"
+
+
+def word(
+    estimate: Estimate,
+    k: int,
+    ends: tuple[float, float],
+    level: float,
+    *,
+    margin: float | None,
+    comparisons: int | None,
+) -> Verdict:
+    """Say in a word what is known of arm ``k``, whose interval at ``level`` has these ends.
+
+    Level 0: there has been no look at which anything is tested.
+    """
+    if is_testable(estimate, comparisons)[k] and level > 0:
+        return verdict(*ends, margin)
+    return "seed_changes_nothing" if estimate.enough[k] and estimate.blind[k] else "too_few_runs"
 
 
 def exceeds(low: float, high: float, least: float) -> bool | None:

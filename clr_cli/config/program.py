@@ -59,7 +59,7 @@ class MetricConfig(Section):
     def _name_is_free(cls, name: str) -> str:
         if name in TAKEN:
             raise PydanticCustomError(
-                "taken", "this column says which row it is; it cannot be the metric"
+                "taken", "this column identifies a row, so it cannot be the metric"
             )
         return name
 

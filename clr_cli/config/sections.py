@@ -15,7 +15,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AUTO_CAP = 30  # the most seeds of ``seeds: auto`` without a cap
-LEAST_CAP = 8  # the seeds of its first look
+LEAST_CAP = 8  # at the first look, an unpaired baseline of several arms has 8 runs
 # Names of experiments and arms become folders, which must stay inside the output folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
 

@@ -24,6 +24,7 @@ from clr_cli.records.runs import (
     Row,
     RunRecord,
     RunResult,
+    finals,
     pack,
     unpack,
 )
@@ -116,6 +117,7 @@ __all__ = [
     "Times",
     "Tuning",
     "Verdict",
+    "finals",
     "finite",
     "mode_of",
     "pack",

@@ -74,7 +74,7 @@ class Metric(Record):
             unit = known.unit if known and outside is None else ""
         if unit == "%" and outside is not None:
             raise InputError(
-                f"expected fractions from 0 to 1 for %, but one value is {outside:g}; leave it out",
+                f"expected fractions from 0 to 1 for %, but a value is {outside:g}; drop the unit",
                 key="unit",
             )
         if len(unit) > LONGEST_UNIT or not unit.isprintable():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -137,3 +138,12 @@ class RunRecord:
     status: Literal["finished", "diverged", "failed"]
     epochs: list[dict[str, float]]
     result: dict[str, Any]
+
+
+def finals(records: Iterable[RunRecord], name: str) -> dict[str, dict[int, float]]:
+    """Return the final values of a metric by arm and seed, of the runs that finished."""
+    values: dict[str, dict[int, float]] = {}
+    for run in records:
+        if run.status == "finished":
+            values.setdefault(run.arm, {})[run.seed] = float(run.result["final"][name])
+    return values

@@ -34,7 +34,11 @@ Design = Literal["paired", "unpaired", "number"]
 
 
 class Spread(Record):
-    """A metric over an arm's seeds; mean and sd are None if a value is not finite."""
+    """A metric over an arm's seeds.
+
+    mean, sd: of the runs that are judged, without diverged and stuck ones; None if a value is not
+    finite.
+    """
 
     mean: Number | None
     sd: Number | None

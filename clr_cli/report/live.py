@@ -124,7 +124,7 @@ def _stuck(progress: Progress) -> set[tuple[str, int]]:
             if (value := run.rows[-1].get(name)) is not None
         }
         found = stuck_runs([*finals.values()], chance=progress.chance)
-        stuck |= {(arm, [*finals][each.run]) for each in found}
+        stuck |= {(arm, [*finals][run]) for run in found}
     return stuck
 
 

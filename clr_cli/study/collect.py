@@ -131,10 +131,12 @@ def _until_decided(
         still = [arm for arm, each in judged.items() if each.is_open]
         where = f"look {len(seen)}, {_counted(look, study)}"
         if not still:
-            notify(f"{where}: decided")
+            vain = [arm for arm, each in judged.items() if each.futile]
+            ended = f"more seeds would hardly show anything of {', '.join(vain)}"
+            notify(f"{where}: {ended if vain else 'decided'}")
             return seen
         if look.n == study.cap:
-            notify(f"{where}: these are all that are allowed")
+            notify(f"{where}: the seed limit is reached")
             return seen
         notify(f"{where}: {', '.join(still)} not decided, more seeds are added")
         look = next_counts(study, values, judged, look)

@@ -156,6 +156,23 @@ def test_after_looks_the_mean_takes_the_runs_and_the_level_of_the_looks_that_dec
     assert new.mean.mean == pytest.approx(np.mean(expected))
 
 
+def test_after_looks_the_mean_is_that_of_the_printed_differences_though_a_seed_failed_everywhere():
+    rng = np.random.default_rng(7)
+    sets = []
+    for name in ("x", "y"):
+        arms = {arm: rng.normal(ahead, size=20) for arm, ahead in (("old", 0), ("a", 9), ("b", 1))}
+        for values in arms.values():
+            values[1] = np.nan
+        asked = {"seeds": tuple(range(20)), "metric": SCORE, "cap": 20, "paired": False}
+        study = Study(name=name, arms=tuple(arms), baseline="old", **asked)
+        found = collect(study, TableSource([*runs(arms)], "score", "", ""))
+        sets.append(DataSet(name=name, folder=name, summary=analyse(study, found)))
+        one, other = sets[-1].summary.comparisons
+        assert one.n_baseline < other.n_baseline
+    printed = [data.summary.comparisons[0].difference.mean for data in sets]
+    assert combine("both", sets).arms[0].mean.mean == pytest.approx(np.mean(printed))
+
+
 def test_an_arm_that_stayed_open_counts_with_all_of_its_runs_at_the_last_look():
     rng = np.random.default_rng(10)
     old = rng.normal(size=12)
@@ -225,13 +242,33 @@ def test_a_seed_that_changes_nothing_on_one_data_set_leaves_no_claim():
     assert combine("both", [still, few]).arms[0].mean_verdict == "too_few_runs"
 
 
+def test_before_the_first_look_nothing_is_claimed_of_a_mean():
+    old = np.linspace(5, 6, 5)
+    new = old + 9 + 0.1 * EVEN[:5]
+    few = data_set("x", {"old": old[:4], "new": new[:4]}).summary
+    assert few.comparisons[0].verdict == "better"
+    few = few.model_copy(update={"looks": [Look(n=4, runs={"old": 4, "new": 4})]})
+    records = [*runs({"old": old, "new": new})]
+    asked = {"seeds": tuple(range(5)), "metric": SCORE}
+    study = Study(name="x", arms=("old", "new"), baseline="old", **asked).after(few, records)
+    found = analyse(study, collect(study, TableSource(records, "score", "", "")))
+    (comparison,) = found.comparisons
+    assert comparison.verdict == "too_few_runs"
+    why = "5 paired seeds, at least 6 are needed, because seeds were added after a look; so far"
+    assert why in comparison.sentence
+    with np.errstate(all="raise"):
+        (both,) = combine("both", [DataSet(name=n, folder=n, summary=found) for n in "xy"]).arms
+    assert (both.mean.low, both.mean_verdict) == (None, "too_few_runs")
+
+
 def test_what_holds_of_a_mean_is_said_with_its_side():
     (up,) = combine("both", two(2.0, 3.0)).arms
     assert "; on average score higher by 2.5" in up.sentence
     (down,) = combine("both", two(-2.0, -3.0)).arms
     assert "; on average score lower by 2.5" in down.sentence
     (open_,) = combine("both", two(0.0, 0.0)).arms
-    assert open_.sentence.endswith(", undecided.")
+    assert open_.sentence.startswith("new is undecided on both data sets; on average score 0.00")
+    assert open_.sentence.endswith(").")
     (mixed,) = combine("three", [*two(2.0, -3.0), *two(2.0, 2.0)[:1]]).arms
     assert mixed.holds == "mixed"
 

@@ -104,7 +104,7 @@ def test_p_is_of_arms_that_have_runs_enough_and_a_noise():
         (designs.paired([np.ones(8)], np.zeros(8)), False),
     ):
         assert np.isnan(verdicts.p_holm(estimate)[0][0]) != tested
-        assert verdicts.claims(estimate).testable[0] == tested
+        assert verdicts.is_testable(estimate)[0] == tested
 
 
 def test_as_many_comparisons_as_runs_can_tell_apart():
@@ -118,7 +118,7 @@ def test_as_many_comparisons_as_runs_can_tell_apart():
     x, y = RNG(2).normal(size=(1, 5)), RNG(3).normal(size=5)
     for count in (15, 16):
         for estimate in (designs.unpaired(x, y), designs.unpaired(x + 9, y)):
-            testable = verdicts.claims(estimate, comparisons=count).testable[0]
+            testable = verdicts.is_testable(estimate, count)[0]
             _, p = verdicts.p_holm(estimate, comparisons=count)
             assert testable == (not math.isnan(p[0])) == (count == 15)
 

@@ -39,7 +39,7 @@ def test_every_verdict_has_one_sentence(others, words):
 
 def test_too_few_seeds_are_said_and_one_has_no_interval():
     three = headline(compare(arm("constant", BASE[:3]), arm("clr", BETTER[:3])))
-    assert three.startswith("Too few runs to tell clr from constant: +1.10 points of test accuracy")
+    assert three.startswith("Too few seeds to tell clr from constant: +1.10 points of")
     assert three.endswith("3 seeds; no run failed.")
     one = headline(compare(arm("constant", BASE[:1]), arm("clr", BETTER[:1])))
     assert "+1.20 points of test accuracy, 1 seed;" in one
@@ -51,7 +51,7 @@ def test_what_failed_is_always_said():
     assert said.endswith("5 seeds; 1 of 6 runs of clr failed to train.")
     none = [run("clr", seed, 0.1, status="diverged") for seed in range(6)]
     assert headline(compare(arm("constant", BASE), none)) == (
-        "clr cannot be compared with constant: too few runs trained;"
+        "clr cannot be compared with constant: too few runs finished training;"
         " 6 of 6 runs of clr failed to train."
     )
 

@@ -218,6 +218,29 @@ def test_of_runs_that_are_stuck_fewer_than_half_are_left_out():
         assert [each.seed for each in stuck["a"]] == [*range(count)]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "verdict"),
+    [
+        (lambda k: 0.5 + 0.01 * k, None, "too_few_runs"),
+        (lambda k: 0.5, lambda k: 0.6, "seed_changes_nothing"),
+        (lambda k: 0.5 + 0.01 * k, lambda k: 0.5 + 0.01 * k, "identical"),
+    ],
+)
+def test_an_arm_of_which_more_runs_show_nothing_is_given_up_long_before_the_cap(old, new, verdict):
+    records = [
+        RunRecord(arm, k, "finished" if of else "diverged", [], {"final": {"score": of and of(k)}})
+        for arm, of in (("a", old), ("b", new))
+        for k in range(30)
+    ]
+    told: list[str] = []
+    auto = study(arms=("a", "b"), cap=30, seeds=tuple(range(30)))
+    found = collect(auto, TableSource(records, "score", "", ""), notify=told.append)
+    assert len(found.records) == 2 * 8
+    assert told[-1] == "look 3, 8 seeds: more seeds would hardly show anything of b"
+    (comparison,) = analyse(auto, found).comparisons
+    assert comparison.verdict == verdict
+
+
 # --- the margin -----------------------------------------------------------------------------
 
 

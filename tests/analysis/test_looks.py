@@ -60,8 +60,12 @@ def test_an_arm_is_given_up_by_its_likelihood_ratio(n, cap, share, margin):
         for sign in (-1, 1):
             moved = replace(estimate, mean=np.array([sign * mean]))
             assert looks.hopeless(moved, n, cap, share, margin)[0] == expected
-    still = designs.paired([np.ones(n)], np.zeros(n))
-    assert not looks.hopeless(still, n, cap, share).any()
+    for alike, baseline in ((np.ones(n), np.zeros(n)), (np.arange(n), np.arange(n)),
+                            (np.full(n, np.nan), np.zeros(n))):  # fmt: skip
+        given_up = looks.hopeless(designs.paired([alike], baseline), n, cap, share)[0]
+        assert given_up == (0.5 ** (n - 1) <= ALPHA * share)
+    ahead = designs.paired([np.arange(n) + 1.0], np.arange(n))
+    assert not looks.hopeless(ahead, n, cap, share).any()
 
 
 def by_hand(x, options, sizes):

@@ -36,8 +36,8 @@ def test_the_sentence_claims_a_gain_only_where_the_interval_shows_one():
     differences = [arm[seed] - base[seed] for seed in arm]
     apart = np.sqrt(np.var([*arm.values()], ddof=1) + np.var([*base.values()], ddof=1))
     assert pairing_sentence(found, scale) == (
-        "Pairing gained nothing that 16 seeds can show: the differences have a standard deviation"
-        f" of {np.std(differences, ddof=1):.2f}, {apart:.2f} if unpaired."
+        "With 16 seeds, no benefit from pairing can be shown: the differences have a standard"
+        f" deviation of {np.std(differences, ddof=1):.2f}, {apart:.2f} if unpaired."
     )
 
 

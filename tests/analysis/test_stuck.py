@@ -8,7 +8,7 @@ from clr_cli.analysis.stuck import are_set_apart, least_gap, most_elsewhere, stu
 
 
 def named(values: list[float], **options: float) -> list[int]:
-    return [each.run for each in stuck_runs(values, **options)]
+    return [*stuck_runs(values, **options)]
 
 
 @pytest.mark.parametrize(("value", "stuck"), [(0.1449, True), (0.1451, False), (0.02, True)])
@@ -30,8 +30,8 @@ def test_a_gap_is_measured_in_ranges_of_the_other_runs(n, side):
     edge = 0.0 if side < 0 else 1.0
     for factor, stuck in ((0.99, False), (1.01, True)):
         found = stuck_runs([*rest, edge + side * factor * least_gap(n)])
-        assert [each.run for each in found] == [n - 1] * stuck
-        assert all(each.far == pytest.approx(factor * least_gap(n)) for each in found)
+        assert [*found] == [n - 1] * stuck
+        assert all(far == pytest.approx(factor * least_gap(n)) for far in found.values())
 
 
 @pytest.mark.parametrize(("n", "most"), [(4, 1), (9, 3), (20, 8)])

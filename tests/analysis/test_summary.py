@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.summaries import summarize
 
+from clr_cli.analysis.headline import headline
 from clr_cli.analysis.rates import Scoring
 from clr_cli.records import (
     VAL_ACCURACY,
@@ -103,7 +104,8 @@ def test_better_in_numbers_and_words():
     assert "to 1.19, 6 paired seeds, p = 0.0016). The error goes from " in comparison.sentence
     assert comparison.sentence.endswith(
         "clr reached 92 % validation accuracy in 0.50 times the iterations (95 % interval 0.50"
-        " to 0.50). 6 runs cannot exclude that up to 39 % of them would fail or end elsewhere."
+        " to 0.50). With 6 runs and no failure, the true failure rate could"
+        " still be as high as 39 %."
     )
 
 
@@ -254,12 +256,17 @@ def test_a_run_at_chance_or_far_outside_is_named_and_left_out():
     (comparison,) = summary.comparisons
     assert [each.seed for each in summary.arms[1].stuck] == [6]
     assert (comparison.n, comparison.verdict) == (6, "better")
+    assert summary.arms[1].metrics["test_accuracy"].mean == pytest.approx(np.mean(BETTER))
+    assert "The error goes from 9.90 to 8.82 %" in comparison.sentence
+    several = compare(arm("clr", seven), arm("constant", [*BASE, 0.9]), arm("other", [*BASE, 0.9]),
+                      baseline="clr")  # fmt: skip
+    assert several.best_first[0].name == several.best.winner == "clr"
+    assert "The best mean is clr's, 91.18" in headline(several)
     assert "Stuck: 1 of 7 runs of clr (seed 6) ended at chance." in comparison.sentence
     most = compare(arm("constant", [0.1] * 6), arm("clr", BETTER)).comparisons[0]
     assert (most.n, most.verdict) == (6, "better")
-    assert "Stuck: 6 of 6 runs of constant (seeds 0, 1, 2, 3, 4, 5) ended at chance and count." in (
-        most.sentence
-    )
+    stuck = "Stuck: 6 of 6 runs of constant (seeds 0, 1, 2, 3, 4, 5) ended at chance (included in"
+    assert f"{stuck} the difference)." in most.sentence
     assert "among" not in most.sentence
     far = of_loss(measured("adam", LOSSES), measured("muon", [*LOSSES[:6], 3.9]), paired=False)
     assert "1 of 7 runs of muon (seed 6) ended far outside the others" in far.verdict
@@ -314,11 +321,11 @@ def test_missed_targets_are_counted_in_words():
     (comparison,) = summary.comparisons
     assert comparison.time_to_target.clocks["iterations"].ratio == 0
     assert comparison.time_to_target.reached == Reached(arm=6, baseline=0)
-    assert "held in 6 of 6 runs, the baseline's in 0" in comparison.sentence
+    assert "6 of 6 runs reached and held 90.7 % validation accuracy; 0 of the" in summary.verdict
     assert summary.arms[0].time_to_target.clocks["iterations"].median is None
     both = compare(never, arm("clr", BETTER), target=0.99).comparisons[0]
     assert both.time_to_target.clocks["iterations"].ratio is None
-    assert "held in 0 of 6 runs, the baseline's in 0" in both.sentence
+    assert "0 of 6 runs reached and held 99.0 % validation accuracy; 0 of the" in both.sentence
 
 
 def test_a_ratio_made_of_misses_is_not_a_time():
@@ -335,7 +342,8 @@ def test_a_ratio_made_of_misses_is_not_a_time():
     few = compare(group("constant", 3), group("clr", 2), target=0.9).comparisons[0]
     assert few.time_to_target.clocks["iterations"].ratio == 1
     assert "times the iterations" not in few.sentence
-    assert "was held in 2 of 6 runs, the baseline's in 3." in few.sentence
+    counts = "2 of 6 runs reached and held 90.0 % validation accuracy; 3 of the baseline's did."
+    assert counts in few.sentence
     most = compare(group("constant", 6), group("clr", 5), target=0.9).comparisons[0]
     assert (
         "is undecided: 1.00 times the iterations (95 % interval 1.00 to infinity, held in 5 of 6"
@@ -455,7 +463,7 @@ def test_any_metric_lower_is_better():
         "muon is better than adam: validation loss lower by 0.01157 (95 % interval 0.01"
     )
     assert (
-        "target validation loss 3.2798 was held in 7 of 7 runs, the baseline's in 3"
+        "7 of 7 runs reached and held validation loss 3.2798; 3 of the baseline's did."
         in summary.verdict
     )
     assert summary.arms[1].cost is None

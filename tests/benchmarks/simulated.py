@@ -219,7 +219,7 @@ def rarely_stuck(share: float, n: int) -> dict[str, Any]:
     samples = {"kept": x + 0.8 * share, "far": x.copy(), "chance": x.copy()}
     for key, chance in (("far", None), ("chance", 0.1)):
         for row in samples[key][:, 0]:
-            row[[each.run for each in stuck.stuck_runs(row.tolist(), chance=chance)]] = np.nan
+            row[[*stuck.stuck_runs(row.tolist(), chance=chance)]] = np.nan
     missed = (off & ~np.isnan(samples["far"])).sum() / max(off.sum(), 1)
     claimed = {k: verdicts.claims(designs.unpaired(v, y)).claimed for k, v in samples.items()}
     return {**{k: float(v.mean()) for k, v in claimed.items()}, "missed": float(missed)}

@@ -268,7 +268,7 @@ GOOD = csv(finals())
         ("arm,seed,x\na,0,1\nb,0,2\n", (), "--mode: say which x is better"),
         (GOOD, ("--unit", "%"), "--unit: expected fractions from 0 to 1 for %"),
         (GOOD, ("--target", "low"), "--target low: expected a value of the metric, or auto"),
-        (GOOD, ("--margin", "-1"), "--margin: -1: give a difference above 0"),
+        (GOOD, ("--margin", "-1"), "--margin: -1: expected a number above 0"),
         (GOOD, ("--name", "../x"), "--name '../x': expected letters"),
         (GOOD, ("--seeds", "6"), "--seeds is for runs that clr starts; leave it out"),
         (GOOD, ("--jobs", "2"), "--jobs is for runs that clr starts; leave it out"),

@@ -137,7 +137,7 @@ def test_notes_are_on_the_page_of_their_data_set(run):
     [
         (lambda r: r[2:3] != ("b",) or r[0] == "old", (), "new is an arm on a, not on b"),
         (lambda r: r[2] == "a", (), "--across dataset: all runs are of a; leave it out"),
-        (lambda r: True, ("--margin", "-1"), "--margin: -1: give a difference above 0"),
+        (lambda r: True, ("--margin", "-1"), "--margin: -1: expected a number above 0"),
         (lambda r: True, ("--expect", "not-worse"), "say by how much an arm may be worse"),
     ],
 )
