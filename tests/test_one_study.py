@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from support.terminal import invoke
 
 import clr_cli as clr
 from clr_cli.config.load import load
+from clr_cli.execution.setup import Setup
 from clr_cli.execution.task import TaskOptions
 from clr_cli.files import write_json
 from clr_cli.paths import Experiment
-from clr_cli.records import Summary
+from clr_cli.records import RunRecord, Summary
 from clr_cli.study.training import TrainingSource
 
 pytestmark = pytest.mark.usefixtures("drawing")
@@ -249,3 +251,33 @@ def test_of_unpaired_training_the_noisier_arm_gets_more_runs():
     assert "With 20 seeds, no benefit from pairing can be shown" in page.read_text()
     told = invoke("compare", "--from", "table.csv", "--design", "unpaired", code=2)
     assert "--design is for" in told.stderr
+
+
+def test_only_what_is_equal_in_all_arms_is_listed_as_equal():
+    Path("own.yaml").write_text(
+        "schedules:\n"
+        "  old: {kind: constant, lr: 0.1}\n"
+        "  new: {kind: constant, lr: 0.1, set: {model.width: 8, optimizer.name: adamw,"
+        " dataset.augment.flip: true}}\n"
+        "compare: {schedules: [old, new]}\n"
+    )
+    config = load("own.yaml")
+    sizes = {"train_size": 40, "val_size": 20, "test_size": 60, "image": (8, 8, 1)}
+    ran = {"device": "cpu", "threads": 1, "precision": "fp32"}
+    setup = Setup(**sizes, num_classes=2, chance=0.5, parameters=100, steps_per_epoch=2, **ran)
+    records = [
+        RunRecord(arm, 0, "finished", [], {**ran, "threads": threads, "versions": {"clr": "1"}})
+        for arm, threads in (("old", 1), ("new", 2))
+    ]
+    source = TrainingSource(
+        config=config,
+        options=TaskOptions(Experiment(Path("outputs"), config.name)),
+        arms=config.arms(Path("outputs")),
+        setups={"old": setup, "new": replace(setup, parameters=900)},
+    )
+    shared = source.facts(records).shared
+    assert (shared.parameters, shared.optimizer, shared.threads) == (None, None, None)
+    assert (shared.model, shared.batch_size, shared.iterations) == ("cnn", 128, 160)
+    assert (shared.device, shared.versions) == ("cpu", {"clr": "1"})
+    assert shared.determinism == "arms of one seed share data order and split"
+    assert {"model.width: old None, new 8", "threads: 1, 2"} <= {*shared.also_differs}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -144,53 +144,64 @@ class TrainingSource:
 
     def _shared(self, records: Sequence[RunRecord]) -> ControlledVariables:
         """Return the controlled variables: sizes, hyperparameters, and what the arms set."""
-        config, setup = self.config.for_arm(self.config.baseline), self.setups[self.config.baseline]
-        epochs = config.training.epochs
-        steps = {arm: self.setups[arm].steps_per_epoch for arm in self.arms}
-        equal = len(set(steps.values())) == 1
-        ran = next(r.result for r in records if r.result)
+        setup, epochs = self.setups[self.config.baseline], self.config.training.epochs
+        configs = {arm: self.config.for_arm(arm) for arm in self.arms}
         kept = {"dataset", "model", "optimizer", "training"}
         own = differences(
-            {
-                arm: self.config.for_arm(arm).model_dump(mode="json", include=kept)
-                for arm in self.arms
-            }
+            {arm: each.model_dump(mode="json", include=kept) for arm, each in configs.items()}
         )
         also = [
             f"{key}: {', '.join(f'{arm} {value}' for arm, value in values.items())}"
             for key, values in own.items()
         ]
-        for key in ("device", "precision", "threads", "versions"):
-            seen = {json.dumps(r.result[key]) for r in records if r.result}
-            if len(seen) > 1:
+        keys = ("device", "precision", "threads", "versions")
+        ran = _alike({key: r.result[key] for key in keys} for r in records if r.result)
+        for key in keys:
+            if key not in ran:
+                seen = {json.dumps(r.result[key]) for r in records if r.result}
                 also.append(f"{key}: {', '.join(sorted(seen))}")
+        steps = {arm: self.setups[arm].steps_per_epoch for arm in self.arms}
         made = {arm: resolve_schedule(each, steps[arm], epochs) for arm, each in self.arms.items()}
         cycled = [arm for arm, schedule in made.items() if schedule.momentum(0) is not None]
         if cycled:
             also.append(f"momentum is cycled in {', '.join(cycled)}")
+        alike = _alike(
+            {
+                "model": each.model.name,
+                "parameters": self.setups[arm].parameters,
+                "optimizer": each.optimizer.name,
+                "momentum": each.optimizer.used.get("momentum"),
+                "weight_decay": each.optimizer.used.get("weight_decay"),
+                "batch_size": each.training.batch_size,
+                "iterations_per_epoch": steps[arm],
+                "iterations": steps[arm] * epochs,
+            }
+            for arm, each in configs.items()
+        )
+        weights = "" if any(key.startswith("model.") for key in own) else "initial weights, "
+        crops = "" if any(key.startswith("dataset.augment.") for key in own) else ", crops"
         shared = {
-            "varied": "the arm, see what differs" if own else "the learning-rate schedule",
+            **alike,
+            **ran,
+            "varied": "the arms; see 'Also differs' below" if own else "the learning-rate schedule",
             "also_differs": also,
-            "dataset": config.dataset.label,
+            "dataset": self.config.dataset.label,
             "train_size": setup.train_size,
             "val_size": setup.val_size,
             "test_size": setup.test_size,
             "num_classes": setup.num_classes,
-            "model": config.model.name,
-            "parameters": setup.parameters,
-            "optimizer": config.optimizer.name,
-            "momentum": config.optimizer.used.get("momentum"),
-            "weight_decay": config.optimizer.used.get("weight_decay"),
             "epochs": epochs,
-            "batch_size": config.training.batch_size if equal else None,
-            "iterations_per_epoch": setup.steps_per_epoch if equal else None,
-            "iterations": setup.steps_per_epoch * epochs if equal else None,
-            **{key: ran[key] for key in ("precision", "device", "threads", "versions")},
-            "determinism": "arms of one seed share initial weights, data order, crops and split"
-            + (", which this design does not use" if config.compare.design != "paired" else ""),
-            "vary": config.compare.vary,
+            "determinism": f"arms of one seed share {weights}data order{crops} and split"
+            + ", which this design does not use" * (self.config.compare.design != "paired"),
+            "vary": self.config.compare.vary,
         }
         return ControlledVariables.model_validate(shared)
+
+
+def _alike(trees: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the keys that have one value in all of these."""
+    first, *others = trees
+    return {k: value for k, value in first.items() if all(each[k] == value for each in others)}
 
 
 def sweeps(config: Config, options: TaskOptions, threads: int | None) -> list[SweepTask]:
