@@ -91,7 +91,7 @@ def test_rows_give_curves_and_failed_runs_are_counted():
 @pytest.mark.parametrize(
     ("arms", "options", "message"),
     [
-        ({"a": noisy(1)}, {}, "arms: give two or more, a dictionary of functions by name"),
+        ({"a": noisy(1)}, {}, "arms: expected a dictionary of two or more functions"),
         ({"a": noisy(1), "b": noisy(1)}, {"baseline": "c"}, "baseline: 'c' is not an arm"),
         ({"a": noisy(1), "b": noisy(1)}, {"metric": "glow"}, "mode: say which glow is better"),
         (
@@ -124,14 +124,14 @@ def untouched(seed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"arms": {"a": untouched}}, "arms: give two or more"),
-        ({"arms": [untouched, untouched]}, "arms: give two or more"),
+        ({"arms": {"a": untouched}}, "arms: expected a dictionary of two or more"),
+        ({"arms": [untouched, untouched]}, "arms: expected a dictionary of two"),
         ({"arms": {"a": untouched, 3e-4: untouched}}, "arms: 0.0003: a name is 1 to 200"),
         ({"arms": {"a": untouched, "b\n": untouched}}, "arms: 'b\\n': a name is 1 to 200"),
         ({"arms": {"a": untouched, "b" * 201: untouched}}, "a name is 1 to 200"),
         ({"arms": {"a": untouched, "b": 1.0}}, "arms: b: 1.0: give a function of a seed"),
         ({"baseline": "c"}, "baseline: 'c' is not an arm: a, b"),
-        ({"metric": "seed"}, "metric: seed: says which row it is"),
+        ({"metric": "seed"}, "metric: seed identifies a row"),
         ({"metric": 7}, "metric: 7: a name is 1 to 200"),
         ({"name": 7}, "name: 7: a name is 1 to 200"),
         ({"metric": "zeal"}, "mode: say which zeal is better"),
@@ -142,6 +142,7 @@ def untouched(seed):
         ({"seeds": 1.5}, "seeds: 1.5: give their number"),
         ({"seeds": "many"}, "seeds: 'many': give their number"),
         ({"margin": -1.0}, "margin: -1.0 must be greater than 0"),
+        ({"metric": "test_accuracy", "margin": 1.0}, "set the unit to ''"),
         ({"target": math.nan}, "target: nan must be a finite number"),
         ({"jobs": 0}, "jobs: 0: give a number from 1 up, or 'auto'"),
     ],
@@ -150,6 +151,13 @@ def test_arguments_are_checked_before_the_first_call(options, message):
     given = {"arms": {"a": untouched, "b": untouched}, "metric": "val_loss", **options}
     with pytest.raises(ValueError, match=re.escape(message)):
         clr.compare(**given)
+
+
+def test_arguments_of_other_types_are_what_they_stand_for():
+    given = {"metric": "val_loss", "seeds": np.arange(1, 6), "margin": "0.1"}
+    found = clr.compare({"a": noisy(1.0), "b": noisy(1.0)}, **given).summary
+    assert found.margin == 0.1
+    assert [*found.arms[0].metrics["val_loss"].values] == [1, 2, 3, 4, 5]
 
 
 def test_any_number_is_a_value_and_text_is_left_out():
@@ -499,9 +507,9 @@ def test_figures_have_their_colors_where_no_page_defines_them():
 @pytest.mark.parametrize(
     ("noise", "highest", "reason"),
     [
-        (0.0, 100, "that is due to delta"),
-        (0.005, 100, "that is due to delta"),
-        (0.0, 1, "that is due to delta"),
+        (0.0, 100, "delta is the cause"),
+        (0.005, 100, "delta is the cause"),
+        (0.0, 1, "delta is the cause"),
         (0.05, 100, "training is not stable"),
         (0.0, 0.02, "training is not stable"),
     ],

@@ -20,7 +20,8 @@ LONGEST_NAME = 200
 def study_of(arms: Mapping[str, Any], *, baseline: str | None, **asked: Any) -> Study:
     """Return what is asked. Raises InputError for arms that do not fit."""
     if not isinstance(arms, Mapping) or len(arms) < 2:
-        raise InputError("give two or more, a dictionary of functions by name", key="arms")
+        text = "expected a dictionary of two or more functions, keyed by arm name"
+        raise InputError(text, key="arms")
     for arm, function in arms.items():
         text_of(arm, "arms")
         if not callable(function):
@@ -43,7 +44,7 @@ def text_of(value: Any, key: str) -> str:
 def metric_of(name: str, mode: Mode | None, unit: str | None) -> Metric:
     """Return the metric. Raises InputError for a name that rows have for something else."""
     if text_of(name, "metric") in TAKEN:
-        text = f"{name}: says which row it is; it cannot be the metric"
+        text = f"{name} identifies a row, so it cannot be the metric"
         raise InputError(text, key="metric")
     return Metric.resolve(name, mode, unit)
 
@@ -51,13 +52,7 @@ def metric_of(name: str, mode: Mode | None, unit: str | None) -> Metric:
 def counted(seeds: int | Sequence[int] | str, **asked: Any) -> dict[str, Any]:
     """Return the study's seeds, cap, design, target and margin. Raises InputError."""
     try:
-        if isinstance(seeds, str):
-            wanted: Any = seeds
-        elif hasattr(seeds, "__index__"):
-            wanted = operator.index(seeds)
-        else:
-            wanted = [operator.index(seed) for seed in seeds]
-        found = ProgramCompare.model_validate({"seeds": wanted, **asked})
+        found = ProgramCompare.model_validate({"seeds": _plain(seeds), **asked})
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
@@ -67,7 +62,18 @@ def counted(seeds: int | Sequence[int] | str, **asked: Any) -> dict[str, Any]:
         raise _not_seeds(seeds) from None
     except TypeError:
         raise _not_seeds(seeds) from None
-    return {"seeds": tuple(found.seed_list), "cap": found.cap, **asked}
+    checked = {key: getattr(found, key) for key in asked}
+    return {"seeds": tuple(found.seed_list), "cap": found.cap, **checked}
+
+
+def _plain(seeds: Any) -> str | int | list[int]:
+    """Return the seeds as plain types. Raises TypeError."""
+    if isinstance(seeds, str):
+        return seeds
+    try:
+        return operator.index(seeds)
+    except TypeError:  # an array of several, too
+        return [operator.index(seed) for seed in seeds]
 
 
 def _not_seeds(seeds: Any) -> InputError:
