@@ -7,28 +7,17 @@ uncertain because other seeds, and other images, would have given another mean.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
 from clr_cli.analysis.rule import ALPHA
+from clr_cli.records import OverImages
 
 
-@dataclass(frozen=True)
-class Crossed:
-    """A mean difference, its interval, and the standard error of each source."""
-
-    mean: float
-    low: float
-    high: float
-    seeds_error: float
-    images_error: float
-
-
-def crossed(differences: npt.ArrayLike, level: float = 1 - ALPHA) -> Crossed:
-    """Return the interval of a mean over seeds and test images, both drawn at random.
+def crossed(differences: npt.ArrayLike) -> OverImages:
+    """Return the 95 % interval of a mean over seeds and test images, both drawn at random.
 
     The variance of the mean is estimated by the analysis of variance of a crossed table with one
     value in a cell, and its degrees of freedom by Satterthwaite's rule (Satterthwaite 1946, "An
@@ -39,7 +28,6 @@ def crossed(differences: npt.ArrayLike, level: float = 1 - ALPHA) -> Crossed:
     Args:
         differences: right answers of the arm minus those of the baseline, each -1, 0 or 1:
             (seeds, images), with at least 2 of both.
-        level: of the interval, two-sided.
 
     Raises:
         ValueError: fewer than 2 seeds or images.
@@ -59,8 +47,12 @@ def crossed(differences: npt.ArrayLike, level: float = 1 - ALPHA) -> Crossed:
     cells = rest / ((seeds - 1) * (images - 1)) / (seeds * images)
     variance = by_seeds + max(by_images - cells, 0.0)
     if variance == 0:
-        return Crossed(mean, mean, mean, 0.0, 0.0)
+        return OverImages(low=mean, high=mean, seeds_error=0.0, images_error=0.0)
     freedom = variance**2 / (by_seeds**2 / (seeds - 1) + by_images**2 / (images - 1))
-    half = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
-    errors = (max(source - cells, 0.0) for source in (by_seeds, by_images))
-    return Crossed(mean, mean - half, mean + half, *map(math.sqrt, errors))
+    half = float(special.stdtrit(freedom, 1 - ALPHA / 2)) * math.sqrt(variance)
+    return OverImages(
+        low=mean - half,
+        high=mean + half,
+        seeds_error=math.sqrt(max(by_seeds - cells, 0.0)),
+        images_error=math.sqrt(max(by_images - cells, 0.0)),
+    )

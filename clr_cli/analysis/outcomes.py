@@ -76,14 +76,13 @@ class Outcome:
 
     final: dict[str, float]
     times: dict[Clock, float]  # to the target; infinite when it was never held
-    trained: bool = True  # False: it diverged, so its final numbers are not results
 
     @staticmethod
     def of(run: RunRecord, measures: Measures, target: float | None) -> Outcome:
         """Return a run's final metrics, and its times to the target on every clock."""
         never: dict[Clock, float] = dict.fromkeys(measures.clocks, math.inf)
         if run.status == "diverged":
-            return Outcome(dict.fromkeys(measures.names, math.nan), never, trained=False)
+            return Outcome(dict.fromkeys(measures.names, math.nan), never)
         final = {name: float(run.result["final"][name]) for name in measures.names}
         if target is None or not measures.clocks:
             return Outcome(final, {})

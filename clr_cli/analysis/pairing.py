@@ -15,9 +15,7 @@ from clr_cli.records import Pairing
 LEAST = 8  # pairs; with fewer, the interval is too wide to report
 
 
-def gain(
-    arms: Sequence[Mapping[int, float]], baseline: Mapping[int, float], alpha: float = ALPHA
-) -> Pairing | None:
+def gain(arms: Sequence[Mapping[int, float]], baseline: Mapping[int, float]) -> Pairing | None:
     """Return what pairing gained over all arms; None without two pairs that differ.
 
     The variance of a paired difference over the sum of the two sides' variances is the share of
@@ -28,7 +26,6 @@ def gain(
     Args:
         arms: final values by seed, of each arm.
         baseline: the same of the baseline.
-        alpha: 1 minus the level of the interval.
 
     >>> found = gain([{0: 1.0, 1: 2.0, 2: 3.0}], {0: 0.0, 1: 1.1, 2: 1.9})
     >>> found.pairs, round(found.sd, 3), round(found.sd_unpaired, 3), round(found.saved, 3)
@@ -47,7 +44,7 @@ def gain(
     if not (unpaired > 0 and math.isfinite(unpaired)):
         return None
     saved = 1 - paired / unpaired
-    reach = float(special.fdtri(most - 1, most - 1, 1 - alpha / 2))
+    reach = float(special.fdtri(most - 1, most - 1, 1 - ALPHA / 2))
     return Pairing(
         pairs=most,
         sd=math.sqrt(paired / freedom),

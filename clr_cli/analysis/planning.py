@@ -95,9 +95,8 @@ def smallest_detectable(
     *,
     comparisons: int = 1,
     weight: float = 1.0,
-    wanted: float = POWER,
 ) -> float | None:
-    """Return the true difference found with the wanted power; None if no difference is.
+    """Return the true difference found with POWER; None if no difference is.
 
     Args: see `power`. The answer has the unit of the spreads.
 
@@ -107,7 +106,7 @@ def smallest_detectable(
 
     def excess(difference: float) -> float:  # nearly linear, so that a few secants find its zero
         got = power(difference, spreads, sizes, comparisons=comparisons, weight=weight)
-        return float(special.ndtri(np.clip(got, 1e-9, 1 - 1e-9)) - special.ndtri(wanted))
+        return float(special.ndtri(np.clip(got, 1e-9, 1 - 1e-9)) - special.ndtri(POWER))
 
     error = _error(spreads, sizes)
     low, high = 0.0, FARTHEST * error
@@ -131,7 +130,6 @@ def runs_needed(
     spreads: tuple[float, ...],
     *,
     comparisons: int = 1,
-    weight: float = 1.0,
 ) -> int | None:
     """Return the pairs, or runs of either arm, that show a true difference with POWER.
 
@@ -143,12 +141,11 @@ def runs_needed(
 
     def enough(n: int) -> bool:
         sizes = (n,) * len(spreads)
-        got = power(abs(difference), spreads, sizes, comparisons=comparisons, weight=weight)
-        return got >= POWER
+        return power(abs(difference), spreads, sizes, comparisons=comparisons) >= POWER
 
     if difference == 0 or not any(spreads) or not enough(MAX_RUNS):
         return None
-    reach = special.ndtri(POWER) - special.ndtri(ALPHA * weight / comparisons / 2)
+    reach = special.ndtri(POWER) - special.ndtri(ALPHA / comparisons / 2)
     guess = sum(sd**2 for sd in spreads) * (reach / difference) ** 2  # known noise: a few too few
     low, high, middle = 1, MAX_RUNS, math.ceil(min(guess, MAX_RUNS - 1))
     while high - low > 1:

@@ -117,15 +117,10 @@ def _over_images(
     images = {len(row) for row in rows}
     if len(images) != 1 or images == {1} or not all(map(math.isfinite, interval)):
         return None
-    over_both = crossed(np.stack(rows))
-    low, high = min(over_both.low, interval[0]), max(over_both.high, interval[1])
+    both = crossed(np.stack(rows))
+    low, high = min(both.low, interval[0]), max(both.high, interval[1])
     low, high = TEST_ACCURACY.possible(low, high)
-    return OverImages(
-        low=low,
-        high=high,
-        seeds_error=over_both.seeds_error,
-        images_error=over_both.images_error,
-    )
+    return both.model_copy(update={"low": low, "high": high})
 
 
 def _answers(run: RunRecord) -> npt.NDArray[np.bool_] | None:

@@ -120,12 +120,9 @@ class Study:
             )
         return max(1, len(self.others), before) * (2 if self.redesigned else 1)
 
-    def runs(self, seeds: int | None = None) -> tuple[Key, ...]:
-        """Return arm and seed of the runs with the first seeds, seed by seed.
-
-        A study that is stopped early so leaves complete pairs.
-        """
-        return tuple((arm, seed) for seed in self.seeds[:seeds] for arm in self.arms)
+    def runs(self) -> tuple[Key, ...]:
+        """Return arm and seed of the runs, seed by seed: stopped early it leaves complete pairs."""
+        return tuple((arm, seed) for seed in self.seeds for arm in self.arms)
 
     def seed(self, number: int) -> int:
         """Return the seed of this number; beyond the seeds that were asked for, the next ones."""

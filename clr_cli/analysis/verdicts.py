@@ -80,15 +80,13 @@ def claims(
         claimed = found
 
 
-def p_holm(
-    estimate: Estimate, *, comparisons: int | None = None, weight: Array | float = 1.0
-) -> tuple[Array, Array]:
+def p_holm(estimate: Estimate, *, comparisons: int | None = None) -> tuple[Array, Array]:
     """Return p of every arm alone and adjusted as by Holm; at most ALPHA where it is claimed.
 
     NaN where the arm has too few runs or no noise.
     """
     total = max(estimate.mean.shape[-1], comparisons or 0)
-    p = np.where(is_testable(estimate, comparisons), np.minimum(estimate.p() / weight, 1.0), np.nan)
+    p = np.where(is_testable(estimate, comparisons), estimate.p(), np.nan)
     order = np.argsort(p, axis=-1, kind="stable")
     steps = total - np.arange(p.shape[-1])
     stepped = np.minimum(np.take_along_axis(p, order, axis=-1) * steps, 1.0)

@@ -26,7 +26,7 @@ def test_coverage(by_seed, by_image):
     rng = np.random.default_rng(0)
     tables = [simulated(rng, 8, 300, by_seed=by_seed, by_image=by_image) for _ in range(800)]
     found = [crossed(table) for table in tables]
-    truth = np.mean([interval.mean for interval in found])
+    truth = np.mean(tables)
     covered = np.mean([interval.low <= truth <= interval.high for interval in found])
     assert 0.93 <= covered <= 0.985
 
@@ -49,7 +49,7 @@ def test_more_images_narrow_only_their_own_share():
 
 def test_equal_runs_have_no_interval_but_a_point():
     found = crossed(np.zeros((3, 5)))
-    assert (found.mean, found.low, found.high) == (0, 0, 0)
+    assert (found.low, found.high) == (0, 0)
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (3, 7), (6, 4)])

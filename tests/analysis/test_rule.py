@@ -184,11 +184,11 @@ def test_the_printed_interval_is_the_decision(sample, more, weight) -> None:
     count = len(x) - 1 + more
     for estimate in estimates(x, y):
         said = verdicts.claims(estimate, comparisons=count, weight=weight)
-        _, adjusted = verdicts.p_holm(estimate, comparisons=count, weight=weight)
+        _, adjusted = verdicts.p_holm(estimate, comparisons=count)
         assert (said.claimed == ((said.low > 0) | (said.high < 0))).all()
         known = verdicts.is_testable(estimate, count)
-        clear = known & (np.abs(adjusted - ALPHA) > 1e-9)
-        assert (said.claimed == (adjusted <= ALPHA))[clear].all()
+        clear = known & (np.abs(adjusted - ALPHA * weight) > 1e-9)
+        assert (said.claimed == (adjusted <= ALPHA * weight))[clear].all()
         assert np.isinf(said.low[~known]).all()
         assert np.isnan(adjusted[~known]).all()
 

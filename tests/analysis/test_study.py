@@ -42,7 +42,7 @@ def earlier(count: int = 6, sizes: tuple[int, ...] = (), **options) -> Summary:
 
 def test_the_seeds_go_on_after_those_that_were_asked_for():
     assert [study().seed(k) for k in range(5)] == [3, 5, 9, 10, 11]
-    assert study().runs(1) == (("a", 3), ("b", 3), ("c", 3))
+    assert study().runs()[:3] == (("a", 3), ("b", 3), ("c", 3))
     assert len(study().runs()) == 9
 
 
