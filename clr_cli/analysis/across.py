@@ -64,36 +64,18 @@ def combine(name: str, data_sets: Sequence[DataSet]) -> Combination:
         name: of the combination.
         data_sets: two or more, of the same arms; see `check_alike`.
     """
-    arms = [comparison.arm for comparison in data_sets[0].summary.comparisons]
-    means = _means(data_sets, arms)
     plain = Combination(
-        experiment=name,
-        data_sets=[*data_sets],
-        arms=[_over_all(arm, data_sets, *mean) for arm, mean in zip(arms, means, strict=True)],
-        verdict="",
+        experiment=name, data_sets=[*data_sets], arms=_over_all(data_sets), verdict=""
     )
     said = [arm.model_copy(update={"sentence": _sentence(arm, plain)}) for arm in plain.arms]
     worded = plain.model_copy(update={"arms": said})
     return worded.model_copy(update={"verdict": _headline(worded)})
 
 
-def _over_all(
-    arm: str, data_sets: Sequence[DataSet], mean: Difference, verdict: Verdict
-) -> OverAll:
-    on = [data.compared(arm).verdict for data in data_sets]
-    counts: dict[Verdict, int] = {each: on.count(each) for each in get_args(Verdict) if each in on}
-    holds = verdicts.holds_on_all(on)
-    return OverAll(
-        arm=arm, holds=holds, counts=counts, mean=mean, mean_verdict=verdict, sentence=""
-    )
-
-
-# --- the mean difference ---------------------------------------------------------------------
-
-
-def _means(data_sets: Sequence[DataSet], arms: Sequence[str]) -> list[tuple[Difference, Verdict]]:
-    """Return every arm's mean difference over the data sets, and what it shows."""
+def _over_all(data_sets: Sequence[DataSet]) -> list[OverAll]:
+    """Return what holds of every arm, and its mean difference; without a sentence."""
     summaries = [data.summary for data in data_sets]
+    arms = [comparison.arm for comparison in summaries[0].comparisons]
     known = [_estimates(data, arms) for data in data_sets]
     fields = [vars(estimate) for estimate, _ in known]
     mean = designs.average(
@@ -104,21 +86,24 @@ def _means(data_sets: Sequence[DataSet], arms: Sequence[str]) -> list[tuple[Diff
     said = verdicts.claims(mean, comparisons=comparisons, weight=weight)
     margins = [summary.margin for summary in summaries]
     margin = None if None in margins else min(each for each in margins if each is not None)
-    metric = summaries[0].metric
-    means = []
-    for k in range(len(arms)):
-        low, high, level = (float(each[k]) for each in (said.low, said.high, said.level))
-        verdict = verdicts.word(mean, k, (low, high), level, margin=margin, comparisons=comparisons)
-        ends = turned((low, high), metric)
-        difference = Difference(
-            mean=finite(metric.sign * float(mean.mean[k])),
-            low=finite(ends[0]),
-            high=finite(ends[1]),
-            level=1 - level,
-            values={},
+    metric, found = summaries[0].metric, []
+    for k, arm in enumerate(arms):
+        on = [data.compared(arm).verdict for data in data_sets]
+        ends, level = (float(said.low[k]), float(said.high[k])), float(said.level[k])
+        low, high = map(finite, turned(ends, metric))
+        center = finite(metric.sign * float(mean.mean[k]))
+        over_all = OverAll(
+            arm=arm,
+            holds=verdicts.holds_on_all(on),
+            counts={each: on.count(each) for each in get_args(Verdict) if each in on},
+            mean=Difference(mean=center, low=low, high=high, level=1 - level, values={}),
+            mean_verdict=verdicts.word(
+                mean, k, ends, level, margin=margin, comparisons=comparisons
+            ),
+            sentence="",
         )
-        means.append((difference, verdict))
-    return means
+        found.append(over_all)
+    return found
 
 
 def _estimates(data: DataSet, arms: Sequence[str]) -> tuple[Estimate, Array]:

@@ -89,7 +89,6 @@ def _compare(
     if paired and _is_identical(zip(runs, others, strict=True)):
         verdict = "identical"
     enough = not math.isnan(judged.mean)
-    robustness = check_robustness(arm.runs, base.runs, judged.own, measures, paired=paired)
     partners = [seed for seed in base.outcomes if seed in arm.runs]  # decided arms have fewer
     return Comparison(
         arm=arm.name,
@@ -114,9 +113,7 @@ def _compare(
         **_planned(study, judged),
         decided_at=judged.decided_at if study.grows and enough else None,
         futile=judged.futile and enough,
-        best_epoch=robustness.best_epoch,
-        images=robustness.images,
-        ratios=robustness.ratios,
+        **check_robustness(arm.runs, base.runs, judged.own, measures, paired=paired)._asdict(),
         verdict=verdict,
         sentence="",
     )

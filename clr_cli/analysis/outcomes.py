@@ -154,7 +154,8 @@ def describe_arm(
         [seed for seed, run in runs.items() if run.status == status]
         for status in ("diverged", "failed")
     )
-    are_apart = are_set_apart(len(stuck), len(outcomes) - len(diverged))
+    lost = len(diverged) + len(failed)
+    are_apart = are_set_apart(len(stuck), len(runs) - lost)
     apart = {each.seed for each in stuck if are_apart}
     by_clock: dict[Clock, dict[int, float]] = {
         clock: {seed: outcome.times[clock] for seed, outcome in outcomes.items()}
@@ -171,7 +172,7 @@ def describe_arm(
         failed=len(failed),
         diverged_seeds=diverged,
         failed_seeds=failed,
-        failing=failing(len(diverged) + len(failed), len(runs)),
+        failing=Failing(count=lost, runs=len(runs), high=most_elsewhere(lost, len(runs))),
         stuck=[*stuck],
         metrics={
             name: spread({seed: outcome.final[name] for seed, outcome in outcomes.items()}, apart)
@@ -201,17 +202,6 @@ def _times(values: Mapping[int, float]) -> Times:
 
 def _finite(values: Mapping[int, float]) -> dict[int, float | None]:
     return {seed: finite(value) for seed, value in values.items()}
-
-
-def failing(count: int, runs: int) -> Failing:
-    """Return how many runs failed to train, with the exact one-sided 95 % end of the true share.
-
-    Clopper & Pearson (1934): none of 8 still allows a share of 31 %.
-
-    >>> round(failing(0, 8).high, 2)
-    0.31
-    """
-    return Failing(count=count, runs=runs, high=most_elsewhere(count, runs))
 
 
 def spread(values: Mapping[int, float], apart: Collection[int] = ()) -> Spread:

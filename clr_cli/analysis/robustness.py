@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +40,7 @@ EARLY = 0.2  # of a run; before, a loss falls too fast to compare times
 LEAST_DISTANCE = 0.003  # as a share, to a last target that is not a bound: see `ratio_curve`
 
 
-@dataclass(frozen=True)
-class Robustness:
+class Robustness(NamedTuple):
     """The robustness of one arm's difference from the baseline, as `records.Comparison` has it."""
 
     best_epoch: BestEpoch | None
