@@ -135,10 +135,10 @@ def _deciding(
     comparison: Comparison, seen: Sequence[Look], study: Study, values: Values
 ) -> Look | None:
     """Return the look that decided an arm; of two of one number, that with the arm's runs."""
-    arm, base, paired = comparison.arm, comparison.baseline, study.paired
+    names = (comparison.arm, comparison.baseline)
     for look in seen:
-        a, b = ({*study.seeds[: look.runs.get(x, 0)]} & {*values[x]} for x in (arm, base))
-        n = (len(a & b), None) if paired else (len(a), len(b))
+        a, b = ({*study.seeds[: look.runs.get(x, 0)]} & {*values.get(x, ())} for x in names)
+        n = len(a & b if study.paired else a), len(b) if study.design == "unpaired" else None
         if look.n == comparison.decided_at and n == (comparison.n, comparison.n_baseline):
             return look
     return None

@@ -242,6 +242,19 @@ def test_a_seed_that_changes_nothing_on_one_data_set_leaves_no_claim():
     assert combine("both", [still, few]).arms[0].mean_verdict == "too_few_runs"
 
 
+def test_after_looks_at_arms_against_a_number_the_mean_takes_the_look_that_decided():
+    rng = np.random.default_rng(2)
+    sets, values = [], 19 + rng.normal(size=8)
+    for name in ("x", "y"):
+        study = Study(name=name, arms=("new",), baseline=5.0, seeds=tuple(range(8)), metric=SCORE,
+                      past=(Look(n=6, runs={"new": 6}),))  # fmt: skip
+        found = collect(study, TableSource([*runs({"new": values})], "score", "", ""))
+        sets.append(DataSet(name=name, folder=name, summary=analyse(study, found)))
+        assert sets[-1].summary.comparisons[0].decided_at == 6
+    (new,) = combine("both", sets).arms
+    assert new.mean.mean == pytest.approx(values[:6].mean() - 5)
+
+
 def test_before_the_first_look_nothing_is_claimed_of_a_mean():
     old = np.linspace(5, 6, 5)
     new = old + 9 + 0.1 * EVEN[:5]
