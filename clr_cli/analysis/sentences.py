@@ -100,7 +100,7 @@ def sentence(comparison: Comparison, wording: Telling, about: Sequence[ArmSummar
             pass
     end = ""
     if comparison.futile:
-        end = "; ended early, because more seeds would hardly have shown a difference"
+        end = "; more seeds would hardly have shown a difference"
     needed, detect = comparison.seeds_needed, study.detect or study.margin
     if needed is not None and detect is not None and not study.grows:
         runs = "seeds" if wording.paired else "runs of an arm"
