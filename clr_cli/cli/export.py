@@ -34,9 +34,9 @@ def command(
     """Export a trained model for use without clr, and a description of it."""
     from clr_cli.training import export, trained
 
-    model = trained.load(run, allow_code=allow_code)
-    folder = run if run.is_dir() else run.parent
-    written = export.export(model, form, output or folder / "export")
+    output = output or (run if run.is_dir() else run.parent) / "export"
+    export.files_of(form, output)  # refuses bad options before the model is loaded
+    written = export.export(trained.load(run, allow_code=allow_code), form, output)
     if as_json:
         print(json.dumps({"files": [str(path) for path in written]}, indent=2))
     else:

@@ -12,14 +12,15 @@ from pathlib import Path
 
 from clr_cli.format import aligned
 from clr_cli.paths import PAGE
+from clr_cli.training.ranks import own_rank
 
 COLORS = {"better": 32, "worse": 31, "equal": 34, "No difference": 33}  # of a verdict (ANSI)
 
 
 def error(message: str) -> None:
     """Print an error to stderr, as one line."""
-    rank = os.environ.get("RANK", "0")  # torchrun's
-    who = "clr" if rank == "0" else f"clr, rank {rank}"
+    rank = own_rank()
+    who = f"clr, rank {rank}" if rank else "clr"
     print(f"{who}: {' '.join(message.split())}", file=sys.stderr)
 
 

@@ -231,7 +231,7 @@ class RangeTestConfig(Section):
     max_lr: Rate = Field(0.5, description="default: depends on the optimizer")
     shape: Literal["linear", "exponential"] = "linear"
     epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    iterations: Count | None = None
+    iterations: Annotated[int, Field(ge=2, le=10**9)] | None = None
     sweeps: Annotated[int, Field(ge=1, le=100)] = Field(
         1, description="sweeps, each with its own seed"
     )

@@ -8,8 +8,8 @@ import torch
 
 from clr_cli.execution.training_task import TrainingTask
 from clr_cli.schedules.as_torch import ratios
-from clr_cli.training.build import fresh_model
 from clr_cli.training.device import describe_device, resolve_precision
+from clr_cli.training.models import build_model
 from clr_cli.training.optimizers import build_optimizer
 from clr_cli.training.sweep import chance
 from clr_cli.training.weights import load_weights
@@ -53,11 +53,10 @@ def measure(task: TrainingTask) -> Setup:
     config = task.config
     steps = images.steps_per_epoch(config.training.batch_size)
     with torch.random.fork_rng(devices=[]):
-        model = fresh_model(
+        model = build_model(
             config.model,
-            channels=images.channels,
-            height=images.height,
-            width=images.width,
+            in_channels=images.channels,
+            image_size=(images.height, images.width),
             num_classes=images.num_classes,
             allow_code=task.allow_code,
         )

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from clr_cli.config.model import Config
-from clr_cli.config.sections import ModelConfig
 from clr_cli.data.batches import Resident, derive_seed
 from clr_cli.errors import InputError
 from clr_cli.schedules import Schedule
@@ -17,30 +16,6 @@ from clr_cli.training.ranks import SINGLE, Ranks
 from clr_cli.training.state import TrainState
 from clr_cli.training.switch import has_switch
 from clr_cli.training.weights import load_weights
-
-
-def fresh_model(
-    config: ModelConfig,
-    *,
-    channels: int,
-    height: int,
-    width: int,
-    num_classes: int,
-    allow_code: bool = False,
-) -> nn.Module:
-    """Build the model for images of this size, on the CPU, with weights from torch's generator.
-
-    Raises:
-        InputError: the model cannot be built, or does not fit the images.
-
-    """
-    return build_model(
-        config,
-        in_channels=channels,
-        image_size=(height, width),
-        num_classes=num_classes,
-        allow_code=allow_code,
-    )
 
 
 def build(
@@ -84,11 +59,10 @@ def build(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0, "init"))
-        model = fresh_model(
+        model = build_model(
             config.model,
-            channels=data.channels,
-            height=data.height,
-            width=data.width,
+            in_channels=data.channels,
+            image_size=(data.height, data.width),
             num_classes=data.num_classes,
             allow_code=allow_code,
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-CAST = (nn.Conv2d, nn.Linear)  # layers of which autocast casts all parameters
+LAYERS = (nn.Conv2d, nn.Linear)  # autocast casts their weights and biases
 
 
 def with_cast_weights(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
@@ -22,11 +22,15 @@ def with_cast_weights(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor]
         weights = {
             f"{place}.{name}" if place else name: weight
             for place, module in model.named_modules()
-            if type(module) in CAST  # a derived class may do something else
+            if type(module) in LAYERS  # a derived class may do something else
             for name, weight in module.named_parameters(recurse=False)
+            if name in ("weight", "bias")  # others are combined in fp32, as by weight_norm
         }
-        cast = _Cast.apply(dtype, *weights.values())
-        logits: Tensor = functional_call(model, dict(zip(weights, cast, strict=True)), (x,))
+        distinct = [*dict.fromkeys(weights.values())]
+        cast = dict(zip(distinct, _Cast.apply(dtype, *distinct), strict=True))
+        layers = {name: cast[weight] for name, weight in weights.items()}
+        # A tied weight is cast in these layers alone, not where, say, an embedding uses it.
+        logits: Tensor = functional_call(model, layers, (x,), tie_weights=False)
         return logits
 
     return call

@@ -43,17 +43,24 @@ def export(model: Trained, form: str, output: Path) -> list[Path]:
         The two files: the model, and the JSON beside it.
 
     Raises:
-        InputError: the format is unknown, or PyTorch cannot export this model.
+        InputError: as ``files_of`` does, or PyTorch cannot export this model.
         EnvironmentFailure: a file cannot be written.
 
     """
-    if form not in FORMATS:
-        raise InputError(f"--format {form!r} is unknown; known: {', '.join(FORMATS)}")
+    files = files_of(form, output)
     content = safetensors(model.model.state_dict()) if form == "safetensors" else _program(model)
-    files = [output.with_name(output.name + suffix) for suffix in (FORMATS[form], ".json")]
     write_atomic(files[0], content)
     write_json(files[1], {"file": files[0].name, "format": form, **describe(model)})
     return files
+
+
+def files_of(form: str, output: Path) -> list[Path]:
+    """Return the files of an export. Raises InputError for an unknown format, or for a folder."""
+    if form not in FORMATS:
+        raise InputError(f"--format {form!r} is unknown; known: {', '.join(FORMATS)}")
+    if output.is_dir():
+        raise InputError(f"--output {output}: a folder; add the name of the file, without a suffix")
+    return [output.with_name(output.name + suffix) for suffix in (FORMATS[form], ".json")]
 
 
 def describe(model: Trained) -> dict[str, Any]:

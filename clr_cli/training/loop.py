@@ -130,10 +130,11 @@ def _adapt(state: TrainState, seconds: float) -> None:
 
 def _share(state: TrainState) -> None:
     """Sum the segment's counts over all ranks."""
-    if state.ranks.world > 1:
+    segment, ranks = state.segment, state.ranks
+    if ranks.world > 1:
         with state.stream.enter():
-            state.segment.losses = [state.ranks.mean(state.segment.all_losses())]
-            state.segment.correct = state.ranks.total(state.segment.correct)
+            segment.losses = [ranks.total(segment.all_losses()) / ranks.world]
+            segment.correct = ranks.total(segment.correct)
 
 
 def _until(state: TrainState, fence: Fence) -> Turns:

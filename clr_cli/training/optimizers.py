@@ -1,6 +1,7 @@
 """Build optimizers by name: torch's, and the user's classes and functions.
 
-To add one of torch's: add it, with the keys that it takes, to ``config.sections.OPTIMIZERS``.
+To add one of torch's: add it to ``TORCH``, and the keys that it takes to
+``config.sections.OPTIMIZERS``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Share one training run among several processes, the ranks that torchrun starts.
 
 Each rank trains on its part of every batch; rank 0 alone evaluates, prints and writes. With one
-process, all functions here are the identity.
+process, nothing here changes a value.
 """
 
 from __future__ import annotations
@@ -42,24 +42,12 @@ class Ranks:
         """Return a context for a part of a batch whose gradient is only added up on each rank."""
         return contextlib.nullcontext() if self.world == 1 else model.no_sync()
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Average a tensor over the ranks."""
-        return self._sum(values) / self.world
-
-    def total(self, value: Tensor | int) -> Tensor | int:
-        """Sum a number over the ranks."""
-        if self.world == 1:
-            return value
+    def total(self, values: Tensor | int) -> Tensor:
+        """Sum a number or a tensor over several ranks."""
         import torch
-
-        return self._sum(torch.as_tensor(value))
-
-    def _sum(self, values: Tensor) -> Tensor:
-        if self.world == 1:
-            return values
         import torch.distributed as dist
 
-        summed = values.clone()
+        summed = torch.as_tensor(values).clone()
         dist.all_reduce(summed)
         return summed
 
@@ -92,14 +80,24 @@ class Ranks:
 SINGLE = Ranks()
 
 
+def under_torchrun() -> bool:
+    """Return whether torchrun started this process; a job's environment may set WORLD_SIZE too."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def own_rank() -> int:
+    """Return the number of this process among those that torchrun started; 0 without torchrun."""
+    return int(os.environ["RANK"]) if under_torchrun() else 0
+
+
 def world_size() -> int:
     """Return the number of processes that torchrun started for this run; 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ["WORLD_SIZE"]) if under_torchrun() else 1
 
 
 def local_world_size() -> int:
     """Return how many of these processes run on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if under_torchrun() else 1
 
 
 def own_device(device: torch.device) -> torch.device:

@@ -1,14 +1,14 @@
 """One sweep of an LR range test (Smith 2015, section 3.3): training while the rate rises.
 
 The same ``train_step`` as everywhere, on a model that is thrown away. Validation is measured on
-a fixed subset of the validation split, never on the test split. No I/O; ``suggest`` reads the
-bounds off what comes out.
+a fixed subset of the validation split, never on the test split. No I/O;
+``analysis.sweeps.peak`` finds where the accuracy is highest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -68,37 +68,23 @@ class Divergence:
         return after
 
 
-def ramp(shape: str, min_lr: float, max_lr: float, total: int) -> Callable[[int], float]:
-    """Return the rate as a function of the iteration: min_lr at 0, max_lr from total - 1 on.
-
-    ``shape`` is linear (Smith 2015, section 3.3) or exponential (equal time per decade).
-    Raises ValueError for another shape or an empty range.
-    """
-    if not 0 < min_lr < max_lr < math.inf:
-        raise ValueError(f"max_lr: {max_lr:g} is not above min_lr {min_lr:g} > 0")
-    if total < 2:
-        raise ValueError(f"iterations: a sweep needs at least 2, not {total}")
-    if shape not in ("linear", "exponential"):
-        raise ValueError(f"shape: {shape!r} is neither linear nor exponential")
-
-    def lr(iteration: int) -> float:
-        part = min(1.0, iteration / (total - 1))
-        if shape == "linear":
-            return min_lr * (1 - part) + max_lr * part
-        return math.exp(math.log(min_lr) * (1 - part) + math.log(max_lr) * part)
-
-    return lr
-
-
-@dataclass(frozen=True, kw_only=True)
 class Ramp(Schedule):
-    """The sweep's schedule: ``rate`` is a function made by ``ramp``."""
+    """A sweep's schedule of ``total`` >= 2 iterations: it rises from min_lr to max_lr.
 
-    rate: Callable[[int], float]
+    It is linear (Smith 2015, section 3.3) or exponential (equal time per decade).
+    """
+
+    shape: Literal["linear", "exponential"]
+    min_lr: float
+    max_lr: float
+    total: int
 
     def lr(self, iteration: int) -> float:
         """Return the rate of one update."""
-        return self.rate(iteration)
+        part = min(1.0, iteration / (self.total - 1))
+        if self.shape == "linear":
+            return self.min_lr * (1 - part) + self.max_lr * part
+        return math.exp(math.log(self.min_lr) * (1 - part) + math.log(self.max_lr) * part)
 
 
 class SweepPlan(NamedTuple):
@@ -122,8 +108,8 @@ def plan(config: RangeTestConfig, steps_per_epoch: int) -> SweepPlan:
     """
     total = config.iterations or max(2, round((config.epochs or 5) * steps_per_epoch))
     interval = min(steps_per_epoch, math.ceil(total / LEAST_POINTS))
-    rate = ramp(config.shape, config.min_lr, config.max_lr, total)
-    return SweepPlan(Ramp(rate=rate), total, interval)
+    ramp = Ramp(shape=config.shape, min_lr=config.min_lr, max_lr=config.max_lr, total=total)
+    return SweepPlan(ramp, total, interval)
 
 
 def validation_subset(split: Split, trained: int) -> Split:
@@ -144,7 +130,7 @@ def chance(split: Split) -> float:
 def sweep(
     state: TrainState, total: int, interval: int, losses: Sequence[float]
 ) -> Generator[Row | Turn, None, None]:
-    """Go on from where the state is to ``total``, yielding a row at every validation, and turns.
+    """Train from where the state is to ``total``, yielding a row at every validation, and turns.
 
     ``losses`` are those of the rows before. A row holds ``lrs`` and ``losses`` of its
     iterations, the validation at its end and ``stopped``: None, or why and where the sweep ends.

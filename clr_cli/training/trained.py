@@ -6,9 +6,8 @@ evaluated, they differ from those with which training would continue.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from torch import Tensor, nn
 from clr_cli.config.model import Config
 from clr_cli.errors import InputError
 from clr_cli.files import check_archive
-from clr_cli.paths import CHECKPOINT, MODEL, PREVIOUS_CHECKPOINT
-from clr_cli.training.build import fresh_model
+from clr_cli.paths import CHECKPOINT, PREVIOUS_CHECKPOINT
 from clr_cli.training.code import source_digests
 from clr_cli.training.loop import evaluation_batch
+from clr_cli.training.models import build_model
 from clr_cli.training.state import TrainState
 from clr_cli.training.switch import evaluating
+from clr_cli.training.weights import model_in
 
 SCHEMA = 1
 
@@ -101,7 +101,9 @@ class Trained(nn.Module):
                 f"(N, {size}): pass them as in the data set, not scaled"
             )
         batches = torch.split(images, evaluation_batch(images.device))
-        with _exactly(images.device):
+        with torch.backends.cudnn.flags(  # as in training; see ``device.make_exact``
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
             return torch.cat([self.logits(batch) for batch in batches])
 
     def logits(self, images: Tensor) -> Tensor:
@@ -111,18 +113,6 @@ class Trained(nn.Module):
         with torch.autocast(images.device.type, torch.bfloat16 if bf16 else None, enabled=bf16):
             answer: Tensor = self.model(scaled.permute(0, 3, 1, 2))
         return answer.float()
-
-
-@contextlib.contextmanager
-def _exactly(device: torch.device) -> Iterator[None]:
-    """Make cuDNN compute as in training within the block; see ``device.make_exact``."""
-    if device.type != "cuda":
-        yield
-        return
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        yield
 
 
 def load(path: str | Path, *, allow_code: bool = False) -> Trained:
@@ -144,7 +134,8 @@ def load(path: str | Path, *, allow_code: bool = False) -> Trained:
             has changed.
 
     """
-    contents = read_kept(Path(path))
+    path = Path(path).expanduser()
+    contents = read_kept(path)
     try:
         arms = {
             name.replace("@", "-"): arm for name, arm in contents["config"]["schedules"].items()
@@ -153,14 +144,13 @@ def load(path: str | Path, *, allow_code: bool = False) -> Trained:
             {**contents["config"], "schedules": arms}
         )  # a trial's name has an @
     except (ValidationError, KeyError, AttributeError) as error:
-        raise _damaged(Path(path), error) from error
+        raise _damaged(path, error) from error
     height, width, channels = contents["image"]
     with torch.random.fork_rng(devices=[]):
-        model = fresh_model(
+        model = build_model(
             config.model,
-            channels=channels,
-            height=height,
-            width=width,
+            in_channels=channels,
+            image_size=(height, width),
             num_classes=len(contents["classes"]),
             allow_code=allow_code,
         )
@@ -190,10 +180,9 @@ def read_kept(path: Path) -> dict[str, Any]:
             "give the folder of the run",
             source=path,
         )
-    file = path / MODEL if path.is_dir() else path
+    file = model_in(path) if path.is_dir() else path
     if not file.is_file():
-        why = "the run is not finished" if path.is_dir() else "no such file or folder"
-        raise InputError(f"{why}: expected {file}, which clr train writes at the end", source=path)
+        raise InputError("no such file or folder", source=path)
     try:
         check_archive(file)
         contents = torch.load(file, map_location="cpu", weights_only=True)

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from clr_cli.config.hints import did_you_mean
 from clr_cli.config.sections import ModelConfig
 from clr_cli.errors import InputError
-from clr_cli.files import check_archive
-from clr_cli.paths import CHECKPOINT, MODEL, RESULT
+from clr_cli.files import check_archive, read_json
+from clr_cli.paths import CONFIG, MODEL, RESULT
 from clr_cli.training.code import first_line
 
-RUN_FILES = (MODEL, CHECKPOINT)  # of a run's folder, the first that exists
 INSIDE = ("weights", "model", "state_dict")  # keys under which a file may contain the weights
 KEY = "model.weights"
 
@@ -48,7 +47,7 @@ def load_weights(config: ModelConfig, model: nn.Module, num_classes: int) -> lis
     for names, what in ((missing, "lack"), (surplus, "have")):
         if names:
             named = f"{names[0]!r}" + (f" and {len(names) - 1} more" if names[1:] else "")
-            other = "which the model has" if what == "lack" else "which the model has not"
+            other = "which the model has" if what == "lack" else "which the model does not have"
             raise InputError(f"{source}: the weights {what} {named}, {other}", key=KEY)
     head = [name for name, value in own.items() if weights[name].shape != value.shape]
     for name in head:
@@ -62,13 +61,29 @@ def load_weights(config: ModelConfig, model: nn.Module, num_classes: int) -> lis
     return head
 
 
+def model_in(folder: Path) -> Path:
+    """Return the model.pt of a finished run. Raises InputError that says why there is none."""
+    if (folder / MODEL).is_file():
+        return folder / MODEL
+    if not (folder / CONFIG).is_file():
+        why = "not the folder of a run"
+    elif not (folder / RESULT).is_file():
+        why = f"the run is not finished: expected {folder / MODEL}, which is written at its end"
+    elif "diverged" in read_json(folder / RESULT).values():
+        why = "the run diverged, so there is no model"
+    else:
+        why = f"without a {MODEL}; sweeps, probes and runs of programs have none"
+    raise InputError(why, source=folder)
+
+
 def _read(name: str, source: str) -> dict[str, Tensor] | None:
     """Read weights from a file or a finished run; None if the name is torchvision's."""
     path = Path(source)
     if path.is_dir():
-        if not (path / RESULT).is_file():
-            raise InputError(f"{path}: not the folder of a finished run", key=KEY)
-        path = next((path / file for file in RUN_FILES if (path / file).is_file()), path)
+        try:
+            path = model_in(path)
+        except InputError as error:
+            raise InputError(str(error), key=KEY) from error.__cause__
     if not path.is_file():
         if name.startswith("torchvision:") and path.name == source and not path.suffix:
             return None

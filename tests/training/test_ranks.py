@@ -13,6 +13,7 @@ import pytest
 from support.left_behind import left_behind
 
 from clr_cli.execution.run_directory import RunDirectory
+from clr_cli.training.ranks import local_world_size, own_rank, world_size
 
 # Batch norm takes its statistics over a rank's own images, so that its numbers are others.
 NO_BATCH_NORM = """
@@ -128,7 +129,8 @@ def test_all_ranks_stop_when_the_loss_is_not_finite(command, tmp_path):
 
 @pytest.mark.parametrize("name", ["compare", "range-test"])
 def test_torchrun_is_for_one_run(clr, tiny, monkeypatch, name):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for key, value in (("TORCHELASTIC_RUN_ID", "none"), ("WORLD_SIZE", "2"), ("RANK", "0")):
+        monkeypatch.setenv(key, value)
     done = clr(name, "--config", tiny, "--device", "cpu", check=False)
     assert done.returncode == 2
     assert f"torchrun works only with clr train, not with clr {name}" in done.stderr
@@ -136,6 +138,17 @@ def test_torchrun_is_for_one_run(clr, tiny, monkeypatch, name):
 
 def test_a_rank_says_who_speaks(clr, monkeypatch):
     monkeypatch.setenv("RANK", "1")
+    assert clr("train", "--config", "nowhere.yaml", check=False).stderr.startswith("clr: ")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     done = clr("train", "--config", "nowhere.yaml", check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("clr, rank 1: config 'nowhere.yaml' not found")
+
+
+@pytest.mark.parametrize("size", ["2", ""])
+def test_a_jobs_environment_alone_does_not_make_ranks(monkeypatch, size):
+    """Some clusters set WORLD_SIZE for every process."""
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, size)
+    assert (world_size(), local_world_size(), own_rank()) == (1, 1, 0)

@@ -11,6 +11,7 @@ import torch
 from support import loops
 from test_loop import config, make_schedule, numbers, weights
 from torch import nn
+from torch.nn.utils import weight_norm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from clr_cli.config.sections import DatasetConfig
@@ -91,7 +92,10 @@ def test_device_steps_are_the_plain_steps(make, problem, device):
 
 
 class Odd(nn.Module):
-    """A frozen layer, one that is never used, one that is used twice, one that is derived."""
+    """Layers that are frozen, never used, used twice, derived, normalized, and with a tied weight.
+
+    The weight is that of another linear layer, and of a table, whose rows autocast does not cast.
+    """
 
     class Scaled(nn.Linear):
         def forward(self, x):
@@ -103,12 +107,17 @@ class Odd(nn.Module):
         self.unused = nn.Linear(8, 8)
         self.twice = nn.Linear(8, 8)
         self.derived = self.Scaled(8, 10)
+        self.normed = weight_norm(nn.Linear(8, 8))
+        self.tied, self.table = nn.Linear(8, 8, bias=False), nn.Embedding(8, 8)
+        self.tied.weight = self.table.weight = self.twice.weight
 
     def forward(self, x):
         x = self.frozen(x).mean((2, 3))
+        x = self.tied(self.normed(x)) + self.table(x.argmax(1))
         return self.derived(self.twice(self.twice(x).relu()))
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm` is deprecated")  # it is still used
 @pytest.mark.parametrize("device", [CPU, pytest.param(CUDA, marks=needs_cuda, id="cuda")])
 def test_weights_are_cast_as_autocast_casts_them(make, device):
     states = []
@@ -123,7 +132,7 @@ def test_weights_are_cast_as_autocast_casts_them(make, device):
     before = weights(states[0])
     assert left(states[0], 2) == left(states[1], 2)
     same = [torch.equal(a, b) for a, b in zip(before, weights(states[1]), strict=True)]
-    assert same == [True] * 4 + [False] * 4
+    assert same == [True] * 4 + [False] * 9
 
 
 @pytest.mark.parametrize("device", [CPU, pytest.param(CUDA, marks=needs_cuda, id="cuda")])

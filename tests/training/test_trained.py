@@ -204,8 +204,11 @@ def test_what_cannot_be_loaded_is_refused_in_a_line(digits, tmp_path):
     with pytest.raises(InputError, match=r"model\.pt: damaged"):
         clr_cli.load(run.path)
     (run.path / "model.pt").unlink()
+    (run.path / "result.json").unlink()
     with pytest.raises(InputError, match="the run is not finished"):
         clr_cli.load(run.path)
+    with pytest.raises(InputError, match="not the folder of a run"):
+        clr_cli.load(tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):
         clr_cli.load(tmp_path / "absent")
 
@@ -282,6 +285,10 @@ def test_the_export_command_writes_beside_the_run(clr, digits, tmp_path):
     files = json.loads(done.stdout)["files"]
     assert [Path(file).name for file in files] == ["export.safetensors", "export.json"]
     assert all(Path(file).parent == run.path and Path(file).exists() for file in files)
-    wrong = clr("export", run.path, "--format", "onnx", check=False)
-    assert wrong.returncode == 2
-    assert "--format 'onnx' is unknown; known: safetensors, torch-export" in wrong.stderr
+    for option, value, said in (
+        ("--format", "onnx", "--format 'onnx' is unknown; known: safetensors, torch-export"),
+        ("--output", ".", "--output .: a folder; add the name of the file"),
+    ):
+        wrong = clr("export", "nowhere", option, value, check=False)
+        assert wrong.returncode == 2
+        assert said in wrong.stderr

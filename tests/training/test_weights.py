@@ -62,12 +62,18 @@ def test_the_head_is_new_where_the_classes_differ(tmp_path, trained):
         assert torch.equal(value, untouched[name] if name in head else trained[name])
 
 
-@pytest.mark.parametrize("file", ["model.pt", "checkpoint.pt"])
-def test_a_finished_run_gives_its_weights(tmp_path, trained, file):
-    torch.save({"model": trained}, tmp_path / file)
-    with pytest.raises(InputError, match=r"model\.weights: .*not the folder of a finished run"):
-        start(tmp_path)
-    (tmp_path / "result.json").write_text(json.dumps({}))
+def test_a_finished_run_gives_its_weights_and_any_other_folder_says_why_not(tmp_path, trained):
+    torch.save({"model": trained}, tmp_path / "checkpoint.pt")
+    for file, content, why in (
+        ("metrics.jsonl", None, "not the folder of a run"),
+        ("config.yaml", {}, "the run is not finished"),
+        ("result.json", {"status": "diverged"}, "the run diverged, so there is no model"),
+        ("result.json", {"status": "finished"}, "sweeps, probes and runs of programs have none"),
+    ):
+        (tmp_path / file).write_text(json.dumps(content))
+        with pytest.raises(InputError, match=rf"model\.weights: {tmp_path}: .*{why}"):
+            start(tmp_path)
+    torch.save({"weights": trained}, tmp_path / "model.pt")
     assert same(start(tmp_path)[0].state_dict(), trained)
 
 
@@ -88,7 +94,7 @@ def without_first(state):
         (without_first, "the weights lack '0.weight', which the model has"),
         (
             lambda s: {**s, "more": s["0.weight"]},
-            "the weights have 'more', which the model has",
+            "the weights have 'more', which the model does not have",
         ),
         (lambda s: {**s, "0.weight": torch.zeros(8, 3, 3, 3)}, "0.weight has shape (8, 3, 3, 3)"),
         (lambda s: {**s, "0.weight": torch.zeros(4, 1, 3, 3)}, "and (4, 3, 3, 3) in the model"),
