@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clr_cli import schedules
-    from clr_cli.api import ArmResult, Comparison, LearningRate, compare, find_lr
-    from clr_cli.training.trained import load
+    from clr_cli.api import ArmResult, Comparison, LearningRate, compare, find_lr, load
 
 __version__ = "0.3.0"
 __all__ = [
@@ -35,8 +34,6 @@ def __getattr__(name: str) -> Any:
 
     if name == "schedules":
         return importlib.import_module("clr_cli.schedules")
-    if name == "load":
-        return importlib.import_module("clr_cli.training.trained").load
     if name in __all__:
         return getattr(importlib.import_module("clr_cli.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,8 +39,9 @@ from clr_cli.study.rates import RateSearch, search_rates
 
 if TYPE_CHECKING:
     from clr_cli.execution.task import Task
+    from clr_cli.training.trained import Trained
 
-__all__ = ["ArmResult", "Comparison", "LearningRate", "compare", "find_lr"]
+__all__ = ["ArmResult", "Comparison", "LearningRate", "compare", "find_lr", "load"]
 
 Jobs = int | Literal["auto"]
 REDRAW = 0.5  # seconds between two values that a bar shows
@@ -98,8 +99,8 @@ def compare(
             calls of other functions.
         OSError: the directory cannot be written.
 
-    What a function raises goes through. That exception, KeyboardInterrupt too, has the finished
-    runs in its attribute ``finished``, a list of ``records.RunRecord``.
+    An exception from a function propagates. It (also KeyboardInterrupt) carries the finished runs
+    in ``finished``, a list of ``records.RunRecord``.
 
     >>> import random
     >>> def train(mean):
@@ -133,7 +134,7 @@ def compare(
             before = read_if_any(Summary, folder / SUMMARY, remedy=remedy)
             if len(study.seeds) < study.fewest:
                 warnings.warn(
-                    f"{len(study.seeds)} seeds are too few to show any difference; it takes at "
+                    f"{len(study.seeds)} seeds are too few to show any difference; you need at "
                     f"least {study.fewest}",
                     stacklevel=2,
                 )
@@ -184,8 +185,8 @@ def find_lr(
         It prints as sentences, shows in a notebook, and ``save`` writes the page.
 
     Raises:
-        ValueError, OSError: as in ``compare``. What ``train`` raises goes through, with the
-            finished calls in its attribute ``finished``.
+        ValueError, OSError: as in ``compare``. An exception from ``train`` propagates, and
+            carries the finished calls in ``finished``.
 
     >>> found = find_lr(lambda lr, seed: 1 + abs(math.log10(lr / 0.01)) ** 2, metric="val_loss")
     >>> [f"{each:.2g}" for each in (found.lr, *found.interval)]
@@ -225,6 +226,29 @@ def find_lr(
         if directory is not None:
             result.save(experiment.rates)
         return result
+
+
+def load(path: str | Path, *, allow_code: bool = False) -> Trained:
+    """Load the trained model of a finished run.
+
+    Args:
+        path: the folder of the run, or its model.pt.
+        allow_code: whether a ``module:function`` may be imported and called.
+
+    Returns:
+        A torch module on the CPU, in eval mode; ``to`` moves it.
+
+    Raises:
+        ValueError: there is no finished run, its file is damaged, or its code is not allowed or
+            has changed.
+
+    >>> model = load("outputs/svhn/train/clr/seed-0")  # doctest: +SKIP
+    >>> model(images).argmax(1)  # doctest: +SKIP
+    """
+    from clr_cli.training import trained
+
+    with _value_errors():
+        return trained.load(path, allow_code=allow_code)
 
 
 @contextlib.contextmanager
@@ -310,7 +334,8 @@ def _executor(engine: Local, metric: str, total: int | None, *, shown: bool) -> 
                 if event.kind == "note":
                     warnings.warn(str(event.value), stacklevel=2)
                 if event.kind == "locked":
-                    warnings.warn(f"{event.value}: another process is on it; waiting", stacklevel=2)
+                    text = "another process is working on it; clr waits"
+                    warnings.warn(f"{event.value}: {text}", stacklevel=2)
                 if bar is not None:
                     follow(tasks[event.index].name, event)
 

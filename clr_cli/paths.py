@@ -100,6 +100,11 @@ class Experiment:
         """Return a range test's folder; ``arm`` is None if --schedule named none."""
         return self.range_test if arm is None else self.range_test / arm
 
+    def bounds(self, arm: str) -> Path:
+        """Return the file with an arm's rates: of its own range test, or else the general one."""
+        own, general = (self.answer(name) / BOUNDS for name in (arm, None))
+        return own if own.exists() else general
+
     def comparison(self, *, tuned: bool = False) -> Path:
         return self.folder / ("compare-tuned" if tuned else "compare")
 

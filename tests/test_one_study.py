@@ -212,7 +212,7 @@ def test_too_few_runs_are_said_before_and_after(name, recwarn):
             *("compare", "--cmd", command, "--arm", "old:name=old", "--arm", "new:name=new"),
             *("--metric", "val_loss", "--seeds", "3", "--jobs", "1"),
         )
-        assert "3 runs of an arm are too few to show any difference" in told.stderr
+        assert "3 runs per arm are too few to show any difference" in told.stderr
         summary = of(Path("outputs/program"))
     else:
         summary = by_table(few, "val_loss")

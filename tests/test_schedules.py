@@ -483,6 +483,7 @@ def test_parameters_describe_what_make_takes(kind):
         ("constant", {"warmup": 8000}, "warmup: 8000 must be less than the run's 8000"),
         ("constant", {"warmup": -1}, "warmup: -1 must be greater than or equal to 0"),
         ("constant", {"warmup": 9, "warmup_start_factor": 0}, "warmup_start_factor: 0 must be"),
+        ("constant", {"warmup_start_factor": 7}, "warmup_start_factor: 7 must be less than or"),
         ("triangle", {}, "kind: 'triangle' is not a schedule; did you mean triangular?"),
         ("zzz", {}, "kind: 'zzz' is not a schedule; known: clr, triangular"),
     ],
@@ -531,11 +532,14 @@ def test_schedules_need_neither_torch_nor_numpy():
         ("clr", {}, "step_size: give it in iterations, or give iterations_per_epoch"),
         ("cosine", {}, "total: give it in iterations, or give total_iterations"),
         ("clr", {"step_size_epochs": 1}, "step_size_epochs: give it in iterations, or"),
+        ("cosine", {"total_iterations": 0}, "total_iterations: 0 must be greater than or equal"),
+        ("clr", {"iterations_per_epoch": 0}, "iterations_per_epoch: 0 must be greater than"),
+        ("clr", {"iterations_per_epoch": 1.5}, "iterations_per_epoch: 1.5 must be a valid int"),
     ],
 )
 def test_outside_a_run_durations_are_asked_for(kind, params, message):
     with pytest.raises(ValueError, match=f"^{message}"):
-        make(kind, params)
+        make(kind, **params)
 
 
 def test_keys_can_be_keywords():

@@ -21,6 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from clr_cli import __version__, interrupt
 from clr_cli.cli import terminal
 from clr_cli.errors import EnvironmentFailure, InputError
+from clr_cli.training.ranks import own_rank, under_torchrun
 
 PLAIN: dict[str, Any] = {  # importing rich would take longer than the rest
     "rich_markup_mode": None,
@@ -60,7 +61,7 @@ GROUPS = {
 }
 TRAINING = ("range-test", "train", "compare")  # the commands that leave something to resume
 RESUME = "run the same command again to resume"
-NOT_SAVED = ": nothing was saved yet; the same command again begins anew"
+NOT_SAVED = "nothing was saved yet; run the same command again to start over"
 
 
 class _Grouped(TyperCommand):
@@ -135,7 +136,7 @@ def _root(
 def main() -> None:
     """Run the ``clr`` script: a command, whose failures become a line and an exit code."""
     _open_standard_streams()
-    alone = "TORCHELASTIC_RUN_ID" not in os.environ
+    alone = not under_torchrun()
     interrupt.install(signal.SIGINT, signal.SIGTERM, exit_on_second_signal=alone)
     if isinstance(sys.stdout, io.TextIOWrapper):  # replace characters that the terminal lacks
         sys.stdout.reconfigure(errors="replace")
@@ -172,31 +173,25 @@ def run(arguments: Sequence[str]) -> int:
             print(error, flush=True)
             return 2
     except interrupt.Stopped as stop:
-        terminal.error(f"interrupted{_saved() if trains else ''}")
+        saved = _saved("all progress") or NOT_SAVED  # a training saves its state when it is stopped
+        terminal.error(f"interrupted: {saved}" if trains else "interrupted")
         return stop.exit_code
     except BrokenPipeError:  # the reader of the output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        saved = "every finished run" if _runs_programs() else "every finished epoch"
-        return _explain(error, f"; {saved} is saved; {RESUME}" if trains else "")
+        saved = _saved("every finished epoch") if trains else ""
+        return _explain(error, saved and f"; {saved}")
 
 
-def _saved() -> str:
-    """Say what an interrupted training leaves behind."""
-    progress = sys.modules.get("clr_cli.cli.progress")
-    begun = progress is not None and progress.Progress.saved
-    if not begun and os.environ.get("RANK", "0") == "0":
-        return NOT_SAVED
-    # A training saves its state when it is interrupted; clr knows nothing of a program's.
-    saved = "every finished run" if _runs_programs() else "all progress"
-    return f": {saved} is saved; {RESUME}"
-
-
-def _runs_programs() -> bool:
-    """Return whether this command runs a user's program."""
-    progress = sys.modules.get("clr_cli.cli.progress")
-    return progress is not None and progress.Progress.programs
+def _saved(kept: str) -> str:
+    """Say what is left to resume from, ``kept`` of clr's own training; "" if no run has begun."""
+    progress = getattr(sys.modules.get("clr_cli.cli.progress"), "Progress", None)
+    if not own_rank() and not getattr(progress, "saved", False):  # rank 0 alone shows progress
+        return ""
+    if getattr(progress, "programs", False):  # clr cannot save the state of a program
+        kept = "every finished run"
+    return f"{kept} is saved; {RESUME}"
 
 
 def _trains(arguments: Sequence[str]) -> bool:
@@ -223,7 +218,8 @@ def _explain(error: Exception, resume: str) -> int:
         terminal.error(f"{where}{error.strerror or error}{resume}")
         return 1
     if hasattr(error, "format_message"):  # a usage error of click, or of Typer's copy of click
-        terminal.error(f"{error.format_message()} (see clr --help)")
+        command = getattr(getattr(error, "ctx", None), "command_path", "clr")
+        terminal.error(f"{error.format_message()} (see {command} --help)")
         return 2
     terminal.error("this is a bug in clr; please report it with the traceback above")
     return 1

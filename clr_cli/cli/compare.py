@@ -29,6 +29,7 @@ TABLE = {"arm_column", "seed_column", "step_column", "where", "across", "run_nam
 PROGRAM = {"cmd", "time_limit"}
 TRAINING = {"schedules", "vary", "tune", "tune_seeds", "tune_arms", "bounds", "tensorboard"}
 TRAINING |= {"design"}
+WHOLE = {"as_json", "tensorboard", "expect"}
 
 
 def command(
@@ -53,7 +54,8 @@ def command(
     schedules: Annotated[
         str | None,
         typer.Option(
-            help="The arms to compare, for example constant,clr,one_cycle.",
+            help="The arms to compare, for example constant,clr,one_cycle."
+            ' A name with a comma is quoted: "a,b",c.',
             autocompletion=options.complete_arms,
         ),
     ] = None,
@@ -73,7 +75,10 @@ def command(
     ] = None,
     design: Annotated[
         str | None,
-        typer.Option(help="paired, the default; or unpaired: with auto, noisy arms get more runs."),
+        typer.Option(
+            help="paired (default), or unpaired; with --seeds auto, unpaired gives noisier arms "
+            "more runs."
+        ),
     ] = None,
     margin: Annotated[
         float | None,
@@ -87,7 +92,10 @@ def command(
     ] = None,
     detect: Annotated[
         float | None,
-        typer.Option(help="Plan how many seeds show this difference (accuracy: 0.01 = 1 point)."),
+        typer.Option(
+            help="Print how many seeds it takes to detect this difference (accuracy: 0.01 = 1 "
+            "point)."
+        ),
     ] = None,
     vary: Annotated[
         str | None, typer.Option(help="What differs from seed to seed: seed, or seed,split.")
@@ -123,21 +131,31 @@ def command(
 ) -> None:
     """Is one arm better than another? By how much, how certain, how much sooner?"""
     expected = _expected(expect)
+    if only:
+        options.refuse(context, "is for a whole comparison; leave it out with --only", WHOLE)
+    chosen_arms = [] if schedules is None else options.parse_list(schedules)
     if source is not None:
         why = "is for runs that clr starts; leave it out with --from"
         names = {str(param.name) for param in context.command.params}
         options.refuse(context, why, names - compare_results.OPTIONS)
+        from clr_cli.results import Query
+
+        named = {"mode": mode, "unit": unit, "baseline": baseline, "target": target}
+        named |= {"margin": margin, "detect": detect, "name": name}
+        others = [f"--{key}={value}" for key, value in named.items() if value is not None]
+        query = Query(
+            tuple(source),
+            tuple(options.parse_list(arm_column)) if arm_column else (),
+            *(seed_column, step_column, metric, tuple(where or ()), across, run_name),
+            arms=tuple(chosen_arms) or None,
+            others=(*others, *["--paired"] * paired),
+        )
         compare_results.compare(
             compare_results.Request(
-                sources=tuple(source),
-                columns=compare_results.Columns(
-                    arm_column, seed_column, step_column, tuple(where or ()), across, run_name
-                ),
-                metric=metric,
+                query,
                 mode=mode,
                 unit=unit,
                 paired=paired,
-                schedules=schedules,
                 baseline=baseline,
                 target=target,
                 margin=margin,
@@ -186,21 +204,21 @@ def command(
     options.refuse(context, "works only with --from or --cmd", NOT_TRAINING)
     files = files or [options.DEFAULT_CONFIG]
     keys = {
-        "schedules": options.as_yaml_list(schedules),
+        "schedules": chosen_arms or None,
         "seeds": program_options.parse_seeds(seeds),
         "baseline": baseline,
-        "target": target,
+        "target": program_options.parse_target(target),
         "design": design,
         "margin": margin,
         "detect": detect,
-        "vary": options.as_yaml_list(vary),
+        "vary": None if vary is None else options.parse_list(vary),
     }
-    overrides = [f"compare.{key}={value}" for key, value in keys.items() if value is not None]
+    values = {f"compare.{key}": value for key, value in keys.items() if value is not None}
     own = name if len(files) == 1 else None  # with several, --name names the combination
-    configs = [(file, options.load(file, sets, own, *overrides)) for file in files]
+    configs = [(file, options.load(file, sets, own, values)) for file in files]
     if tune_arms is not None and not tune:
         raise InputError("--tune-arms works only with --tune; add it")
-    tuned = None if not tune else tune_arms.split(",") if tune_arms else []
+    tuned = None if not tune else options.parse_list(tune_arms) if tune_arms else []
     asked = compare_training.Asked(chosen, bounds, tuple(only or ()), tuned, tune_seeds, dry_run)
     compare_training.compare(configs, asked, name)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from clr_cli.cli import across, comparison
+from clr_cli.cli import across, comparison, program_options
 from clr_cli.errors import InputError
 from clr_cli.files import check_writable
 from clr_cli.paths import Experiment
@@ -17,6 +16,7 @@ from clr_cli.results.cells import listed
 
 if TYPE_CHECKING:
     from clr_cli.analysis.expectation import Expect
+    from clr_cli.results import Query
 
 # Options that may be given with --from.
 OPTIONS = {"source", "metric", "mode", "unit", "paired", "schedules", "baseline", "target"}
@@ -25,28 +25,13 @@ OPTIONS |= {"step_column", "where", "across", "run_name", "expect"}
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The options that say how rows of results become runs."""
-
-    arm: str | None = None
-    seed: str | None = None
-    step: str | None = None
-    where: tuple[str, ...] = ()
-    across: str | None = None
-    run_name: str | None = None
-
-
-@dataclass(frozen=True)
 class Request:
-    """The options of a comparison of results."""
+    """The options of a comparison of results; ``query`` selects the runs."""
 
-    sources: tuple[str, ...]
-    columns: Columns = Columns()
-    metric: str | None = None
+    query: Query
     mode: str | None = None
     unit: str | None = None
     paired: bool = False
-    schedules: str | None = None
     baseline: str | None = None
     target: str | None = None
     margin: float | None = None
@@ -69,27 +54,11 @@ def _compare(request: Request) -> None:
     from clr_cli.analysis import expectation
     from clr_cli.analysis.study import Study
     from clr_cli.records import Metric
-    from clr_cli.results import Query, read_results
+    from clr_cli.results import read_results
     from clr_cli.study.collect import collect
     from clr_cli.study.table import TableSource
 
-    chosen = None if request.schedules is None else tuple(request.schedules.split(","))
-    columns = request.columns
-    named = ("mode", "unit", "baseline", "target", "margin", "detect", "name")
-    given = {name: getattr(request, name) for name in named}
-    others = [f"--{name}={value}" for name, value in given.items() if value is not None]
-    query = Query(
-        sources=request.sources,
-        arm_columns=tuple(columns.arm.split(",")) if columns.arm else (),
-        seed_column=columns.seed,
-        step_column=columns.step,
-        metric=request.metric,
-        where=columns.where,
-        across=columns.across,
-        run_name=columns.run_name,
-        arms=chosen,
-        others=(*others, *["--paired"] * request.paired),
-    )
+    query, target = request.query, program_options.parse_target(request.target)
     results = read_results(query)
     if request.paired and results.numbered:
         raise InputError(
@@ -98,7 +67,7 @@ def _compare(request: Request) -> None:
     if not results.records:
         raise InputError("no run has ended", source=query.source)
     experiment = _experiment(request, query.name)
-    arms = [*(chosen or dict.fromkeys(record.arm for record in results.records))]
+    arms = [*(query.arms or dict.fromkeys(record.arm for record in results.records))]
     baseline = _baseline(request, arms)
     if len(arms) < 2 and isinstance(baseline, str):
         raise InputError(
@@ -108,10 +77,10 @@ def _compare(request: Request) -> None:
     if isinstance(baseline, str):
         arms = [baseline, *(arm for arm in arms if arm != baseline)]
 
-    several = columns.across is not None
+    several = query.across is not None
     if several and len(results.blocks) == 1:
         only = next(iter(results.blocks))
-        raise InputError(f"--across {columns.across}: all runs are of {only}; leave it out")
+        raise InputError(f"--across {query.across}: all runs are of {only}; leave it out")
     studies, sources = {}, {}
     for data_set, block in results.blocks.items():
         values = [row[results.metric] for record in block.records for row in record.epochs]
@@ -124,7 +93,7 @@ def _compare(request: Request) -> None:
             seeds=tuple(sorted({record.seed for record in block.records})),
             metric=Metric.resolve(results.metric, request.mode, unit, values),
             paired=request.paired,
-            target=_target(request),
+            target="auto" if target is None else target,
             margin=request.margin,
             detect=request.detect,
         )
@@ -160,7 +129,7 @@ def _baseline(request: Request, arms: Sequence[str]) -> str | float:
         return arms[0]
     if text in arms:
         return text
-    number = _number(text)
+    number = program_options.parse_number(text)
     if number is None:
         raise InputError(
             f"--baseline {text}: neither an arm nor a number; the arms are {listed(arms)}"
@@ -170,23 +139,6 @@ def _baseline(request: Request, arms: Sequence[str]) -> str | float:
             f"--paired: the baseline {text} is a number and has no runs to pair; leave it out"
         )
     return number
-
-
-def _target(request: Request) -> float | Literal["auto"]:
-    if request.target in (None, "auto"):
-        return "auto"
-    number = _number(str(request.target))
-    if number is None:
-        raise InputError(f"--target {request.target}: expected a value of the metric, or auto")
-    return number
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and abs(number) <= 1e15 else None
 
 
 def _experiment(request: Request, stem: str) -> Experiment:

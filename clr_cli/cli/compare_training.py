@@ -177,7 +177,7 @@ def _run(plan: _Plan, asked: Asked, engine: Engine) -> tuple[Summary, list[Path]
 
 
 def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, float]]:
-    """Return the seconds of tuning, and of the range test for arms that use its bounds."""
+    """Return the seconds of tuning, and of the range test whose bounds an arm uses."""
     from clr_cli.paths import RESULT
     from clr_cli.records import RateAnswer, read_if_any
 
@@ -185,14 +185,13 @@ def _costs(source: TrainingSource, bounds: Path | None) -> dict[str, dict[str, f
     costs: dict[str, dict[str, float]] = {arm: {} for arm in source.arms}
     for arm, answer in (tuned.arms if tuned else {}).items():
         costs[arm]["tuning_seconds"] = answer.seconds
-    folder = bounds.parent if bounds else source.options.experiment.range_test
-    found = read_if_any(RateAnswer, folder / RESULT, remedy="run clr range-test again")
-    if found is not None:
-        for arm in config.compare.schedules:
-            schedule = config.schedule(arm)
-            bounded = {"base_lr", "max_lr"} & set(type(schedule).model_fields)
-            if (bounds and bounded) or schedule.needs_bounds:
-                costs[arm]["range_test_seconds"] = found.seconds
+    for arm in config.compare.schedules:
+        schedule = config.schedule(arm)
+        bounded = {"base_lr", "max_lr"} & set(type(schedule).model_fields)
+        if (bounds and bounded) or schedule.needs_bounds:
+            folder = (bounds or source.options.experiment.bounds(arm)).parent
+            found = read_if_any(RateAnswer, folder / RESULT, remedy="run clr range-test again")
+            costs[arm]["range_test_seconds"] = found.seconds if found else 0.0
     return costs
 
 

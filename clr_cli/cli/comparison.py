@@ -86,30 +86,34 @@ def print_outlook(study: Study, before: Summary | None) -> None:
 
 def _outlook(study: Study, before: Summary | None) -> Iterable[str]:
     n, few = len(study.seeds), study.fewest
-    kind = "seeds" if study.design == "paired" else "runs of an arm"
+    paired = study.design == "paired"
+    kind = "seeds" if paired else "runs per arm"
     if n < few:
-        yield f"{n} {kind} are too few to show any difference; it takes at least {few} " + (
+        yield (
+            f"{n} {kind} are too few to show any difference; you need at least {few} "
             f"(--seeds {few})"
         )
         return
     smallest = study.smallest_detectable((1.0,) * study.sides, (n,) * study.sides)
     if smallest is None:
         return
-    of = "the paired differences" if study.design == "paired" else "a run"
+    of = "of the paired differences" if paired else "between runs"
     text = (
-        f"power: {n} {kind} find a true difference of {smallest:.1f} standard deviations"
-        f" (of {of}) 4 times in 5"
+        f"power: with {n} {kind}, a true difference of {smallest:.1f} standard deviations ({of}) "
+        "is detected 80 % of the time"
     )
     noise = None if before is None else _noise(study, before)
     if noise is None or before is None:
         yield text
         return
     scale = before.scale
-    text += f": {scale.bare(smallest * noise)}{scale.points}, by the noise of the earlier result"
+    size = scale.bare(smallest * noise) + scale.points
+    text += f", which is {size} with the noise of the earlier result"
     if study.detect is not None:
         needed = study.seeds_needed(study.detect, (noise,) * study.sides)
         size = scale.bare(study.detect) + scale.points
-        text += f"; {size} take {needed if needed is not None else 'too many'} {kind}"
+        text += f"; detecting {size} "
+        text += f"would take too many {kind}" if needed is None else f"takes {needed} {kind}"
     yield text
 
 

@@ -38,7 +38,7 @@ def try_first(study: Study, source: ProgramSource, engine: Engine, jobs: int) ->
                 terminal.note(str(event.value))
         record = trial.record()
         if record.status == "failed":
-            raise InputError("the trial run failed; correct the command")
+            raise InputError("the trial run failed; fix the command and try again")
         seconds = float(record.result["train_seconds"])
     rows, metric = record.epochs, study.metric.name
     names = numbers(rows)

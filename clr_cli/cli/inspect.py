@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from clr_cli.cli import terminal
-from clr_cli.cli.options import ConfigName, Sets, load
+from clr_cli.cli.options import (
+    Bounds,
+    ConfigName,
+    ExperimentName,
+    OutputDir,
+    Sets,
+    errors_in,
+    load,
+)
 from clr_cli.errors import InputError
 
 ASSUMED = 500  # iterations per epoch, where they are not given: enough for a smooth curve
@@ -31,10 +39,13 @@ def config_schema() -> None:
 
 @config_app.command("show", epilog="Example: clr config show --config quickstart.yaml")
 def config_show(config: ConfigName = "svhn.yaml", sets: Sets = None) -> None:
-    """Print a config as it is resolved: every key, defaults filled in."""
+    """Print a config as it is resolved: every key, defaults filled in; of arms, what they set."""
     from clr_cli.config.yaml_text import dump
 
-    print(dump(load(config, sets, None).model_dump(mode="json", exclude_none=True)), end="")
+    resolved = load(config, sets)
+    tree = resolved.model_dump(mode="json", exclude={"schedules"})
+    tree |= resolved.model_dump(mode="json", include={"schedules"}, exclude_none=True)
+    print(dump(tree), end="")
 
 
 @schedule_app.command("plot", epilog="Example: clr schedule plot --schedule triangular2")
@@ -46,41 +57,40 @@ def schedule_plot(
     iterations_per_epoch: Annotated[
         int | None,
         typer.Option(
-            min=1, help="To tell durations in iterations; those given so need it.", metavar="N"
+            min=1,
+            help="Iterations per epoch. Required to place durations that are given in iterations.",
+            metavar="N",
         ),
     ] = None,
     output: Annotated[Path, typer.Option(help="The figure: .png, .svg or .pdf.")] = Path(
         "schedule.png"
     ),
+    bounds: Bounds = None,
     sets: Sets = None,
+    name: ExperimentName = None,
+    output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Draw learning rate (and momentum) against epoch, without training."""
-    resolved = load(config, sets, None)
-    names = schedule or resolved.compare.schedules
-    arms = {name: resolved.schedule(name) for name in names}
-    for name, arm in arms.items():
-        if arm.needs_bounds:
-            raise InputError(
-                "auto has no number yet: run clr range-test first", key=f"schedules.{name}"
-            )
     from clr_cli import schedules
+
+    resolved = load(config, sets, name)
+    epochs, per_epoch = resolved.training.epochs, iterations_per_epoch or ASSUMED
+    total = epochs * per_epoch
+    arms, made = {}, {}
+    with errors_in(config):
+        for each in schedule or resolved.compare.schedules:
+            arm = arms[each] = resolved.arm(each, output_dir, bounds)
+            try:
+                made[each] = schedules.make(
+                    arm.kind, arm.params, iterations_per_epoch=per_epoch, total_iterations=total
+                )
+            except ValueError as error:
+                raise InputError(str(error), key=f"schedules.{each}") from error
     from clr_cli.report import write
 
-    epochs = resolved.training.epochs
-    per_epoch = iterations_per_epoch or ASSUMED
-    total = epochs * per_epoch
-    made = {
-        name: schedules.make(
-            arm.kind,
-            arm.params,
-            iterations_per_epoch=per_epoch,
-            total_iterations=total,
-        )
-        for name, arm in arms.items()
-    }
     written = write.plot_schedules(made, per_epoch, total, output)
-    for name, each in made.items():
-        arm = arms[name]
+    for each, arm in arms.items():
         told = arm.params if iterations_per_epoch is None else None  # iterations are not known
-        terminal.note(f"{name}  {write.describe_schedule(arm.kind, each, per_epoch, epochs, told)}")
+        text = write.describe_schedule(arm.kind, made[each], per_epoch, epochs, told)
+        terminal.note(f"{each}  {text}")
     terminal.paths(written)

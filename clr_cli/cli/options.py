@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import importlib.util
 import re
 import shlex
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,7 +47,7 @@ def complete_arms(context: typer.Context, incomplete: str) -> list[str]:
     names = dict.fromkeys(SCHEDULE_MODELS)
     with contextlib.suppress(InputError):
         given = context.params.get("config") or DEFAULT_CONFIG
-        config = load(given if isinstance(given, str) else given[0], None, None)
+        config = load(given if isinstance(given, str) else given[0])
         names = dict.fromkeys([*config.schedules, *names])
     new = [name for name in names if name not in before.split(",") and name.startswith(last)]
     return [f"{before}{comma}{name}" for name in new]
@@ -247,14 +248,29 @@ class Options:
         )
 
 
-def load(config: str, sets: list[str] | None, name: str | None, *more: str | None) -> Config:
-    """Return the config with the overrides of --set, --name and other options."""
+def load(
+    config: str,
+    sets: list[str] | None = None,
+    name: str | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return the config with --set, --name, and the values of other options by their keys.
+
+    Raises InputError, which names the option if its value is wrong.
+    """
+    from clr_cli.config.load import find_config
     from clr_cli.config.load import load as load_config
 
-    overrides = [*(sets or []), *(override for override in more if override)]
-    if name is not None:
-        overrides.append(f"name={name}")
-    return load_config(config, overrides)
+    values = {**(values or {}), **({} if name is None else {"name": name})}
+    try:
+        return load_config(config, sets or (), values)
+    except InputError as error:
+        text = str(error).removeprefix(f"{find_config(config)}: ")
+        for key in values:
+            if re.match(rf"{re.escape(key)}[:.]", text):
+                option = f"--{key.rpartition('.')[2].replace('_', '-')}"
+                raise InputError(option + text.removeprefix(key)) from None
+        raise
 
 
 @contextlib.contextmanager
@@ -280,16 +296,21 @@ def refuse(context: typer.Context, why: str, names: Container[str]) -> None:
             raise InputError(f"{option.opts[0]} {why}")
 
 
-def as_yaml_list(text: str | None) -> str | None:
-    """Return ``a,b`` as a YAML list for --set."""
-    return None if text is None else f"[{text}]"
+def parse_list(text: str) -> list[str]:
+    """Split ``a,b`` or ``a, b``; a name that contains a comma is written in double quotes.
+
+    >>> parse_list('"SGD, lr 0.1", Adam')
+    ['SGD, lr 0.1', 'Adam']
+    """
+    (parts,) = csv.reader([" ".join(text.splitlines())], skipinitialspace=True)
+    return [part.strip() for part in parts] or [""]
 
 
 def parse_jobs(text: str) -> int | None:
     """Parse --jobs; None: auto. Raises InputError."""
     if text == "auto":
         return None
-    if not text.isdigit() or not 1 <= int(text) <= 1000:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise InputError(f"--jobs {text!r}: expected a number of runs from 1 to 1000, or auto")
     return int(text)
 

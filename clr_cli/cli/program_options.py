@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from clr_cli.cli.options import parse_list
 from clr_cli.errors import InputError
+from clr_cli.results.cells import LARGEST
 
 if TYPE_CHECKING:
     from clr_cli.config.program import ProgramConfig, ProgramSearch
@@ -130,18 +131,30 @@ def parse_seeds(text: str | None) -> Any:
     """Parse --seeds to the config's form: a number, a list or auto. Raises InputError."""
     if text is None or text.startswith("auto"):
         return text
-    if not re.fullmatch(r"\d+(,\d+)*", text):
+    parts = parse_list(text)
+    if not all(part.isdecimal() and len(part) <= 10 for part in parts):
         raise InputError(
             f"--seeds {text!r}: expected a number, a list such as 0,1,7, or auto[:CAP]"
         )
-    return int(text) if text.isdigit() else [int(part) for part in text.split(",")]
+    return int(text) if len(parts) == 1 else [int(part) for part in parts]
 
 
-def parse_target(text: str | None) -> float | str | None:
+def parse_target(text: str | None) -> float | Literal["auto"] | None:
     """Parse --target: a number or auto. Raises InputError."""
-    if text is None or text == "auto":
-        return text
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    number = parse_number(text)
+    if number is None:
+        raise InputError(f"--target {text}: expected a value of the metric, or auto")
+    return number
+
+
+def parse_number(text: str) -> float | None:
+    """Parse a value of a metric; None for any other text."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise InputError(f"--target {text!r}: expected a number, or auto") from None
+        return None
+    return number if abs(number) <= LARGEST else None  # nor for nan

@@ -20,31 +20,38 @@ if TYPE_CHECKING:
 
 
 # The bars: the metrics are worth more than the speed, so that 80 columns have room for them.
-RUN_BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} epochs{postfix}"
-ONLY_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs, {remaining} left{postfix}"
+RUN_BAR = "{desc} |{bar}| {n_fmt}/{total_fmt} {unit}s{postfix}"
+ONLY_BAR = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s, {remaining} left{postfix}"
+)
 
 
-def follow(tasks: Sequence[Task], jobs: int, epochs: int, events: Iterator[Event]) -> int:
+def follow(
+    tasks: Sequence[Task], jobs: int, epochs: int, events: Iterator[Event], unit: str = "epoch"
+) -> int:
     """Show the progress of tasks of so many epochs each, ``jobs`` at a time, until all end.
 
     Returns:
         How many epochs were trained now.
     """
-    progress = Progress([task.name for task in tasks], epochs, jobs)
+    progress = Progress([task.name for task in tasks], epochs, jobs, unit)
     _feed(progress, events)
     return progress.fresh
 
 
-def with_progress(engine: Engine, jobs: int, epochs: int, page: LivePage | None = None) -> Execute:
+def with_progress(
+    engine: Engine, jobs: int, epochs: int, page: LivePage | None = None, unit: str = "epoch"
+) -> Execute:
     """Return what executes trainings of so many epochs, ``jobs`` at a time, and shows how far.
 
-    ``page`` is kept up to date as well.
+    ``page`` is kept up to date as well. ``unit`` is what a row of metrics stands for.
     """
     Progress.programs = False
 
     def execute(tasks: Sequence[Task]) -> None:
         events = engine.execute(tasks)
-        follow(tasks, jobs, epochs, events if page is None else page.follow(tasks, events))
+        followed = events if page is None else page.follow(tasks, events)
+        follow(tasks, jobs, epochs, followed, unit)
 
     return execute
 
@@ -90,10 +97,12 @@ class Progress:
     saved: ClassVar[bool] = False
     programs: ClassVar[bool] = False
 
-    def __init__(self, names: Sequence[str], epochs: int, jobs: int = 1) -> None:
+    def __init__(
+        self, names: Sequence[str], epochs: int, jobs: int = 1, unit: str = "epoch"
+    ) -> None:
         from tqdm import tqdm
 
-        self.names, self.epochs, self.jobs = names, epochs, jobs
+        self.names, self.epochs, self.jobs, self.unit = names, epochs, jobs, unit
         self.live = sys.stderr.isatty()
         self.done = [0] * len(names)
         self.ended = 0
@@ -103,7 +112,7 @@ class Progress:
         self.total = tqdm(
             total=len(names) * epochs,
             desc=f"run 0/{len(names)}" if len(names) > 1 else names[0],
-            unit="epoch",
+            unit=unit,
             disable=not self.live,
             dynamic_ncols=True,
             smoothing=0.05,
@@ -144,7 +153,7 @@ class Progress:
                 total=self.epochs,
                 initial=epochs,
                 desc=f"  {self.names[index]}",
-                unit="epoch",
+                unit=self.unit,
                 leave=False,
                 dynamic_ncols=True,
                 bar_format=RUN_BAR,
@@ -162,7 +171,7 @@ class Progress:
         elif self.live:
             self.total.set_postfix_str(shown, refresh=False)
         elif len(self.names) == 1:
-            terminal.note(f"epoch {self.done[index]}/{self.epochs}  {shown}")
+            terminal.note(f"{self.unit} {self.done[index]}/{self.epochs}  {shown}")
         self.total.update()
         if self.fresh == 1 and not self.live:
             per_epoch = row["train_seconds"] + row["eval_seconds"]
@@ -184,7 +193,7 @@ class Progress:
         self.say(message)
 
     def _locked(self, index: int, path: str) -> None:
-        self.say(f"{path}: another process is on it; waiting for it at the end")
+        self.say(f"{path}: another process is working on it; clr waits for it after the other runs")
 
 
 class ProgramProgress(Progress):
@@ -194,9 +203,8 @@ class ProgramProgress(Progress):
     """
 
     def __init__(self, names: Sequence[str], metric: str) -> None:
-        super().__init__(names, 1)
+        super().__init__(names, 1, unit="run")
         self.metric = metric
-        self.total.unit = "run"
 
     def _start(self, index: int, rows: int) -> None:
         self.done[index] = rows

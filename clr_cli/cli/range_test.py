@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_ARM = "clr"
 MOST_AT_ONCE = 8  # tasks that a search has for several workers
 USUAL_PROBES = (12, 24)
-NOTHING_LEARNED = "nothing was learned in the sweep: another range, or a longer sweep, may tell"
+NOTHING_LEARNED = "the model learned nothing during the sweep; try another range or a longer sweep"
 DOUBLINGS = 2  # of the probes' length, where they learn too little
 
 # Options of a program of the user's, and of clr's own training alone.
@@ -63,7 +63,8 @@ def command(
         typer.Option(help="The arm, or a kind, whose rates are probed (default: clr)."),
     ] = None,
     probes: Annotated[
-        str | None, typer.Option(help="on; or off: read the sweep alone, as the original post did.")
+        str | None,
+        typer.Option(help="on, or off to answer from the sweep alone, as the original post did."),
     ] = None,
     probe_epochs: Annotated[
         float | None, typer.Option(help="A probe's length (default: one cycle, or 10 epochs).")
@@ -78,7 +79,9 @@ def command(
     max_lr: Annotated[float | None, typer.Option(help="The sweep's last rate.")] = None,
     shape: Annotated[str | None, typer.Option(help="linear or exponential.")] = None,
     epochs: Annotated[float | None, typer.Option(help="A sweep's length in epochs.")] = None,
-    iterations: Annotated[int | None, typer.Option(help="... or in iterations.")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(help="A sweep's length in iterations, instead of --epochs.")
+    ] = None,
     sets: options.Sets = None,
     name: options.ExperimentName = None,
     output_dir: options.OutputDir = Path("outputs"),
@@ -97,7 +100,7 @@ def command(
     there is no answer; the reason and what to do are printed.
     """
     ramp = {"sweeps": sweeps, "min_lr": min_lr, "max_lr": max_lr, "shape": shape}
-    own = {"probes": probes, "probe_epochs": probe_epochs}
+    own: dict[str, Any] = {"probes": probes, "probe_epochs": probe_epochs}
     chosen = options.Options(
         output_dir,
         device,
@@ -118,13 +121,12 @@ def command(
         raise typer.Exit(_search_program(program, chosen.check(program)))
     options.refuse(context, "works only with --cmd", PROGRAM)
     config = config or options.DEFAULT_CONFIG
-    keys: dict[str, Any] = ramp | own
+    keys = {key: value for key, value in (ramp | own).items() if value is not None}
     if epochs is not None or iterations is not None:
         # One length takes the place of the config's, whichever that is.
-        lengths = {"epochs": epochs, "iterations": iterations}
-        keys |= {key: "null" if value is None else value for key, value in lengths.items()}
-    overrides = (f"range_test.{key}={value}" for key, value in keys.items() if value is not None)
-    resolved = options.load(config, sets, name, *overrides)
+        keys |= {"epochs": epochs, "iterations": iterations}
+    values = {f"range_test.{key}": value for key, value in keys.items()}
+    resolved = options.load(config, sets, name, values)
     with options.errors_in(config):
         probed = resolved.schedule(schedule or DEFAULT_ARM)
         chosen.check(resolved)
@@ -224,12 +226,15 @@ class _Request:
     def tasks(self) -> TaskOptions:
         return self.options.for_tasks(self.config)
 
-    def probe_length(self, sizes: Setup, doubled: int = 0) -> int:
-        """Return the iterations of a probe after so many doublings; a whole run's at most."""
+    def probe_length(self, own: Setup, doubled: int = 0) -> int:
+        """Return the iterations of a probe after so many doublings; a whole run's at most.
+
+        ``own`` are the arm's sizes: it may set its batch size.
+        """
         from clr_cli.execution.training_task import resolve_schedule
         from clr_cli.training.probe import length
 
-        steps, epochs = sizes.steps_per_epoch, self.config.training.epochs
+        steps, epochs = own.steps_per_epoch, self.config.training.epochs
         whole = resolve_schedule(self.arm.at_rate(1.0), steps, epochs)
         once = length(whole, steps, steps * epochs, self.config.range_test.probe_epochs)
         return int(min(once * 2**doubled, steps * epochs))
@@ -253,11 +258,14 @@ def _range_test(request: _Request, named: str | None) -> int:
         (like, *_) = training.sweeps(config, request.tasks, config.training.threads)
         jobs, threads = engine.workers(MOST_AT_ONCE, config.training.threads, like)
         tasks = training.sweeps(config, request.tasks, threads)
-        sizes = measure(tasks[0])
-        scoring = Scoring(VAL_ACCURACY, chance=sizes.chance, images=sizes.val_size)
+        sizes = own = measure(tasks[0])
+        probed_config = config.for_arm(request.name)
+        if probed_config != config:
+            own = measure(replace(tasks[0], config=probed_config))
+        scoring = Scoring(VAL_ACCURACY, chance=own.chance, images=own.val_size)
         length = sweep.plan(ramp, sizes.steps_per_epoch)
-        _print_plan(request, engine, sizes, jobs)
-        progress.with_progress(engine, jobs, length.points)(tasks)
+        _print_plan(request, engine, sizes, own, jobs)
+        progress.with_progress(engine, jobs, length.points, unit="point")(tasks)
         check_finished(tasks)
         curves = [sweep.measured(task.seed, task.directory.read_metrics()) for task in tasks]
         ended = [task.directory.read_result() for task in tasks]
@@ -266,7 +274,7 @@ def _range_test(request: _Request, named: str | None) -> int:
             "experiment": config.name,
             "command": options.command_line(),
             "chance": sizes.chance,
-            "seconds": sum(result["total_seconds"] for result in ended),
+            "seconds": sum(result["train_seconds"] for result in ended),
             "sweep": SweepSummary(
                 range=Ramp(shape=ramp.shape, min_lr=ramp.min_lr, max_lr=ramp.max_lr),
                 ends=[SweepEnd(seed=each.seed, stopped=each.stopped) for each in curves],
@@ -277,7 +285,7 @@ def _range_test(request: _Request, named: str | None) -> int:
         start = highest.lr if highest else math.sqrt(ramp.min_lr * ramp.max_lr)
         if ramp.probes:
             found, seconds, probed = _probe(
-                request, engine, jobs, threads, sizes, scoring, start, swept=highest is not None
+                request, engine, jobs, threads, own, scoring, start, swept=highest is not None
             )
             about["seconds"] += seconds
             answer = scoring.answer(found, start, **about, **probed)
@@ -285,7 +293,7 @@ def _range_test(request: _Request, named: str | None) -> int:
                 base = rounded_lr(request.arm.base_at(answer.max_lr))
                 answer = answer.model_copy(update={"base_lr": base})
             if request.certify and not answer.inconclusive and answer.max_lr is not None:
-                certified = _certify(request, engine, sizes, answer.max_lr, folder)
+                certified = _certify(request, engine, own, answer.max_lr, folder)
                 answer = answer.model_copy(update={"certified": certified})
         else:
             answer = RateAnswer(
@@ -312,34 +320,38 @@ def _finish(
     if chosen.json:
         print(json.dumps(answer.plain(), indent=2))
     else:
-        show.print_rates(answer)
+        show.print_rates(answer, folder)
         terminal.paths(written)
     return 3 if answer.inconclusive else 0
 
 
-def _print_plan(request: _Request, engine: Engine, sizes: Setup, jobs: int) -> None:
+def _print_plan(request: _Request, engine: Engine, sizes: Setup, own: Setup, jobs: int) -> None:
+    """Print the plan: the sizes of sweeps, and the own ones of the arm that is probed."""
     from clr_cli.cli import setup
     from clr_cli.format import epochs
     from clr_cli.training import sweep
 
     ramp, steps = request.config.range_test, sizes.steps_per_epoch
     length = sweep.plan(ramp, steps)
+    one, at_once = ramp.sweeps == 1, f"; {jobs} at a time{engine.where}"
     rows = [
         *setup.rows(request.config, sizes, iterations=length.total, place=engine.place(None)),
         ("ramp", f"{ramp.shape}, {ramp.min_lr:g} to {ramp.max_lr:g}"),
         (
             "sweeps",
-            f"{ramp.sweeps} of {length.total:,} iterations ({epochs(length.total / steps)}), "
-            f"validation {length.points} times; {jobs} at a time{engine.where}",
+            f"{ramp.sweeps} sweep{'' if one else 's'} of {length.total:,} iterations "
+            f"({epochs(length.total / steps)}), validated {length.points} times"
+            + ("" if one else at_once),
         ),
     ]
     if ramp.probes:
-        probe = request.probe_length(sizes)
-        few, many = (number * probe / length.total for number in USUAL_PROBES)
+        probe = request.probe_length(own)
+        each = probe / own.steps_per_epoch
+        few, many = (number * each / (length.total / steps) for number in USUAL_PROBES)
         rows.append(
             (
                 "probes",
-                f"of {request.name}, {probe:,} iterations ({epochs(probe / steps)}) each; "
+                f"of {request.name}, {probe:,} iterations ({epochs(each)}) each; "
                 f"{_usual(jobs, engine)}, the time of {few:.2g} to {many:.2g} sweeps",
             )
         )
@@ -355,7 +367,7 @@ def _probe(
     engine: Engine,
     jobs: int,
     threads: int | None,
-    sizes: Setup,
+    own: Setup,
     scoring: Scoring,
     start: float,
     *,
@@ -373,9 +385,9 @@ def _probe(
     from clr_cli.study.rates import RateSearch, search_rates
     from clr_cli.study.training import Probes
 
-    seconds, steps = 0.0, sizes.steps_per_epoch
+    seconds, steps = 0.0, own.steps_per_epoch
     for doubled in range(DOUBLINGS + 1):
-        length, longer = (request.probe_length(sizes, k) for k in (doubled, doubled + 1))
+        length, longer = (request.probe_length(own, k) for k in (doubled, doubled + 1))
         probes = Probes(request.config, request.tasks, request.name, request.arm, length, threads)
 
         def result(probe: Probe, probes: Probes = probes) -> dict[str, Any]:
@@ -391,7 +403,7 @@ def _probe(
         )
         execute = progress.with_progress(engine, jobs, math.ceil(length / steps))
         found, _, tried = search_rates({"": search}, execute, terminal.note)[""]
-        seconds += sum(result(probe)["total_seconds"] for probe in tried)
+        seconds += sum(result(probe)["train_seconds"] for probe in tried)
         hopeful = found.too_short or (swept and not found.learned)
         if not hopeful or longer == length:
             break
@@ -427,13 +439,13 @@ def _check_certify(request: _Request) -> None:
         study, _ = _certify_study(request, 1.0)
         if request.certify < study.fewest:
             raise InputError(
-                f"--certify {request.certify}: too few seeds to show any difference of three "
-                f"rates; give {study.fewest} or more"
+                f"--certify {request.certify}: too few seeds to tell three rates apart; give "
+                f"{study.fewest} or more"
             )
 
 
 def _certify(
-    request: _Request, engine: Engine, sizes: Setup, max_lr: float, folder: Path
+    request: _Request, engine: Engine, own: Setup, max_lr: float, folder: Path
 ) -> list[Certified]:
     """Compare max_lr with its half and its double in whole runs, on a page below ``folder``."""
     from clr_cli.execution.task import check_finished
@@ -451,7 +463,7 @@ def _certify(
         config=config,
         options=request.tasks,
         arms=arms,
-        setups=dict.fromkeys(arms, sizes),
+        setups=dict.fromkeys(arms, own),
         threads=config.training.threads,
     )
     like = source.task(*study.runs()[0])
@@ -463,7 +475,7 @@ def _certify(
         show(tasks)
         check_finished(tasks)
 
-    study = replace(study, chance=1 / sizes.num_classes)
+    study = replace(study, chance=1 / own.num_classes)
     runs = collect(study, source, execute)
     place = comparison.Place(folder / "certify", request.options.overwrite)
     with analysed(

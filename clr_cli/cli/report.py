@@ -46,7 +46,7 @@ def command(
         from clr_cli.report import rates
 
         answer, written = rates.remake(folder, wanted, inches)
-        show.print_rates(answer)
+        show.print_rates(answer, folder)
         terminal.paths(written)
         return
     summary, written = write.remake(folder, wanted, inches)

@@ -17,6 +17,7 @@ from clr_cli.cli.options import (
     SeedColumn,
     StepColumn,
     Where,
+    parse_list,
 )
 
 
@@ -38,7 +39,7 @@ def command(
     from clr_cli.results import Query
     from clr_cli.results.overview import overview
 
-    arms = tuple(arm_column.split(",")) if arm_column else ()
+    arms = tuple(parse_list(arm_column)) if arm_column else ()
     columns = (arms, seed_column, step_column, metric, tuple(where or ()), across, run_name)
     contents = overview(Query(tuple(sources), *columns))
     if as_json:

@@ -31,7 +31,8 @@ def rows(
     if setup.fresh:
         yield (
             "new head",
-            f"{', '.join(setup.fresh)}: new weights, for other classes than those of model.weights",
+            f"{', '.join(setup.fresh)}: starts from random weights, because model.weights has a "
+            "different number of classes",
         )
     threads = f", {setup.threads} threads" if setup.threads is not None else ""
     yield "device", place or f"{setup.device}, {setup.precision}{threads}"

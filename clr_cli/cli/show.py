@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 from clr_cli.analysis.headline import headline
 from clr_cli.analysis.rates import config_lines, describe
 from clr_cli.cli import terminal
 from clr_cli.format import NONE, Scale, moment, p_value
-from clr_cli.records import Combination, Difference, RateAnswer, Spread, Summary
+from clr_cli.paths import BOUNDS
+from clr_cli.records import ArmSummary, Combination, Difference, RateAnswer, Summary
 from clr_cli.report.tables import rows_are, trained
 
 MOST_SENTENCES = 4  # at the prompt, below the headline
@@ -31,8 +33,8 @@ def print_summary(summary: Summary) -> None:
     rows = []
     for arm in arms:
         against, time = comparisons.get(arm.name), arm.times.median
-        row = [arm.name, trained(arm), _mean(arm.metrics[metric.name], scale)]
-        row += [_mean(arm.metrics[name], Scale("", 3)) for name in beside]
+        row = [arm.name, trained(arm), _mean(arm, metric.name, scale)]
+        row += [_mean(arm, name, Scale("", 3)) for name in beside]
         row.append("baseline" if against is None else _difference(against.difference, scale))
         row += ["" if against is None else p_value(against.p_holm)] * tested
         if summary.target:
@@ -56,9 +58,11 @@ def print_combination(combination: Combination) -> None:
     terminal.table(*table(combination))
 
 
-def _mean(spread: Spread, scale: Scale) -> str:
+def _mean(arm: ArmSummary, metric: str, scale: Scale) -> str:
+    spread = arm.metrics[metric]
     text = scale.mean_sd(spread.mean, spread.sd)
-    return "diverged" if text == NONE else text
+    why = "diverged" if arm.diverged else "failed" if arm.failed else NONE
+    return why if text == NONE else text
 
 
 def _difference(difference: Difference, scale: Scale) -> str:
@@ -71,8 +75,8 @@ def _difference(difference: Difference, scale: Scale) -> str:
     return scale.bare(mean, sign=True) + spread
 
 
-def print_rates(answer: RateAnswer) -> None:
-    """Print the answer, or why there is none, and the lines of a config that use it."""
+def print_rates(answer: RateAnswer, folder: Path) -> None:
+    """Print an answer of a folder, or why there is none, and the lines of a config that use it."""
     print()
     rows = describe(answer)
     width = max(len(name) for name, _ in rows)
@@ -81,5 +85,5 @@ def print_rates(answer: RateAnswer) -> None:
     print()
     lines = config_lines(answer)
     if lines:
-        print("To use it, put this into the config (or give --bounds):")
+        print(f"To use it, add this to the config (or pass --bounds {folder / BOUNDS}):")
         print(textwrap.indent(lines, "  "), end="\n\n")

@@ -14,7 +14,8 @@ from clr_cli.format import aligned
 from clr_cli.paths import PAGE
 from clr_cli.training.ranks import own_rank
 
-COLORS = {"better": 32, "worse": 31, "equal": 34, "No difference": 33}  # of a verdict (ANSI)
+# Colors (ANSI) of the words of a verdict, as patterns.
+COLORS = {"better": 32, "worse": 31, "equal|equivalent|identical": 34, "[Uu]ndecided": 33}
 
 
 def error(message: str) -> None:
@@ -88,7 +89,7 @@ def verdict(text: str) -> None:
     filled = textwrap.fill(text, _columns(), break_on_hyphens=False)
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         for word, code in COLORS.items():
-            filled = re.sub(rf"\b{word}\b", f"\x1b[1;{code}m{word}\x1b[0m", filled)
+            filled = re.sub(rf"\b({word})\b", f"\x1b[1;{code}m\\1\x1b[0m", filled)
     print(filled)
 
 

@@ -144,16 +144,22 @@ def _branch(
                 f"{there['training']['epochs']}, and "
                 "only its end is saved; branch there or later, or give another --name"
             )
-        _train(steady, seed, options)
+        _train(steady, seed, options, shown=not options.json)
     _train(decay, seed, options, plateau.path)
 
 
 def _train(
-    source: TrainingSource, seed: int, options: opt.Options, plateau: Path | None = None
+    source: TrainingSource,
+    seed: int,
+    options: opt.Options,
+    plateau: Path | None = None,
+    *,
+    shown: bool = True,
 ) -> None:
     """Execute one run, under torchrun as one of its ranks, and print the last epoch's numbers.
 
-    The run starts from the end of the run in ``plateau``, if that is not None.
+    The run starts from the end of the run in ``plateau``, if that is not None. If it is not
+    ``shown``, its result is not printed.
     """
     from clr_cli.cli import setup
     from clr_cli.execution import engines
@@ -202,6 +208,8 @@ def _train(
         terminal.note(
             f"the run is finished, so nothing was trained; the model has {size:,} parameters"
         )
+    if not shown:
+        return
     if options.json:
         print(json.dumps(record.result, indent=2))
         return

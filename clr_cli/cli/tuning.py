@@ -46,8 +46,8 @@ def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: E
     jobs, threads = engine.workers(PLACES * len(arms), config.training.threads, like)
     source = replace(source, threads=threads)
     terminal.note(
-        f"tuning: whole runs of {', '.join(arms)} at rates a factor of 2 or 4 apart, at most "
-        f"{seeds} of each rate; usually 12 to 24 for an arm"
+        f"tuning: full runs of {', '.join(arms)} at rates 2 or 4 times apart, at most {seeds} "
+        "runs per rate; usually 12 to 24 runs per arm"
     )
 
     def value(arm: str, probe: Probe) -> float | None:
@@ -82,11 +82,12 @@ def tune_arms(source: TrainingSource, arms: Sequence[str], seeds: int, engine: E
             seconds=sum(trial["train_seconds"] for trial in trials),
         )
     tuned = Tuning(seeds=seeds, arms=answers)
-    without = [f"{arm}: {answers[arm].inconclusive}" for arm in arms if arm not in tuned.rates]
+    without = [f"{arm} ({answers[arm].inconclusive})" for arm in arms if arm not in tuned.rates]
     if without:
         terminal.error(
-            f"--tune: no rate is clearly the best of {'; '.join(without)}; train longer "
-            "(training.epochs), or give its rate in the config and tune the others (--tune-arms)"
+            f"--tune found no clearly best rate for {', '.join(without)}. Train longer "
+            "(training.epochs), or set the rate in the config and tune only the other arms "
+            "(--tune-arms)"
         )
         raise typer.Exit(3)
     for arm, rate in tuned.rates.items():

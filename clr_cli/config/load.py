@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from clr_cli.config.arms import SCHEDULE_MODELS
 from clr_cli.config.hints import did_you_mean, explain, printable
 from clr_cli.config.model import Config
-from clr_cli.config.trees import with_value
+from clr_cli.config.trees import Tree, with_value, with_values
 from clr_cli.config.yaml_text import parse_yaml
 from clr_cli.errors import InputError
 
@@ -47,12 +47,17 @@ def find_config(name: str) -> Path:
     raise InputError(f"config {name!r} not found{did_you_mean(suffixed, known)}")
 
 
-def load(name: str, overrides: Sequence[str] = ()) -> Config:
-    """Read a config by path or shipped name and apply ``section.key=value`` overrides.
+def load(name: str, overrides: Sequence[str] = (), values: Tree | None = None) -> Config:
+    """Read a config by path or shipped name; set ``section.key=value`` overrides, then ``values``.
 
     Raises InputError naming file, key and value for anything that is wrong.
     """
-    return validate(read_tree(name, overrides), str(find_config(name)))
+    tree, file = read_tree(name, overrides), str(find_config(name))
+    try:
+        tree = with_values(tree, values or {})
+    except ValueError as error:
+        raise InputError(f"{file}: {error}") from None
+    return validate(tree, file)
 
 
 def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:

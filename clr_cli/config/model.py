@@ -28,7 +28,7 @@ from clr_cli.config.sections import (
 from clr_cli.config.trees import with_values
 from clr_cli.config.yaml_text import read_bounds
 from clr_cli.errors import InputError
-from clr_cli.paths import BOUNDS, Experiment
+from clr_cli.paths import Experiment
 
 # Epochs are not among them: every arm sees the same number of images.
 SETTABLE = re.compile(
@@ -114,9 +114,7 @@ class Config(Section):
                 return schedule.with_bounds(read_bounds(bounds))
             if not schedule.needs_bounds:
                 return schedule
-            places = Experiment(output_dir, self.name)
-            own, file = (places.answer(arm) / BOUNDS for arm in (name, None))
-            file = own if own.exists() else file
+            file = Experiment(output_dir, self.name).bounds(name)
             if not file.exists():
                 raise InputError(
                     f"auto, but {file} was not found: run clr range-test with the same "

@@ -111,6 +111,7 @@ class RateAnswer(Record):
         iterations, epochs: of one probe of our own training.
         chance: the accuracy of a model that has learned nothing.
         sweep: what the sweeps before the probes measured.
+        seconds: of training, in all sweeps and probes.
         command: as it was typed.
     """
 

@@ -121,6 +121,8 @@ def parameters(kind: str) -> tuple[Parameter, ...]:
     )
 
 
+_LENGTH = TypeAdapter(Annotated[int, Field(ge=1, strict=True)])
+_FACTOR = TypeAdapter(Annotated[Factor, Field(strict=True)])
 _EPOCHS = TypeAdapter(Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)])
 _WARMUP = TypeAdapter(Annotated[int, Field(ge=0, strict=True)])
 
@@ -159,7 +161,13 @@ def make(
     0.25
     """
     items = _fields(kind)
-    iterations_per_epoch, total_iterations = plain(iterations_per_epoch), plain(total_iterations)
+    iterations_per_epoch, total_iterations = (
+        None if value is None else _checked(_LENGTH, key, plain(value))
+        for key, value in (
+            ("iterations_per_epoch", iterations_per_epoch),
+            ("total_iterations", total_iterations),
+        )
+    )
     both = {**(params or {}), **more}
     keys = {key: plain(value) for key, value in both.items() if value is not None}
     durations = {key: mark for key, (_, field) in items.items() if (mark := _lasts(field))}
@@ -180,7 +188,7 @@ def make(
             f"warmup: {warmup} must be less than the run's {total_iterations} iterations"
         )
     left = None if total_iterations is None else total_iterations - warmup
-    factor = keys.pop("warmup_start_factor", 0.01)
+    factor = _checked(_FACTOR, "warmup_start_factor", keys.pop("warmup_start_factor", 0.01))
     for key, mark in durations.items():
         if key not in keys and items[key][1].is_required() and key != "warmup":
             keys[key] = mark.iterations(key, iterations_per_epoch, left)

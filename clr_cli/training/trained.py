@@ -116,24 +116,7 @@ class Trained(nn.Module):
 
 
 def load(path: str | Path, *, allow_code: bool = False) -> Trained:
-    """Load the trained model of a finished run.
-
-    >>> import clr_cli as clr
-    >>> model = clr.load("outputs/svhn/train/clr/seed-0")  # doctest: +SKIP
-    >>> model(images).argmax(1)  # doctest: +SKIP
-
-    Args:
-        path: the folder of the run, or its model.pt.
-        allow_code: whether a ``module:function`` may be imported and called.
-
-    Returns:
-        A torch module on the CPU, in eval mode; ``to`` moves it.
-
-    Raises:
-        InputError: there is no finished run, its file is damaged, or its code is not allowed or
-            has changed.
-
-    """
+    """Load the trained model of a finished run, as ``api.load`` says. Raises InputError."""
     path = Path(path).expanduser()
     contents = read_kept(path)
     try:
@@ -166,7 +149,7 @@ def load(path: str | Path, *, allow_code: bool = False) -> Trained:
         warnings.warn(
             f"{path}: the code of {config.model.name} has changed since training; its "
             "outputs may differ",
-            stacklevel=2,
+            stacklevel=3,  # the caller of clr.load
         )
     model = model.to(memory_format=torch.channels_last)
     return Trained(model, config, contents).eval()

@@ -78,7 +78,7 @@ def test_compare_writes_tables_page_and_figures(clr, tiny, tmp_path):
 
     more = clr(*given, "--jobs", 1, "--seeds", 3, "--json")
     assert (
-        "3 seeds are too few to show any difference; it takes at least 4 (--seeds 4)" in more.stderr
+        "3 seeds are too few to show any difference; you need at least 4 (--seeds 4)" in more.stderr
     )
     assert json.loads(more.stdout)["num_seeds"] == 3
     assert "finished" in more.stderr

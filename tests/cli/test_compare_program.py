@@ -137,7 +137,9 @@ def test_a_dry_run_says_what_is_wrong(clr, tmp_path):
     done = clr("compare", "--cmd", "none {lr} {seed} {out}", *rest, check=False)
     assert done.returncode == 2
     assert "none: No such file or directory" in done.stderr
-    assert done.stderr.splitlines()[-1] == "clr: the trial run failed; correct the command"
+    assert (
+        done.stderr.splitlines()[-1] == "clr: the trial run failed; fix the command and try again"
+    )
     done = clr("compare", "--from", "none.csv", "--dry-run", check=False)
     assert "--dry-run is for runs that clr starts" in done.stderr
 

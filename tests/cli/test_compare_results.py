@@ -72,6 +72,13 @@ def refused(run, text, *options, **more):
     return done.err
 
 
+def test_an_arm_may_have_a_comma_in_its_name(run):
+    arms = {"SGD, lr 0.1": LOSSES["adam"], "b": LOSSES["muon"], "c": LOSSES["muon"]}
+    rows = [(f'"{arm}"', *rest) for arm, *rest in finals(arms)]
+    chosen = summary_of(run, csv(rows), "--schedules", 'b, "SGD, lr 0.1"')
+    assert [arm["name"] for arm in chosen["arms"]] == ["b", "SGD, lr 0.1"]
+
+
 def test_finals_alone_give_a_page(drawn):
     done = drawn(csv(finals()))
     assert done.code == 0

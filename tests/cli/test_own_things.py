@@ -74,7 +74,8 @@ def test_a_run_starts_from_another_with_a_new_head(clr, wide, tmp_path):
     assert f"weights {run}" in rows["model"]
     assert (
         rows["new head"]
-        == "20.weight, 20.bias: new weights, for other classes than those of model.weights"
+        == "20.weight, 20.bias: starts from random weights, because model.weights has a different "
+        "number of classes"
     )
 
     again = clr("train", "--config", wide(3), "--name", "again", *weights, "--json")
@@ -85,10 +86,11 @@ def test_a_run_starts_from_another_with_a_new_head(clr, wide, tmp_path):
     )
     assert second[0]["train_loss"] < first[0]["train_loss"]
 
-    (run / "result.json").unlink()
+    for file in ("result.json", "model.pt"):
+        (run / file).unlink()
     refused = clr("train", "--config", wide(4), "--name", "other", *weights, check=False)
     assert refused.returncode == 2
-    assert f"model.weights: {run}: not the folder of a finished run" in refused.stderr
+    assert f"model.weights: {run}: the run is not finished" in refused.stderr
 
 
 def test_the_config_of_cifar10_compares_on_synthetic_data_at_a_small_size(clr, data_root):

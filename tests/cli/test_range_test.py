@@ -7,6 +7,14 @@ import json
 import pytest
 import yaml
 
+from clr_cli.analysis.rates import Scoring
+from clr_cli.cli.compare_training import _costs
+from clr_cli.config.load import load
+from clr_cli.execution.task import TaskOptions
+from clr_cli.paths import Experiment
+from clr_cli.records import VAL_ACCURACY, RateAnswer
+from clr_cli.study.training import TrainingSource
+
 
 def answer(clr, config, *more, code=0):
     given = ["range-test", "--config", config, "--jobs", 1, "--json"]
@@ -91,6 +99,31 @@ def test_the_answer_is_certified_by_whole_runs_of_its_half_and_double(clr, easy,
     answer(clr, easy, "--certify", 6)  # more seeds after a look
     summary = json.loads((folder / "summary.json").read_text())
     assert ([look["n"] for look in summary["looks"]], summary["rule"]) == ([5, 6], "sequential")
+
+
+@pytest.mark.slow
+def test_an_arm_is_probed_with_its_own_batch_size(clr, easy):
+    own = "schedules.big={kind: triangular, step_size_epochs: 0.5, set: {training.batch_size: 40}}"
+    found, told = answer(clr, easy, "--set", own, "--schedule", "big")
+    assert "probes    of big, 20 iterations (1 epoch) each" in told
+    assert (found["iterations"], found["epochs"]) == (20, 1)
+
+
+def test_the_cost_is_that_of_the_range_test_whose_rates_an_arm_uses(easy, tmp_path):
+    config = load(str(easy), [f"schedules.{arm}.max_lr=auto" for arm in ("clr",)])
+    places = Experiment(tmp_path, config.name)
+    source = TrainingSource(
+        config=config, options=TaskOptions(places), arms=dict.fromkeys(config.schedules)
+    )
+    asked = Scoring(VAL_ACCURACY).question(0.1)
+    for arm, seconds in ((None, 3.0), ("clr", 5.0)):
+        folder = places.answer(arm)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bounds.yaml").touch()
+        found = RateAnswer(**asked, experiment=config.name, seconds=seconds)
+        (folder / "result.json").write_text(json.dumps(found.plain()))
+        assert _costs(source, None) == {"constant": {}, "clr": {"range_test_seconds": seconds}}
+    assert _costs(source, places.answer(None) / "bounds.yaml")["clr"] == {"range_test_seconds": 3.0}
 
 
 def test_without_probes_the_sweep_is_read_and_it_is_said_what_that_is_worth(clr, tiny):

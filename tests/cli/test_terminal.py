@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 from support import forked
+from support.summaries import summarize
 
-from clr_cli.cli import app, progress, terminal
+from clr_cli.cli import app, progress, show, terminal
+from clr_cli.records import Metric, RunRecord
 
 COLUMNS = 80
 
@@ -132,10 +134,12 @@ def test_a_verdict_has_its_color_only_where_colors_are_seen(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: tty)
-    terminal.verdict("clr is better than constant by 3 points.")
+    verdict = "clr is better than constant. Undecided between a and b. c is equivalent to d."
+    terminal.verdict(verdict)
     said = capsys.readouterr().out
-    assert ("\x1b[1;32mbetter\x1b[0m" in said) == colored
-    assert re.sub(r"\x1b\[[0-9;]*m", "", said) == "clr is better than constant by 3 points.\n"
+    for word, code in (("better", 32), ("Undecided", 33), ("equivalent", 34)):
+        assert (f"\x1b[1;{code}m{word}\x1b[0m" in said) == colored
+    assert re.sub(r"\x1b\[[0-9;]*m", "", said) == f"{verdict}\n"
 
 
 def test_the_options_of_a_command_are_in_groups_and_none_is_left_out(clr: Any) -> None:
@@ -149,14 +153,37 @@ def test_the_options_of_a_command_are_in_groups_and_none_is_left_out(clr: Any) -
 def test_nothing_saved_yet_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress.Progress, "saved", False)
     monkeypatch.setattr(progress.Progress, "programs", False)
-    assert "nothing was saved yet" in app._saved()
+    assert app._saved("all progress") == ""
     shown = progress.Progress(["a"], 2)
     shown.feed(0, "note", "the data are read")
-    assert "nothing was saved yet" in app._saved()
+    assert app._saved("all progress") == ""
     shown.feed(0, "start", 0)
-    assert "all progress is saved" in app._saved()
+    assert "all progress is saved" in app._saved("all progress")
     monkeypatch.setattr(progress.Progress, "programs", True)
-    assert "every finished run is saved" in app._saved()
+    assert "every finished run is saved" in app._saved("all progress")
+
+
+def test_the_rows_of_a_sweep_are_points(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress.Progress, "saved", False)
+    numbers = dict.fromkeys(
+        ("train_loss", "val_accuracy", "lr", "train_seconds", "eval_seconds"), 1
+    )
+    progress.Progress(["sweep 0"], 100, unit="point").feed(0, "row", numbers)
+    assert capsys.readouterr().err.startswith("point 1/100  loss 1.000")
+
+
+def test_an_arm_whose_runs_all_failed_has_not_diverged(capsys: pytest.CaptureFixture[str]) -> None:
+    loss = Metric(name="loss", mode="min")
+    records = [RunRecord("new", seed, "failed", [], {}) for seed in range(6)]
+    for seed in range(6):
+        final = {"loss": 1 + seed / 10}
+        records.append(RunRecord("old", seed, "finished", [], {"final": final}))
+    show.print_summary(summarize(records, baseline="old", metric=loss, margin=None))
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("new "))
+    assert "failed" in line
+    assert "diverged" not in line
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ def test_tuning_without_an_answer_stops_with_its_reason(clr, tiny, tmp_path):
     assert done.returncode == 3
     assert done.stdout == ""
     last = done.stderr.splitlines()[-1]
-    assert "no rate is clearly the best of constant: nothing was learned at any rate from" in last
-    assert "train longer (training.epochs), or give its rate in the config" in last
+    assert (
+        "--tune found no clearly best rate for constant (nothing was learned at any rate from"
+        in last
+    )
+    assert "Train longer (training.epochs), or set the rate in the config" in last
     assert len([*tmp_path.glob("outputs/tiny/tuning/**/result.json")]) == 6
     assert not [*tmp_path.glob("outputs/tiny/**/summary.json")]

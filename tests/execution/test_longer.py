@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -152,7 +153,7 @@ WSD = "{kind: wsd, lr: 0.05, decay_share: 0.4, warmup_epochs: 0.5, min_lr: 0.003
 def test_a_branch_is_the_run_that_decays_there(clr, easy, tmp_path):
     args = ("train", "--config", easy, "--set", f"schedules.wsd={WSD}", "--schedule", "wsd")
     clr(*args, "--branch", "1")
-    clr(*args, "--branch", "2")
+    assert json.loads(clr(*args, "--branch", "2", "--json").stdout)["arm"] == "wsd-from-2"
     folder = tmp_path / "outputs" / "easy" / "train"
     for epoch, epochs in ((1, 2), (2, 3)):
         whole = one(easy, tmp_path / f"whole-{epochs}", WSD, epochs)

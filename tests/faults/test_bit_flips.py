@@ -23,13 +23,13 @@ from support.left_behind import left_by
 from support.plans import plan
 from support.programs import written
 
-import clr_cli
 from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import sources
 from clr_cli.errors import InputError
 from clr_cli.execution.program import Program
 from clr_cli.execution.task import execute
 from clr_cli.report import comparison, rates
+from clr_cli.training import trained
 
 REFERENCE = Path(__file__).parents[2] / "outputs" / "reference" / "three" / "svhn"
 FLIPS = int(os.environ.get("CLR_TEST_FLIPS", "300"))
@@ -67,7 +67,7 @@ def finish(folder: Path) -> None:
 
 
 def load_model(folder: Path) -> Any:
-    model = clr_cli.load(run_in(folder).path).model
+    model = trained.load(run_in(folder).path).model
     return [value.numpy().tobytes() for value in model.state_dict().values()]
 
 

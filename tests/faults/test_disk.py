@@ -53,6 +53,7 @@ def test_a_disk_without_room_for_another_file_is_an_environment_failure(tiny, tm
         assert child.wait() == 1
         assert child.stderr.startswith(f"clr: {disk}/tiny/train: cannot be written: No space left")
         assert child.stderr.count("\n") == 1
+        assert "saved" not in child.stderr  # no run had begun
 
 
 @pytest.mark.slow

@@ -331,10 +331,10 @@ def test_a_second_process_says_that_it_waits_and_then_goes_on(tiny, tmp_path):
     run = RunDirectory(tmp_path / "outputs" / "tiny" / "train" / "clr" / "seed-0")
     with run.lock():
         child = forked.start(tmp_path, *command_line("train", tiny))
-        child.wait_for("another process is on it")
+        child.wait_for("another process is working on it")
         time.sleep(2.5)  # it tries again every second, and says so once
         assert child.running
-        assert child.stderr.count("another process is on it") == 1
+        assert child.stderr.count("another process is working on it") == 1
     assert child.wait() == 0, child.stderr
     assert run.finished
 

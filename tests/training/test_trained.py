@@ -149,7 +149,7 @@ def test_what_is_kept_is_what_was_evaluated_and_not_what_is_resumed(digits, tmp_
 
 def test_a_loaded_model_says_what_it_is_and_what_it_takes(digits, tmp_path):
     run = trained(digits, tmp_path / "run", *QUICK["own-adamw"])
-    with pytest.raises(InputError, match="runs your own code; pass --allow-code"):
+    with pytest.raises(ValueError, match="runs your own code; pass --allow-code"):
         clr_cli.load(run.path)
     before = torch.random.get_rng_state()
     model = clr_cli.load(run.path / "model.pt", allow_code=True)
@@ -191,25 +191,26 @@ def test_changed_code_is_said_or_refused(digits, tmp_path):
     with pytest.warns(UserWarning, match="gray has changed since training"):
         clr_cli.load(run.path, allow_code=True)
     edit("nn.Dropout(0.5), ", "")
-    with pytest.raises(InputError, match=r"weights do not fit .*: its code has changed since"):
+    with pytest.raises(ValueError, match=r"weights do not fit .*: its code has changed since"):
         clr_cli.load(run.path, allow_code=True)
 
 
-def test_what_cannot_be_loaded_is_refused_in_a_line(digits, tmp_path):
+def test_what_cannot_be_loaded_is_refused_in_a_line(digits, tmp_path, monkeypatch):
     run = trained(digits, tmp_path / "run", *QUICK["cnn-bf16"])
-    with pytest.raises(InputError, match="this is a checkpoint"):
+    with pytest.raises(ValueError, match="this is a checkpoint"):
         clr_cli.load(run.path / "checkpoint.pt")
     content = (run.path / "model.pt").read_bytes()
     (run.path / "model.pt").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"model\.pt: damaged"):
+    with pytest.raises(ValueError, match=r"model\.pt: damaged"):
         clr_cli.load(run.path)
     (run.path / "model.pt").unlink()
     (run.path / "result.json").unlink()
-    with pytest.raises(InputError, match="the run is not finished"):
+    with pytest.raises(ValueError, match="the run is not finished"):
         clr_cli.load(run.path)
-    with pytest.raises(InputError, match="not the folder of a run"):
-        clr_cli.load(tmp_path)
-    with pytest.raises(InputError, match="no such file or folder"):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=f"{tmp_path}: not the folder of a run"):
+        clr_cli.load("~")
+    with pytest.raises(ValueError, match="no such file or folder"):
         clr_cli.load(tmp_path / "absent")
 
 
