@@ -44,11 +44,7 @@ def tell(name: str, summary: Summary) -> None:
 
 
 def conclude(
-    folder: Path,
-    found: Mapping[str, tuple[Path, Summary]],
-    expect: Expect | None,
-    *,
-    as_json: bool,
+    folder: Path, found: Mapping[str, tuple[Path, Summary]], expect: Expect | None, *, as_json: bool
 ) -> None:
     """Combine the comparisons, with their folders, by data set; write and print the result.
 

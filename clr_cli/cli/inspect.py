@@ -8,15 +8,7 @@ from typing import Annotated
 import typer
 
 from clr_cli.cli import terminal
-from clr_cli.cli.options import (
-    Bounds,
-    ConfigName,
-    ExperimentName,
-    OutputDir,
-    Sets,
-    errors_in,
-    load,
-)
+from clr_cli.cli.options import Bounds, ConfigName, ExperimentName, OutputDir, Sets, errors_in, load
 from clr_cli.errors import InputError
 
 ASSUMED = 500  # iterations per epoch, where they are not given: enough for a smooth curve

@@ -57,10 +57,7 @@ def with_progress(
 
 
 def with_program_progress(
-    engine: Engine,
-    metric: str,
-    watch: type[FirstRuns] | None = None,
-    page: LivePage | None = None,
+    engine: Engine, metric: str, watch: type[FirstRuns] | None = None, page: LivePage | None = None
 ) -> Execute:
     """Return what executes runs of a program and shows their newest rows.
 

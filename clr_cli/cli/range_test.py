@@ -59,8 +59,7 @@ def command(
         ),
     ] = None,
     schedule: Annotated[
-        str | None,
-        typer.Option(help="The arm, or a kind, whose rates are probed (default: clr)."),
+        str | None, typer.Option(help="The arm, or a kind, whose rates are probed (default: clr).")
     ] = None,
     probes: Annotated[
         str | None,
@@ -258,10 +257,8 @@ def _range_test(request: _Request, named: str | None) -> int:
         (like, *_) = training.sweeps(config, request.tasks, config.training.threads)
         jobs, threads = engine.workers(MOST_AT_ONCE, config.training.threads, like)
         tasks = training.sweeps(config, request.tasks, threads)
-        sizes = own = measure(tasks[0])
-        probed_config = config.for_arm(request.name)
-        if probed_config != config:
-            own = measure(replace(tasks[0], config=probed_config))
+        sizes = measure(tasks[0])
+        own = measure(replace(tasks[0], config=config.for_arm(request.name)))
         scoring = Scoring(VAL_ACCURACY, chance=own.chance, images=own.val_size)
         length = sweep.plan(ramp, sizes.steps_per_epoch)
         _print_plan(request, engine, sizes, own, jobs)

@@ -70,11 +70,7 @@ def hanging(head: str, text: str) -> None:
     under = " " * len(head)
     print(
         textwrap.fill(
-            text,
-            _columns(),
-            initial_indent=head,
-            subsequent_indent=under,
-            break_on_hyphens=False,
+            text, _columns(), initial_indent=head, subsequent_indent=under, break_on_hyphens=False
         )
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -144,22 +146,17 @@ def _branch(
                 f"{there['training']['epochs']}, and "
                 "only its end is saved; branch there or later, or give another --name"
             )
-        _train(steady, seed, options, shown=not options.json)
+        with contextlib.redirect_stdout(sys.stderr):  # the decay is the result
+            _train(steady, seed, replace(options, json=False))
     _train(decay, seed, options, plateau.path)
 
 
 def _train(
-    source: TrainingSource,
-    seed: int,
-    options: opt.Options,
-    plateau: Path | None = None,
-    *,
-    shown: bool = True,
+    source: TrainingSource, seed: int, options: opt.Options, plateau: Path | None = None
 ) -> None:
     """Execute one run, under torchrun as one of its ranks, and print the last epoch's numbers.
 
-    The run starts from the end of the run in ``plateau``, if that is not None. If it is not
-    ``shown``, its result is not printed.
+    The run starts from the end of the run in ``plateau``, if that is not None.
     """
     from clr_cli.cli import setup
     from clr_cli.execution import engines
@@ -175,11 +172,7 @@ def _train(
     device = ranks.own_device(resolve_device(options.device))
     _, threads = options.engine.workers(1, config.training.threads)
     run = replace(
-        source.task(arm, seed),
-        threads=threads,
-        device=str(device),
-        extends=True,
-        plateau=plateau,
+        source.task(arm, seed), threads=threads, device=str(device), extends=True, plateau=plateau
     )
     with ranks.join_ranks(device) as group:
         if group.rank:
@@ -208,8 +201,6 @@ def _train(
         terminal.note(
             f"the run is finished, so nothing was trained; the model has {size:,} parameters"
         )
-    if not shown:
-        return
     if options.json:
         print(json.dumps(record.result, indent=2))
         return

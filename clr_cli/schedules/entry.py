@@ -121,7 +121,7 @@ def parameters(kind: str) -> tuple[Parameter, ...]:
     )
 
 
-_LENGTH = TypeAdapter(Annotated[int, Field(ge=1, strict=True)])
+_LENGTH: Any = TypeAdapter(Annotated[int, Field(ge=1, strict=True)] | None)
 _FACTOR = TypeAdapter(Annotated[Factor, Field(strict=True)])
 _EPOCHS = TypeAdapter(Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)])
 _WARMUP = TypeAdapter(Annotated[int, Field(ge=0, strict=True)])
@@ -161,13 +161,8 @@ def make(
     0.25
     """
     items = _fields(kind)
-    iterations_per_epoch, total_iterations = (
-        None if value is None else _checked(_LENGTH, key, plain(value))
-        for key, value in (
-            ("iterations_per_epoch", iterations_per_epoch),
-            ("total_iterations", total_iterations),
-        )
-    )
+    iterations_per_epoch = _checked(_LENGTH, "iterations_per_epoch", plain(iterations_per_epoch))
+    total_iterations = _checked(_LENGTH, "total_iterations", plain(total_iterations))
     both = {**(params or {}), **more}
     keys = {key: plain(value) for key, value in both.items() if value is not None}
     durations = {key: mark for key, (_, field) in items.items() if (mark := _lasts(field))}

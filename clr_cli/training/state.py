@@ -47,11 +47,8 @@ class Segment:
 
     def begin(self) -> None:
         """Begin or continue training in this process."""
-        self.seconds, self.started, self.trained = (
-            self.training_seconds(),
-            time.perf_counter(),
-            None,
-        )
+        self.seconds = self.training_seconds()
+        self.started, self.trained = time.perf_counter(), None
 
     def training_seconds(self) -> float:
         """Return the training time so far, in all processes."""

@@ -21,14 +21,7 @@ from clr_cli.training.casts import with_cast_weights
 from clr_cli.training.device import generator_of, seed_layers
 from clr_cli.training.graph import WARM_UP, Graph, waits_for_device
 from clr_cli.training.optimizers import supports_cuda_graph
-from clr_cli.training.state import (
-    Model,
-    TrainState,
-    cycles_momentum,
-    rates,
-    train_step,
-    update,
-)
+from clr_cli.training.state import Model, TrainState, cycles_momentum, rates, train_step, update
 
 
 class Steps(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from itertools import islice
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -87,9 +88,7 @@ def _measure_batch_norm(state: TrainState) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
     devices = [state.device] if state.device.type == "cuda" else []
-    epoch = -(
-        -state.iteration // state.steps_per_epoch
-    )  # the epoch of the last step, finished or not
+    epoch = ceil(state.iteration / state.steps_per_epoch)  # of the last step, finished or not
     batches = training_batches(
         state.data, state.batch_size, seed=state.seed, epoch=epoch, part=(0, 1)
     )

@@ -120,12 +120,10 @@ def load(path: str | Path, *, allow_code: bool = False) -> Trained:
     path = Path(path).expanduser()
     contents = read_kept(path)
     try:
-        arms = {
-            name.replace("@", "-"): arm for name, arm in contents["config"]["schedules"].items()
-        }
-        config = Config.model_validate(
-            {**contents["config"], "schedules": arms}
-        )  # a trial's name has an @
+        kept = contents["config"]
+        # The name of a trial has an @, which a config's arms must not have.
+        arms = {arm.replace("@", "-"): keys for arm, keys in kept["schedules"].items()}
+        config = Config.model_validate({**kept, "schedules": arms})
     except (ValidationError, KeyError, AttributeError) as error:
         raise _damaged(path, error) from error
     height, width, channels = contents["image"]

@@ -61,7 +61,7 @@ def load_weights(config: ModelConfig, model: nn.Module, num_classes: int) -> lis
     return head
 
 
-def model_in(folder: Path) -> Path:
+def model_in(folder: Path, key: str | None = None) -> Path:
     """Return the model.pt of a finished run. Raises InputError that says why there is none."""
     if (folder / MODEL).is_file():
         return folder / MODEL
@@ -73,17 +73,14 @@ def model_in(folder: Path) -> Path:
         why = "the run diverged, so there is no model"
     else:
         why = f"without a {MODEL}; sweeps, probes and runs of programs have none"
-    raise InputError(why, source=folder)
+    raise InputError(f"{folder}: {why}", key=key)
 
 
 def _read(name: str, source: str) -> dict[str, Tensor] | None:
     """Read weights from a file or a finished run; None if the name is torchvision's."""
     path = Path(source)
     if path.is_dir():
-        try:
-            path = model_in(path)
-        except InputError as error:
-            raise InputError(str(error), key=KEY) from error.__cause__
+        path = model_in(path, KEY)
     if not path.is_file():
         if name.startswith("torchvision:") and path.name == source and not path.suffix:
             return None
