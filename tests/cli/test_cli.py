@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from clr_cli import __version__
+from clr_cli.config import load as configs
+from clr_cli.config.sections import TrainingConfig
+from clr_cli.config.yaml_text import parse_yaml
 from clr_cli.records import unpack
 
 REAL_DIGITS = [
@@ -27,6 +30,14 @@ def test_version_and_help(clr):
         assert command in text
     for command in ("range-test", "train", "compare", "report"):
         assert f"Example: clr {command}" in clr(command, "--help").stdout
+
+
+def test_config_show_has_every_key_and_is_the_same_config(clr, tiny):
+    text = clr("config", "show", "--config", tiny).stdout
+    tree = parse_yaml(text, "shown")
+    assert tree["training"].keys() == TrainingConfig.model_fields.keys()
+    assert tree["schedules"]["constant"] == {"kind": "constant", "lr": 0.05}
+    assert configs.validate(tree, "shown") == configs.load(str(tiny))
 
 
 def test_a_dry_run_of_a_config_ends_with_the_plan(clr, tiny, tmp_path):
