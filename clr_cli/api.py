@@ -84,8 +84,8 @@ def compare(
         name: of the comparison, on the page.
         directory: keeps finished calls in ``train/<arm>/seed-<k>`` and the result in ``compare``.
             The same call resumes after an exception, Ctrl-C or a kill. A function that has changed
-            since (its code, own functions that it uses, plain values that it refers to) is refused.
-            Data are not looked at.
+            since (its code, own functions that it uses, values that it refers to) is refused.
+            Data are not looked at: of arrays and objects of libraries only the type counts.
         jobs: calls at a time; more than one need cloudpickle and run in processes of their own;
             "auto": as many as there are cores, 8 at most.
         progress: whether to show a bar of the runs, in a notebook or on a terminal.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import doctest
 import io
 import math
@@ -12,11 +13,13 @@ import statistics
 import subprocess
 import sys
 import threading
+from collections import deque
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import clr_cli as clr
@@ -310,7 +313,7 @@ def executed(tmp_path):
 
     def execute(old="", new="", last=None):
         assert old in SCRIPT
-        script = {"__name__": "__main__", "LAST": {last}}
+        script = {"__name__": "__main__", "LAST": deque([last])}  # of what is no value
         exec(SCRIPT.replace(old, new) if old else SCRIPT, script)
         try:
             clr.compare(script["arms"], metric="val_loss", directory=tmp_path / "kept")
@@ -351,6 +354,31 @@ def test_with_a_directory_the_same_call_resumes_and_another_is_refused(tmp_path,
             r"delete \S+/train/\S+ to start over, or keep both with another directory", str(error)
         )
     assert files(tmp_path) == kept
+
+
+def test_calls_that_an_earlier_fingerprint_kept_are_not_made_again(tmp_path):
+    """It did not look into objects of libraries: what it did not see is not compared."""
+
+    def compare(gain, offset=0):
+        given, calls = argparse.Namespace(gain=gain), []
+
+        def train(seed):
+            calls.append(seed)
+            return given.gain * seed + offset
+
+        clr.compare({"a": train, "b": train}, metric="val_loss", directory=tmp_path)
+        return len(calls)
+
+    assert compare(0.1) == 12
+    with pytest.raises(ValueError, match=r"values\.given\.gain: 0\.1 there, -0\.1 now"):
+        compare(-0.1)
+    for path in tmp_path.glob("train/*/*/config.yaml"):
+        tree = yaml.safe_load(path.read_text())
+        del tree["fingerprint"], tree["values"]["given.gain"]
+        path.write_text(yaml.safe_dump(tree))
+    assert compare(0.1) == 0
+    with pytest.raises(ValueError, match=r"values\.offset: 0 there, 1 now"):
+        compare(0.1, offset=1)
 
 
 def test_more_seeds_call_only_the_new_ones(tmp_path):

@@ -6,19 +6,29 @@ and comments change nothing. Whole modules of the user's are digested as files.
 
 from __future__ import annotations
 
+import argparse
 import dis
 import functools
 import inspect
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePath
 from typing import Any
+
+import numpy as np
 
 from clr_cli.files import digest
 from clr_cli.training.code import source_digests
 
 FILLS = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "clear", "remove"}
 SHOWN = 100  # characters of a value that is kept as text; a longer one is kept as a digest
+HOLDERS = (argparse.Namespace, types.SimpleNamespace)  # the user's values in a library's object
+WRITTEN = (PurePath, range, Decimal, Fraction, date, timedelta)  # their repr says all
+NAMED = (type, types.FunctionType, types.BuiltinFunctionType)
 
 
 @dataclass(frozen=True)
@@ -28,8 +38,9 @@ class Fingerprint:
     Attributes:
         code: digests of the function, and of the user's own functions, classes and modules that it
             uses.
-        values: the numbers, texts, and lists, tuples and dictionaries of them that it refers to,
-            without those that it fills itself. Arrays and objects of libraries do not count.
+        values: the numbers, texts, paths and the like that it refers to, in lists, dictionaries and
+            the user's own objects as well, without those that it fills itself. Of arrays and
+            objects of libraries, only the type counts.
     """
 
     code: dict[str, str] = field(default_factory=dict)
@@ -54,12 +65,16 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
         name, thing = waiting.pop()
         if id(thing) in seen:
             continue
+        inside: list[tuple[str, Any]] = []
         try:
-            text = _plain(thing)
+            plain = _plain(thing)
+            text = plain or _described(thing, inside, set())
         except RecursionError:  # it contains itself
             continue
         if text is not None:
-            found.values[name] = text if len(text) <= SHOWN else digest(text.encode())
+            _keep(found.values, name, text if len(text) <= SHOWN else digest(text.encode()))
+            waiting[:0] = inside  # the names of all others come first
+        if plain is not None:
             continue
         seen.add(id(thing))
         if isinstance(thing, types.ModuleType):
@@ -70,21 +85,29 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
             waiting += [(f"{name}.{key}", value) for key, value in given.items()]
         elif isinstance(thing, types.MethodType):
             waiting += [(name, thing.__func__), (f"{name}.self", thing.__self__)]
-        elif isinstance(thing, types.FunctionType):
-            if thing is function or _is_own(thing):
-                found.code[thing.__qualname__] = digest(_text(thing.__code__).encode())
-                waiting += _used(thing)
-        elif isinstance(thing, type):
-            if _is_own(thing):
-                waiting += [(f"{name}.{key}", value) for key, value in _members(thing)]
+        elif isinstance(thing, types.FunctionType) and (thing is function or _is_own(thing)):
+            _keep(found.code, thing.__qualname__, digest(_text(thing.__code__).encode()))
+            waiting += _used(thing)
+        elif isinstance(thing, type) and _is_own(thing):
+            waiting += [(f"{name}.{key}", value) for key, value in _members(thing)]
         elif isinstance(thing, staticmethod | classmethod | property):
             inner = thing.fget if isinstance(thing, property) else thing.__func__
             waiting.append((name, inner))
-        elif _is_own(type(thing)):  # an object of the user's, such as a config
+        elif isinstance(thing, functools._lru_cache_wrapper):
+            waiting.append((name, thing.__wrapped__))
+        elif _is_holder(thing):
             waiting.append((type(thing).__name__, type(thing)))
-            inside = getattr(thing, "__dict__", {})
-            waiting += [(f"{name}.{key}", value) for key, value in inside.items()]
+            waiting += [(f"{name}.{key}", value) for key, value in _attributes(thing).items()]
+        elif isinstance(thing, NAMED) and thing.__name__ != name.rpartition(".")[2]:
+            _keep(found.values, name, thing.__name__)  # a library's, under another name
     return Fingerprint(dict(sorted(found.code.items())), dict(sorted(found.values.items())))
+
+
+def _keep(kept: dict[str, str], name: str, text: str) -> None:
+    """Keep a text under a name; another text that is there gets a stroke: rate, rate', rate''."""
+    earlier, kept[name] = kept.get(name, text), text
+    if earlier != text:
+        _keep(kept, f"{name}'", earlier)
 
 
 def _is_own(thing: Any) -> bool:
@@ -202,3 +225,49 @@ def _plain(value: Any) -> str | None:
         pairs = zip(texts[::2], texts[1::2], strict=True)
         return None if None in texts else f"{{{', '.join(f'{k}: {v}' for k, v in pairs)}}}"
     return None
+
+
+def _described(thing: Any, inside: list[tuple[str, Any]], seen: set[int]) -> str | None:
+    """Write a value that is not plain, or a container of any things; None for anything else.
+
+    Functions in the container, and classes of objects, are added to ``inside`` with their names.
+    seen: the containers and objects so far; each is written once.
+    """
+    kind = f"{type(thing).__module__}.{type(thing).__name__}"
+    if isinstance(thing, WRITTEN) or kind in ("torch.dtype", "torch.device"):
+        return repr(thing)
+    if isinstance(thing, np.generic):
+        return repr(thing.item())
+    if not isinstance(thing, dict | list | tuple | set | frozenset):
+        return None
+    if id(thing) in seen:
+        return "..."
+    seen.add(id(thing))
+
+    def text_of(each: Any) -> str:
+        if text := _plain(each) or _described(each, inside, seen):
+            return text
+        known = each if isinstance(each, NAMED) else type(each)
+        inside.append((known.__name__, known if _is_holder(each) else each))
+        if not _is_holder(each) or id(each) in seen:
+            return f"<{known.__name__}>"
+        seen.add(id(each))
+        texts = (f"{key}={text_of(value)}" for key, value in _attributes(each).items())
+        return f"{known.__name__}({', '.join(texts)})"
+
+    if isinstance(thing, dict):
+        return f"{{{', '.join(f'{text_of(k)}: {text_of(v)}' for k, v in thing.items())}}}"
+    texts = [*map(text_of, thing)]
+    return f"[{', '.join(texts if isinstance(thing, list | tuple) else sorted(texts))}]"
+
+
+def _is_holder(thing: Any) -> bool:
+    """Return whether the attributes of an object are the user's values, such as a config's."""
+    return isinstance(thing, HOLDERS) or (not isinstance(thing, type) and _is_own(type(thing)))
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """Return the attributes of an object, those in slots as well."""
+    state = object.__getstate__(thing)
+    parts = state if isinstance(state, tuple) else (state,)
+    return {key: value for part in parts for key, value in (part or {}).items()}

@@ -119,12 +119,17 @@ class FunctionTask(Task):
         """Return what the folder is kept under, beside the function's code."""
         version = ".".join(map(str, sys.version_info[:2]))  # the compiled code is that version's
         kept = {"arm": self.arm, "seed": self.seed, "given": [*self.given], "python": version}
-        return {**kept, "values": self.made_from.values}
+        return {**kept, "values": self.made_from.values, "fingerprint": 2}
 
     def prepare(self) -> None:
         """Claim the folder. An unfinished call has left nothing that counts."""
-        origin = {"code": self.made_from.code}
-        self.directory.prepare(self.tree(), origin, overwrite=not self.directory.finished)
+        directory, tree, origin = self.directory, self.tree(), {"code": self.made_from.code}
+        there = directory.read_config() if directory.finished else None
+        if there is not None and "fingerprint" not in there:  # the first form saw fewer things
+            del tree["fingerprint"]
+            tree["values"] = _only(tree["values"], there.get("values"))
+            origin["code"] = _only(origin["code"], directory.read_origin().get("code"))
+        directory.prepare(tree, origin, overwrite=not directory.finished)
 
     def work(self, index: int, _: Ranks) -> Iterator[Event]:
         """Call the function and keep what it gives."""
@@ -183,6 +188,10 @@ class FunctionTask(Task):
         trained = result["error"] is None and math.isfinite(value)
         status = "finished" if trained else "diverged"
         return RunRecord(self.arm, self.seed, status, rows, {**result, "final": final})  # type: ignore[arg-type]
+
+
+def _only(seen: Mapping[str, str], there: Any) -> dict[str, str]:
+    return {key: text for key, text in seen.items() if key in (there or ())}
 
 
 def number(value: Any) -> float | None:

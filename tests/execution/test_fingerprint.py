@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import copy
+import enum
 import functools
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from clr_cli.execution.fingerprint import Fingerprint, fingerprint
 
@@ -162,9 +171,71 @@ def test_arguments_of_a_partial_and_the_object_of_a_method_count():
     assert differing(one.values, two.values) == {"train.self.rate"}
 
 
-def test_installed_packages_do_not_count():
-    import numpy as np
+@dataclass(slots=True)
+class Slotted:
+    rate: float
+    parent: object = None
 
+
+class Mode(enum.Enum):
+    ONE, TWO = 1, 2
+
+
+@functools.cache
+def cached(x):
+    return x
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "names"),
+    [
+        (argparse.Namespace(gain=0.1), argparse.Namespace(gain=-0.1), {"used.gain"}),
+        (SimpleNamespace(gain=0.1), SimpleNamespace(gain=-0.1), {"used.gain"}),
+        (Slotted(0.1), Slotted(0.2), {"used.rate"}),
+        (Path("a"), Path("b"), {"used"}),
+        (np.float32(0.5), np.float32(0.25), {"used"}),
+        (torch.float32, torch.bfloat16, {"used"}),
+        (torch.optim.SGD, torch.optim.Adam, {"used"}),
+        ({"lr": 0.1, "of": nn.Linear}, {"lr": 0.2, "of": nn.Linear}, {"used"}),
+        ({"lr": 0.1, "of": nn.Linear}, {"lr": 0.1, "of": nn.Conv2d}, {"used"}),
+        ([Slotted(0.1), nn.Linear(1, 1)], [Slotted(0.2), nn.Linear(1, 1)], {"used"}),
+        ({Mode.ONE}, {Mode.TWO}, {"used"}),
+        ([functools.partial(pow, 2)], [functools.partial(pow, 3)], {"partial.1"}),
+    ],
+    ids=str,
+)
+def test_a_value_in_an_object_or_container_counts(one, other, names):
+    before, again, after = (
+        fingerprint(lambda seed, used=used: used) for used in (one, copy.copy(one), other)
+    )
+    assert before == again
+    assert differing(before.values, after.values) == names
+
+
+def test_two_values_of_one_name_both_count():
+    def of(inner, outer):
+        def helper(rate=inner):
+            return rate
+
+        return fingerprint(lambda seed, rate=outer: rate + helper())
+
+    assert of(1, 2).values == {"rate": "2", "rate'": "1"}
+    assert of(2, 2).values == {"rate": "2"}
+
+
+def test_what_a_cached_function_does_counts():
+    assert "cached" in fingerprint(lambda seed: cached(seed)).code
+
+
+def test_an_object_that_contains_itself_is_written_once():
+    loop: list = [nn.Linear]
+    loop.append(Slotted(0.1, loop))
+    assert fingerprint(lambda seed: loop).values["loop"] == (
+        "[<Linear>, Slotted(rate=0.1, parent=...)]"
+    )
+
+
+def test_installed_packages_do_not_count():
     assert set(fingerprint(lambda seed: np.random.default_rng(seed).normal()).code) == {
         "test_installed_packages_do_not_count.<locals>.<lambda>"
     }
