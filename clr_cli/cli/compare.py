@@ -252,7 +252,8 @@ def _compare_program(
             try_first(study, source, engine, jobs)
             return
         page = None if keys else LivePage(study, place.folder)
-        execute = progress.with_program_progress(engine, config.metric.name, FirstRuns, page)
+        watch = None if keys else FirstRuns(study.arms)
+        execute = progress.with_program_progress(engine, config.metric.name, watch, page)
         if keys:
             comparison.execute_only(keys, source, execute)
             return

@@ -35,7 +35,7 @@ def follow(
         How many epochs were trained now.
     """
     progress = Progress([task.name for task in tasks], epochs, jobs, unit)
-    _feed(progress, events)
+    _feed(progress, tasks, events)
     return progress.fresh
 
 
@@ -57,11 +57,11 @@ def with_progress(
 
 
 def with_program_progress(
-    engine: Engine, metric: str, watch: type[FirstRuns] | None = None, page: LivePage | None = None
+    engine: Engine, metric: str, watch: FirstRuns | None = None, page: LivePage | None = None
 ) -> Execute:
     """Return what executes runs of a program and shows their newest rows.
 
-    ``watch`` is made of the tasks and fed with their events; it may raise to stop them.
+    ``watch`` is fed with the tasks and their events; it may raise to stop them.
     """
     Progress.programs = True
 
@@ -69,17 +69,22 @@ def with_program_progress(
         progress = ProgramProgress([task.name for task in tasks], metric)
         events = engine.execute(tasks)
         events = events if page is None else page.follow(tasks, events)
-        _feed(progress, events, None if watch is None else watch(tasks))
+        _feed(progress, tasks, events, watch)
 
     return execute
 
 
-def _feed(progress: Progress, events: Iterator[Event], watch: FirstRuns | None = None) -> None:
+def _feed(
+    progress: Progress,
+    tasks: Sequence[Task],
+    events: Iterator[Event],
+    watch: FirstRuns | None = None,
+) -> None:
     with progress, contextlib.closing(events):  # type: ignore[type-var]
         for event in events:
             progress.feed(event.index, event.kind, event.value)
             if watch is not None:
-                watch.feed(event)
+                watch.feed(tasks[event.index], event)
 
 
 class Progress:

@@ -196,7 +196,9 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
             places = room(each)
             if not places and not reported:
                 reported = True
-                yield Event(plan[0][0], "note", f"no node has {each} for a run; waiting for one")
+                yield Event(
+                    plan[0][0], "note", f"no node has room for a run ({each}); waiting for one"
+                )
             while todo and len(flights) < min(max(1, places), jobs or math.inf):
                 index, run = todo.pop()
                 with contextlib.ExitStack() as lock:
@@ -236,7 +238,7 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
                         yield Event(index, "note", f"{what}; {run.again}")
                     else:
                         flight.lock.close()
-                        yield Event(index, "note", f"{what} again; clr gives it up")
+                        yield Event(index, "note", f"{what} again; giving up on this run")
                         yield Event(index, "end", "failed")
                     continue
                 message, files = sent

@@ -5,7 +5,6 @@ A call leaves nothing before it has ended: one that was interrupted is made agai
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import os
@@ -22,7 +21,7 @@ from clr_cli.execution.fingerprint import Fingerprint
 from clr_cli.execution.rows import Rows, clean_row, count_on, numbers
 from clr_cli.execution.run_directory import RunDirectory
 from clr_cli.execution.task import Event, Task
-from clr_cli.files import write_atomic, write_json
+from clr_cli.files import write_json
 from clr_cli.records import FunctionResult, Row, RunRecord, read
 from clr_cli.training.ranks import Ranks
 
@@ -55,13 +54,13 @@ class Call:
             except ImportError:
                 raise InputError(
                     "functions reach other processes by cloudpickle, which is not installed: "
-                    "pip install cloudpickle, or leave jobs out",
+                    "pip install cloudpickle, or leave out jobs=",
                     key="jobs",
                 ) from None
             try:
                 self._packed = cloudpickle.dumps(self._function)
             except Exception as error:  # whatever an object raises when it is pickled
-                text = f"cannot be sent to another process: {error}; leave jobs out"
+                text = f"cannot be sent to another process: {error}; leave out jobs="
                 raise InputError(text, key=getattr(self._function, "__name__", "jobs")) from None
         return self._packed
 
@@ -140,7 +139,7 @@ class FunctionTask(Task):
             given = self.call(*self.given)
             if given is None:
                 error = "returned None"
-                yield Event(index, "note", f"{self.name}: {error}: it counts as failed to train")
+                yield Event(index, "note", f"{self.name}: {error}; the run counts as failed")
             for row in () if given is None else rows_of(given, self.metric, self.name):
                 yield Event(index, "row", dict(rows.add(row)))
         except ArithmeticError as raised:  # such as FloatingPointError: a loss that overflows
@@ -149,8 +148,7 @@ class FunctionTask(Task):
             yield Event(index, "raised", Raised(raised))
             yield Event(index, "end", "failed")
             return
-        found = count_on(rows.all)
-        write_atomic(self.directory.metrics_path, "".join(json.dumps(row) + "\n" for row in found))
+        self.directory.take_metrics(count_on(rows.all))
         write_json(
             self.directory.result_path,
             {
@@ -158,7 +156,7 @@ class FunctionTask(Task):
                 "status": "finished" if error is None else "diverged",
                 "arm": self.arm,
                 "seed": self.seed,
-                "points": len(found),
+                "points": len(rows.all),
                 "error": error,
                 "train_seconds": time.perf_counter() - begun,
             },

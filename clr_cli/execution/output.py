@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import threading
@@ -22,6 +23,7 @@ ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]"
 )
 NUMBER = r"[-+]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)"
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")  # 1,234.5, but not 2,31 or 0,905
 _PLACE = re.compile(r"\b(step|iteration|iter|epoch)\b\W{0,3}(?=\d)", re.IGNORECASE)
 
 
@@ -39,6 +41,8 @@ class Tail:
         if not self.path.is_file():  # not written yet, or not a file
             return lines
         with open(self.path, "rb") as file:
+            if os.fstat(file.fileno()).st_size < self._at:  # written anew
+                self._at, self._rest = 0, b""
             file.seek(self._at)
             while new := file.read(CHUNK):
                 self._at += len(new)
@@ -101,8 +105,8 @@ def _limited(pattern: re.Pattern[str], line: str) -> Iterator[None]:
 
     def stop(*_: object) -> None:
         raise InputError(
-            f"{pattern.pattern!r} takes too long on the line {line[:60]!r}: it tries too many "
-            "ways to match; avoid repeated groups such as (a+)+, and .* more than once",
+            f"{pattern.pattern!r} takes too long on the line {line[:60]!r}: it backtracks too "
+            "much; avoid nested repeats such as (a+)+, and more than one .*",
             key="read",
         )
 
@@ -116,7 +120,9 @@ def _limited(pattern: re.Pattern[str], line: str) -> Iterator[None]:
 
 
 def _number(name: str, text: str) -> float:
-    bare = text.strip().replace(",", "").replace("_", "")
+    bare = text.strip().rstrip(",").replace("_", "")
+    if THOUSANDS.fullmatch(bare):
+        bare = bare.replace(",", "")
     try:
         return int(bare) if re.fullmatch(r"[+-]?\d{1,300}", bare) else float(bare)
     except ValueError:

@@ -8,12 +8,12 @@ with checkpoints can continue.
 from __future__ import annotations
 
 import contextlib
-import json
+import fcntl
 import math
 import os
 import signal
 import subprocess
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -27,7 +27,7 @@ from clr_cli.execution import program_process as process
 from clr_cli.execution.output import Tail, from_text, last_lines, suggest
 from clr_cli.execution.rows import Rows, count_on, find_rows, from_json, is_json_lines, numbers
 from clr_cli.execution.task import RETRIES, Event, Task
-from clr_cli.files import open_own, write_atomic, write_json
+from clr_cli.files import open_own, write_json
 from clr_cli.format import duration
 from clr_cli.paths import CONFIG, PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
 from clr_cli.records import ProgramResult, RunRecord, read
@@ -92,13 +92,20 @@ class Program(Task):
         limit = {} if self.time_limit is None else {"time_limit": self.time_limit}
         return {"command": self.command, "arm": dict(self.values), "seed": self.seed, **limit}
 
+    def prepare(self) -> None:
+        """Claim the folder; to start over, first wait for the end of an earlier program in it."""
+        with contextlib.ExitStack() as held:
+            if self.overwrite:
+                fcntl.flock(held.enter_context(process.lock_of(self.path)), fcntl.LOCK_EX)
+            super().prepare()
+
     def is_complete(self) -> bool:
         """Return whether the run is complete; read its rows anew if the patterns changed."""
         if not self.directory.finished:
             return False
         result = self._result()
         if result["read"] != list(self.reads):
-            rows = self._save_rows(self._read())
+            rows = self._save_rows(self._read(ended=True))
             write_json(
                 self.directory.result_path,
                 {**result, "read": list(self.reads), "points": rows},
@@ -122,8 +129,8 @@ class Program(Task):
             if not rows.all and not self.out.exists():
                 self._release()
             raise
-        if not self.reads and not is_json_lines(self.out):  # other formats are read at the end
-            rows = self._read()
+        if not self.reads:  # the program may have written the file anew, or in another format
+            rows = self._read(ended=True)
         points = self._save_rows(rows)
         seconds = process.Clock(self.path / PROGRAM_SECONDS).seconds
         if late and rows.all:
@@ -146,7 +153,7 @@ class Program(Task):
                 "train_seconds": seconds,
             },
         )
-        if self.metric not in rows.final():
+        if not any(self.metric in row for row in rows.all):
             yield Event(index, "note", self._log_end(f"{self.name}: {self.log} ends:"))
         yield Event(index, "end", self.record().status)
 
@@ -194,15 +201,17 @@ class Program(Task):
             )
         if known:
             return start
-        return f"{start}; " + ("change --read" if self.reads else "write rows to {out}")
+        return f"{start}; " + (
+            "check the --read patterns" if self.reads else "have the program write rows to {out}"
+        )
 
     def _release(self) -> None:
         """Free the folder for another command: this one left nothing of use in it."""
-        (self.path / CONFIG).unlink(missing_ok=True)
+        for name in (CONFIG, PROGRAM_SECONDS):
+            (self.path / name).unlink(missing_ok=True)
 
     def _failure(self, code: int, late: bool) -> str:
-        if late:  # the same command again gives it the whole time again
-            (self.path / PROGRAM_SECONDS).unlink(missing_ok=True)
+        if late:
             limit = duration(self.time_limit or 0)
             return self._log_end(f"{self.name}: no row within {limit}; {self.log} ends:")
         why = f"exit code {code}"
@@ -277,43 +286,41 @@ class Program(Task):
         wanted = patterns(self.reads)
         return self.log, lambda line: from_text(line, wanted)
 
-    def _read(self) -> Rows:
-        """Return the rows so far."""
+    def _read(self, *, ended: bool = False) -> Rows:
+        """Return the rows so far; if ``ended``, also one whose line has no end."""
         if not self.reads and not is_json_lines(self.out):
             return Rows(find_rows(self.out, self.metric))
         source, parse = self._source()
-        lines = Tail(source).lines(ended=self.directory.finished)
+        lines = Tail(source).lines(ended=ended)
         return Rows(row for line in lines for row in parse(line))
 
     def _save_rows(self, rows: Rows) -> int:
         """Write the rows to metrics.jsonl, and return their number."""
-        text = "".join(json.dumps(row) + "\n" for row in count_on(rows.all))
-        write_atomic(self.directory.metrics_path, text)
+        self.directory.take_metrics(count_on(rows.all))
         return len(rows.all)
 
 
 class FirstRuns:
     """Stop a comparison if the first run of every arm fails before its first row.
 
-    Pass the engine's events to `feed`.
+    Pass the engine's events, each with its run, to `feed`.
     """
 
-    def __init__(self, runs: Sequence[Task]) -> None:
-        self._runs = [run for run in runs if isinstance(run, Program)]
-        self._waiting = {run.arm for run in self._runs}  # arms without such a failure
+    def __init__(self, arms: Iterable[str]) -> None:
+        self._arms = [*arms]
+        self._waiting = {*self._arms}  # arms without such a failure
         self._works = False  # whether any run has written a row
 
-    def feed(self, event: Event) -> None:
+    def feed(self, run: Task, event: Event) -> None:
         """Raise InputError once every arm has failed."""
-        run = self._runs[event.index]
+        assert isinstance(run, Program)
         self._works |= event.kind == "row" or (event.kind == "start" and event.value > 0)
         self._works |= event.kind == "end" and event.value != "failed"
         if self._works or event.kind != "end":
             return
         self._waiting.discard(run.arm)
         if not self._waiting:
-            arms = ", ".join(dict.fromkeys(run.arm for run in self._runs))
             raise InputError(
-                f"the program failed before its first row in the first run of every arm ({arms}); "
-                f"see {run.log}, correct the command and run it again (--dry-run tries one run)"
+                f"the first run of every arm ({', '.join(self._arms)}) failed before writing a "
+                f"row; see {run.log}, fix the command, and run it again (--dry-run tries one run)"
             )

@@ -94,12 +94,17 @@ class Running:
             each.end()
 
 
+def lock_of(folder: Path) -> IO[str]:
+    """Open the file that a program's supervisor locks, for the caller to lock and close."""
+    return open(open_own(folder / ".program", os.O_RDWR))
+
+
 def wait_for_earlier(folder: Path) -> Generator[Turn, None, IO[str]]:
     """Wait until an earlier program of this folder has ended; return the locked file.
 
     If clr is killed, its supervisor ends the program within `GRACE` seconds.
     """
-    file = open(open_own(folder / ".program", os.O_RDWR))  # noqa: SIM115 - closed by the caller
+    file = lock_of(folder)
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

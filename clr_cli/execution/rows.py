@@ -54,13 +54,6 @@ class Rows:
         self.all.append(dict(row))
         return self.all[-1]
 
-    def final(self) -> Row:
-        """Return the last value of every number."""
-        last: Row = {}
-        for row in self.all:
-            last |= row
-        return last
-
 
 def _has_place(row: Mapping[str, float]) -> bool:
     return "iteration" in row or "epoch" in row
@@ -100,7 +93,7 @@ def count_on(rows: Sequence[Row]) -> list[Row]:
             interval = step - before["iteration"]
             total += interval
         else:
-            total += step if step > 0 or not counted else interval
+            total += step if step > 0 or before["epoch"] < 0 else interval
         before = row
         counted.append({**row, "iteration": total})
     return counted

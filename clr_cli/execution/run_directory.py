@@ -47,6 +47,7 @@ FILES = (
 )
 WAYS_OUT = "start over with --overwrite, or keep both with another --name"
 
+_LOCKS = (".lock", ".program")  # another process may wait for them
 # The place of the data, its download and the way of taking steps do not change results.
 _NOT_COMPARED = {"dataset.root", "dataset.download", "training.cuda_graph"}
 
@@ -57,7 +58,7 @@ class Locked(EnvironmentFailure):
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The folder of one run. All methods except ``read_*`` and ``check`` need the lock.
+    """The folder of one run. Methods that write need the lock.
 
     ways_out: what can be done where the folder holds another run.
     """
@@ -110,7 +111,7 @@ class RunDirectory:
         """
         if overwrite:
             for old in self.path.iterdir():
-                if old.name != ".lock":
+                if old.name not in _LOCKS:
                     folder = old.is_dir() and not old.is_symlink()
                     shutil.rmtree(old) if folder else old.unlink()
         there = self.read_config()
@@ -275,7 +276,7 @@ class RunDirectory:
                 return state, notes
             except Exception as error:  # whatever is wrong, it cannot be used
                 reason = (str(error) or type(error).__name__).splitlines()[0]
-                notes.append(f"{path}: damaged ({reason}); using the one before")
+                notes.append(f"{path}: damaged ({reason}); skipped")
         if notes:
             notes.append(f"{self.path}: no checkpoint can be used; starting from the beginning")
         return None, notes

@@ -26,7 +26,8 @@ class Event:
     """An event of task ``index`` of the plan.
 
     kind: ``start`` (value: existing rows), ``row`` (a row of metrics), ``note`` (a line for the
-    user), ``end`` (the status), ``locked`` (another process works on it).
+    user), ``end`` (the status), ``locked`` (another process works on it), ``raised`` (an exception
+    of the user's function, as ``function_task.Raised``).
     """
 
     index: int
@@ -116,7 +117,7 @@ class Task(ABC):
 def execute(task: Task, index: int = 0, ranks: Ranks = SINGLE) -> Iterator[Event]:
     """Execute or resume one task. Raises InputError, EnvironmentFailure, Stopped.
 
-    With several ranks, this is the part of rank 0; the others ``follow``.
+    With several ranks, this is rank 0's part; the others run ``training_task.follow``.
     """
     return alone(execute_in_turns(task, index, ranks))
 

@@ -21,7 +21,7 @@ def interleave(
 ) -> Generator[Event, None, None]:
     """Execute numbered tasks, ``at_once`` at a time, and yield their events.
 
-    A None among the tasks means that there is no further one yet. If one raises, the others save
+    A None among the tasks means that no task is available yet. If one raises, the others save
     their work, as after a signal. Raises InputError, EnvironmentFailure, Stopped.
     """
     running: list[Running] = []

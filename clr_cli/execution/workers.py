@@ -206,7 +206,8 @@ def execute_in_workers(plan: Numbered, places: Sequence[Place], pool: Pool) -> I
             worker.tasks[index] = task
             device = worker.place.device
             sent = task if device is None else replace(task, device=device)
-            worker.connection.send((index, sent))
+            with contextlib.suppress(BrokenPipeError):  # it has died, which is noticed below
+                worker.connection.send((index, sent))
 
     def died(worker: _Worker) -> Iterator[Event]:
         worker.process.join()
@@ -217,7 +218,7 @@ def execute_in_workers(plan: Numbered, places: Sequence[Place], pool: Pool) -> I
                 yield Event(index, "note", f"{what}; {task.again}")
                 todo.append((index, replace(task, overwrite=False)))
             else:
-                yield Event(index, "note", f"{what} again; clr gives it up")
+                yield Event(index, "note", f"{what} again; giving up on this run")
                 yield Event(index, "end", "failed")
         worker.tasks.clear()
 

@@ -189,7 +189,7 @@ def test_a_run_whose_worker_dies_again_is_given_up(tiny, tmp_path, nodes, engine
     notes = [e.value.partition(": ")[2] for e in events if e.kind == "note"]
     assert notes == [
         "its worker died (WorkerCrashedError); resuming from its checkpoint",
-        "its worker died (WorkerCrashedError) again; clr gives it up",
+        "its worker died (WorkerCrashedError) again; giving up on this run",
     ]
     assert (events[-1].kind, events[-1].value) == ("end", "failed")
     assert not runs[0].directory.finished

@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from clr_cli.errors import InputError
 from clr_cli.execution import engines, program_process
 from clr_cli.execution.output import LONGEST, Tail, from_text, suggest
 from clr_cli.execution.program import FirstRuns, Program
-from clr_cli.execution.rows import Rows, find_rows, from_json
+from clr_cli.execution.rows import Rows, count_on, find_rows, from_json
 from clr_cli.execution.task import Event, execute
 from clr_cli.report.runs import read_runs_csv, write_runs_csv
 
@@ -304,6 +305,52 @@ def test_a_program_of_a_killed_clr_ends_before_the_next_begins(tmp_path):
     assert sys.executable in command
 
 
+def test_one_that_starts_over_waits_for_the_program_of_a_killed_clr(tmp_path):
+    """That program writes until it has ended; none of its rows are among the new ones."""
+    command = script(
+        tmp_path,
+        "import json, signal, time",
+        "signal.signal(signal.SIGTERM, lambda *_: None)",
+        "first = not os.path.exists('begun')",
+        "open('begun', 'w')",
+        "for step in range(40 if first else 1):",
+        "    row = json.dumps({'step': step + 100 * first, 'val_loss': 1})",
+        "    open(sys.argv[3], 'a').write(row + '\\n')",
+        "    time.sleep(0.05)",
+    )
+    run = task(tmp_path, command)
+    child = os.fork()
+    if child == 0:
+        list(execute(run))
+        os._exit(0)
+    deadline = time.monotonic() + 30
+    while not run.out.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    list(execute(replace(run, overwrite=True)))
+    assert [row["iteration"] for row in run.record().epochs] == [0]
+
+
+def test_a_file_that_is_written_anew_counts_as_it_is_at_the_end(tmp_path):
+    """Killed after two rows, started again with mode w."""
+    lines = (
+        "first = not os.path.exists('tried')",
+        "open('tried', 'w')",
+        "out = open(sys.argv[3], 'w')",
+        "for step in (1, 2) if first else (3,):",
+        "    out.write('{\"val_loss\": %d}\\n' % step)",
+        "    out.flush()",
+        "import time; time.sleep(0.3)",
+        "if first: os.kill(os.getpid(), 9)",
+    )
+    run = task(tmp_path, script(tmp_path, *lines))
+    events = list(execute(run))
+    assert [event.value["val_loss"] for event in events if event.kind == "row"] == [1, 2, 3]
+    assert run.record().epochs == [{"val_loss": 3}]
+
+
 def test_a_crash_is_not_tried_twice(tmp_path):
     """A segmentation fault would come again; a program that others have killed may not be."""
     lines = ("open('tries', 'a').write('x')", "os.kill(os.getpid(), 11)")
@@ -316,6 +363,7 @@ def test_a_command_that_failed_before_its_first_row_can_be_mended(tmp_path):
     """Its folder holds nothing of worth: another command needs no --overwrite."""
     run = task(tmp_path, "no-such-program {lr} {seed} {out}", reads=READ)
     assert list(execute(run))[-1].value == "failed"
+    assert not (run.path / "seconds.json").exists()
     run = task(tmp_path, written(tmp_path), reads=READ)
     assert list(execute(run))[-1].value == "finished"
     assert "no-such-program" not in run.log.read_text()
@@ -341,29 +389,33 @@ def runs_of(tmp_path: Path, command: str) -> list[Program]:
 def test_a_program_that_fails_in_every_arm_stops_the_comparison(tmp_path, jobs):
     lines = ("open('tries', 'a').write('x')", "sys.exit('no data')")
     runs = runs_of(tmp_path, script(tmp_path, *lines))
-    first = FirstRuns(runs)
-    with pytest.raises(InputError, match=r"first run of every arm \(base, new\); see .*\.log"):
-        [first.feed(event) for event in engines.local(runs, jobs=jobs)]
+    first = FirstRuns(["base", "new"])
+    with pytest.raises(
+        InputError, match=r"first run of every arm \(base, new\) failed .*; see .*\.log"
+    ):
+        [first.feed(runs[event.index], event) for event in engines.local(runs, jobs=jobs)]
     assert len((tmp_path / "tries").read_text()) <= jobs + 1
 
 
 def test_a_program_that_works_in_one_arm_goes_on(tmp_path):
     write = "open(sys.argv[3], 'w').write('{\"val_loss\": 1}')"
     runs = runs_of(tmp_path, script(tmp_path, f"{write} if sys.argv[1] == '2' else sys.exit(1)"))
-    first, events = FirstRuns(runs), []
+    first, events = FirstRuns(["base", "new"]), []
     for event in engines.local(runs):
         events.append(event)
-        first.feed(event)
+        first.feed(runs[event.index], event)
     assert [e.value for e in events if e.kind == "end"] == ["failed", "finished"] * 4
+    for run in runs:  # those of a later look
+        first.feed(run, Event(0, "end", "failed"))
 
 
 @pytest.mark.parametrize("sign", [Event(0, "row", {"val_loss": 1}), Event(0, "start", 3)])
 def test_a_program_that_fails_after_its_first_row_goes_on(tmp_path, sign):
     """The rows may be of an earlier start."""
-    first = FirstRuns(runs_of(tmp_path, "train"))
-    first.feed(sign)
+    runs, first = runs_of(tmp_path, "train"), FirstRuns(["base", "new"])
+    first.feed(runs[0], sign)
     for index in range(4):
-        first.feed(Event(index, "end", "failed"))
+        first.feed(runs[index], Event(index, "end", "failed"))
 
 
 def test_colored_output_is_read(tmp_path):
@@ -460,6 +512,26 @@ def test_steps_within_an_epoch_are_counted_on(tmp_path, first):
     rows = run.record().epochs
     assert [row["iteration"] for row in rows] == [*range(first, 9 + first)]
     assert [row["val_loss"] for row in rows] == [*range(9, 0, -1)]
+
+
+def test_a_row_without_a_position_leaves_the_first_step_as_it_is():
+    steps = [(1, 0), (1, 10), (2, 0)]
+    rows = [{"loss": 9.0}, *({"epoch": e, "iteration": step} for e, step in steps)]
+    assert [row.get("iteration") for row in count_on(rows)] == [None, 0, 10, 20]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2.31,", 2.31), ("1,234.5", 1234.5), ("1,234,567", 1234567), ("1_000", 1000)],
+)
+def test_commas_that_group_digits_are_left_out(text, value):
+    assert list(from_text(f"loss {text}", [re.compile(r"loss (?P<loss>\S+)")])) == [{"loss": value}]
+
+
+@pytest.mark.parametrize("text", ["2,31", "0,905", "1,2345", "12,34,567"])
+def test_other_commas_are_no_number(text):
+    with pytest.raises(InputError, match="which is not a number"):
+        list(from_text(f"loss {text}", [re.compile(r"loss (?P<loss>\S+)")]))
 
 
 def test_a_program_that_went_back_to_an_earlier_epoch_writes_it_again():
