@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from clr_cli.errors import reason
+
+# What keys expect whose values have one of several types.
+UNIONS = {
+    "compare.seeds": "expected a number of seeds, a list of seeds, or auto[:CAP]",
+    "dataset.image_size": "expected 1 to 4096 pixels: one side, or [height, width]",
+    "model.output": "expected a key, an attribute or a position",
+}
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -25,38 +33,51 @@ def explain(
 
     ``root`` is the model of the whole file, ``kinds`` the models of its arms by schedule kind.
     """
-    loc = [str(part) for part in error["loc"] if part != "[key]"]
-    if loc[:1] == ["schedules"] and len(loc) > 2 and loc[2] in kinds:
-        del loc[2]  # the union's tag
-        del loc[3:]  # the kinds of value that a key could have had
-    if loc[:1] == ["compare"] or loc[:2] in (["dataset", "image_size"], ["model", "output"]):
-        del loc[2:]  # the kinds of value that the key could have had
+    loc = place(error, kinds)
     key = ".".join(loc) or "config"
-    kind, message = error["type"], error["msg"]
+    kind, message, value = error["type"], error["msg"], error["input"]
     if kind == "extra_forbidden":
         return f"{key}: unknown key{did_you_mean(loc[-1], _keys_at(error['loc'], root, kinds))}"
     if kind.startswith("union_tag"):
-        arm = error["input"]
-        if not isinstance(arm, Mapping) or arm.get("kind") is None:
+        if not isinstance(value, Mapping) or value.get("kind") is None:
             return f"{key}.kind: missing; known: {', '.join(kinds)}"
-        name = arm["kind"]
+        name = value["kind"]
         return f"{key}.kind: {_excerpt(name)} is unknown{did_you_mean(str(name), [*kinds])}"
     if kind == "value_error":  # ours: "key: what is wrong"
         return ".".join([*loc, message.removeprefix("Value error, ")])
+    if key in UNIONS:
+        return f"{key}: {_excerpt(value)}: {UNIONS[key]}"
+    if kind == "string_type" and isinstance(value, bool | int | float | date):
+        read = str(value).lower() if isinstance(value, bool) else value
+        where = f"{key}: YAML reads this"
+        if error["loc"][-1] == "[key]":
+            where = f"{'.'.join(loc[:-1])}: YAML reads a name"
+        return f"{where} as {read}, not as text; put it in quotes"
     if kind == "string_pattern_mismatch":
-        rule = "expected 1 to 100 letters, digits and . _ + -, beginning with a letter or digit"
-        return f"{key}: {_excerpt(error['input'])}: {rule}"
+        is_metric = key == "metric.name"
+        signs, first = (". _ / -", "letter") if is_metric else (". _ + -", "letter, digit")
+        rule = f"expected 1 to 100 letters, digits and {signs}, beginning with a {first} or _"
+        return f"{key}: {_excerpt(value)}: {rule}"
     return f"{key}: {reason(error)}"
+
+
+def place(error: ErrorDetails, kinds: Mapping[str, type[BaseModel]]) -> list[str]:
+    """Return the key of a pydantic error in its parts, without the types that it could have had."""
+    loc = [str(part) for part in error["loc"] if part != "[key]"]
+    if loc[:1] == ["schedules"] and len(loc) > 2 and loc[2] in kinds:
+        del loc[2]  # the union's tag
+        del loc[3:]
+    return loc[:2] if loc[:1] == ["compare"] or ".".join(loc[:2]) in UNIONS else loc
 
 
 def _keys_at(
     loc: Sequence[int | str], root: type[BaseModel], kinds: Mapping[str, type[BaseModel]]
 ) -> list[str]:
+    if loc[0] == "schedules" and len(loc) > 2 and loc[2] in kinds:
+        return list(kinds[str(loc[2])].model_fields)
     model = root
     for part in loc[:-1]:
-        if part in kinds and model is root:
-            model = kinds[str(part)]
-        elif part in model.model_fields:
+        if part in model.model_fields:
             kind = model.model_fields[str(part)].annotation
             model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
     return list(model.model_fields)

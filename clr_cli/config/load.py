@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from clr_cli.config.arms import SCHEDULE_MODELS
-from clr_cli.config.hints import did_you_mean, explain, printable
+from clr_cli.config.hints import did_you_mean, explain, place, printable
 from clr_cli.config.model import Config
 from clr_cli.config.trees import Tree, with_value, with_values
 from clr_cli.config.yaml_text import parse_yaml
@@ -82,7 +82,8 @@ def read_tree(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         )
     if tree.get("name") is None:
         stem = path.stem if path.is_file() else "stdin"  # <(...) is /dev/fd/63, or another number
-        tree["name"] = re.sub(r"[^A-Za-z0-9._+-]", "-", stem)
+        name = re.sub(r"[^A-Za-z0-9._+-]", "-", stem)
+        tree["name"] = (f"_{name}" if name[0] in ".+-" else name)[:100]
     for override in overrides:
         tree = _override(tree, override)
     return tree
@@ -121,7 +122,8 @@ def validate_as(model: type[C], tree: Any, source: str) -> C:
         return model.model_validate(tree)
     except ValidationError as error:
         errors = error.errors()
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        keys = {tuple(place(each, SCHEDULE_MODELS)) for each in errors}
+        more = f" (and {len(keys) - 1} more)" if len(keys) > 1 else ""
         first = printable(explain(errors[0], model, SCHEDULE_MODELS))
         raise InputError(f"{source}: {first}{more}") from None
     except RecursionError:

@@ -56,7 +56,7 @@ class Config(Section):
         """Set the range test's default range, which is lower for optimizers like Adam."""
         if not isinstance(keys, Mapping):
             return keys
-        optimizer, ramp = keys.get("optimizer"), keys.get("range_test", {})
+        optimizer, ramp = keys.get("optimizer"), keys.get("range_test") or {}
         name = optimizer.get("name") if isinstance(optimizer, Mapping) else None
         if name in ADAPTIVE and isinstance(ramp, Mapping):
             return {**keys, "range_test": {"min_lr": 1e-5, "max_lr": 0.1, **ramp}}
@@ -81,10 +81,9 @@ class Config(Section):
         for key in changes:
             if not SETTABLE.match(key):
                 raise ValueError(
-                    f"schedules.{name}.set.{key}: an arm may set keys of model, optimizer and "
-                    "dataset.augment, training.batch_size, label_smoothing, precision, "
-                    "accumulate, clip_norm and ema; "
-                    "everything else is the same for all arms"
+                    f"schedules.{name}.set.{key}: an arm may set only model.*, optimizer.*, "
+                    "dataset.augment.*, and training.batch_size, label_smoothing, precision, "
+                    "accumulate, clip_norm or ema; all other keys are shared by all arms"
                 )
         try:
             return Config.model_validate(with_values({**tree, "schedules": schedules}, changes))
@@ -117,8 +116,8 @@ class Config(Section):
             file = Experiment(output_dir, self.name).bounds(name)
             if not file.exists():
                 raise InputError(
-                    f"auto, but {file} was not found: run clr range-test with the same "
-                    "--config and --name first, or give --bounds",
+                    f"is auto, but {file} does not exist: run clr range-test with the same "
+                    "--config and --name first, or pass --bounds",
                     key=f"schedules.{name}",
                 )
             return schedule.with_bounds(read_bounds(file), only_auto=True)

@@ -59,7 +59,7 @@ class MetricConfig(Section):
     def _name_is_free(cls, name: str) -> str:
         if name in TAKEN:
             raise PydanticCustomError(
-                "taken", "this column identifies a row, so it cannot be the metric"
+                "taken", "this name is reserved for a column that identifies a row"
             )
         return name
 
@@ -70,7 +70,8 @@ class ProgramCompare(SeedsConfig):
     baseline: str | None = Field(None, description="default: the first arm")
     margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="the difference that does not matter; default: no arm is called equivalent",
+        description="the largest difference that does not matter; default: no arm is ever called "
+        "equivalent",
     )
     target: Annotated[float, Field(allow_inf_nan=False)] | Literal["auto"] = "auto"
     detect: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -202,6 +203,9 @@ def placeholders(command: str) -> list[str]:
     """
     try:
         words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"command: {error}; close the quotes, or escape the sign") from None
+    try:
         fields = [field for word in words for field in string.Formatter().parse(word)]
     except ValueError as error:
         raise ValueError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +19,7 @@ AUTO_CAP = 30  # the most seeds of ``seeds: auto`` without a cap
 LEAST_CAP = 8  # at the first look, an unpaired baseline of several arms has 8 runs
 # Names of experiments and arms become folders, which must stay inside the output folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$")]
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 class Section(BaseModel):
@@ -27,13 +29,42 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_truth_values(cls, keys: Any) -> Any:
-        """Refuse true and false for a number: pydantic would read YAML's ``yes`` as 1."""
-        for key, value in keys.items() if isinstance(keys, Mapping) else ():
-            field = cls.model_fields.get(key)
-            if isinstance(value, bool) and field is not None and field.annotation is not bool:
+    def _as_meant(cls, keys: Any) -> Any:
+        """Read an empty section as one without keys, and refuse true and false for a number.
+
+        pydantic would read YAML's ``yes`` as 1.
+        """
+        if not isinstance(keys, Mapping):
+            return keys
+        hints = {key: field.annotation for key, field in cls.model_fields.items()}
+        for key, value in keys.items():
+            types = _types(hints.get(key))
+            if isinstance(value, bool) and types & {int, float} and bool not in types:
                 raise ValueError(f"{key}: {value}: expected a number, not true or false")
-        return keys
+        return {k: {} if v is None and _has_keys(hints.get(k)) else v for k, v in keys.items()}
+
+
+def _types(hint: Any) -> set[type]:
+    """Return the types in a field's annotation."""
+    return {hint} if isinstance(hint, type) else set().union(*map(_types, get_args(hint)))
+
+
+def _has_keys(hint: Any) -> bool:
+    return get_origin(hint) is dict or (isinstance(hint, type) and issubclass(hint, Section))
+
+
+def with_numbers(value: Any) -> Any:
+    """Return settings with numbers for such texts as 1e-6, which YAML takes for a word.
+
+    >>> with_numbers({"eps": "1e-6", "betas": [0.9, "1E-3"], "mode": "e3"})
+    {'eps': 1e-06, 'betas': [0.9, 0.001], 'mode': 'e3'}
+    """
+    if isinstance(value, dict):
+        return {key: with_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [*map(with_numbers, value)]
+    is_number = isinstance(value, str) and NUMBER.fullmatch(value)
+    return float(value) if is_number else value
 
 
 class AugmentConfig(Section):
@@ -68,7 +99,9 @@ class DatasetConfig(Section):
     name: str = Field("synthetic_digits", description="a key of data.DATASETS")
     root: Path = Field(Path("data"), description="folder of downloads and caches")
     path: Path | None = Field(None, description="file (npz) or folder (imagefolder)")
-    val_size: Count | None = Field(None, description="validation images, carved from train")
+    val_size: Count | None = Field(
+        None, description="number of training images to hold out for validation"
+    )
     split: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         0, description="which validation split: from 1 on its blocks are rotated"
     )
@@ -124,7 +157,7 @@ class ModelConfig(Section):
         {'width': 8, 'dropout': 0.1}
         """
         sizes = {"width": self.width, "depth": self.depth, "pools": self.pools}
-        return {k: v for k, v in sizes.items() if v is not None} | self.settings
+        return {k: v for k, v in sizes.items() if v is not None} | with_numbers(self.settings)
 
     @property
     def described(self) -> str:
@@ -193,7 +226,7 @@ class TrainingConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     accumulate: Count = Field(
-        1, description="parts into which each batch is cut; their gradients are averaged"
+        1, description="number of parts each batch is split into; their gradients are averaged"
     )
     clip_norm: Rate | None = Field(
         None, description="scale the gradient down to this norm where it is larger"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from clr_cli.config.sections import OPTIMIZERS, OptimizerConfig
+from clr_cli.config.sections import OPTIMIZERS, OptimizerConfig, with_numbers
 from clr_cli.errors import InputError
 from clr_cli.schedules.as_torch import ratios
 from clr_cli.training.code import first_line, import_callable
@@ -76,7 +76,8 @@ def build_optimizer(
 
 def _settings(config: OptimizerConfig) -> dict[str, Any]:
     """Return the settings in the form of torch's optimizers: pairs are tuples."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in config.settings.items()}
+    settings = with_numbers(config.settings)
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
 
 
 def _arguments(config: OptimizerConfig, device: torch.device) -> dict[str, Any]:

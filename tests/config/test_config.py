@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from clr_cli.config import load as configs
 from clr_cli.config.arms import SCHEDULE_MODELS
+from clr_cli.config.program import ProgramConfig
+from clr_cli.config.sections import with_numbers
 from clr_cli.config.trees import differences
 from clr_cli.config.yaml_text import dump, parse_yaml
 from clr_cli.errors import InputError
@@ -92,12 +94,83 @@ def test_a_bare_kind_is_an_arm_with_its_defaults(minimal):
         ("name=../../etc", "name: '../../etc': expected 1 to 100 letters"),
         ("schedules={../x: {kind: constant}}", "schedules"),
         ("range_test.max_lr=1e-9", "range_test.max_lr: 1e-09 must be above min_lr 0.001"),
+        ("training.epochs=yes", "training.epochs: True: expected a number, not true or false"),
+        ("name=yes", "name: YAML reads this as true, not as text; put it in quotes"),
+        ("name=2020-01-01", "name: YAML reads this as 2020-01-01, not as text"),
+        ("compare.baseline=no", "compare.baseline: YAML reads this as false, not as text"),
+        ("schedules={on: {kind: constant}}", "schedules: YAML reads a name as true, not as text"),
+        ("compare.seeds=many", "seeds: 'many': expected a number of seeds, a list of seeds, or"),
+        ("dataset.image_size=[2, 0]", "[2, 0]: expected 1 to 4096 pixels: one side, or [height"),
+        ("model.output=[1]", "model.output: [1]: expected a key, an attribute or a position"),
+        (
+            "schedules={constant: {kind: triangular, max_lrr: 1}}",
+            "schedules.constant.max_lrr: unknown key; did you mean 'max_lr'?",
+        ),
         ("training.epochs", "--set 'training.epochs': write it as section.key=value"),
         ("training.epochs=[1", "--set training.epochs=[1: line 1"),
     ],
 )
 def test_a_wrong_value_is_named(minimal, override, expected):
-    assert expected in refusal(minimal, override)
+    message = refusal(minimal, override)
+    assert expected in message
+    assert "more)" not in message
+
+
+def test_all_wrong_keys_are_counted(minimal):
+    wrong = ["training.epochs=0", "dataset.image_size=[2, 0]", "compare.seeds=many"]
+    assert refusal(minimal, *wrong).endswith("(and 2 more)")
+
+
+def test_a_truth_value_is_read_where_a_key_takes_one(minimal):
+    arm = "schedules.one={kind: one_cycle, three_phase: true}"
+    assert configs.load(str(minimal), [arm]).schedule("one").params["three_phase"] is True
+
+
+def test_an_empty_section_has_its_defaults(minimal):
+    empty = ["compare=", "dataset.augment=", "model.settings=", "range_test=", "schedules="]
+    adam = "optimizer.name=adam"
+    assert configs.load(str(minimal), [*empty, adam]) == configs.load(
+        str(minimal), ["schedules={}", adam]
+    )
+
+
+def test_settings_may_have_numbers_that_yaml_takes_for_words(minimal):
+    """What the config is stays as it was written: finished runs are known by it."""
+    texts = ["model.settings.eps=1e-6", "optimizer.settings.betas=[.9, 1E-3]"]
+    config = configs.load(str(minimal), texts)
+    assert config.model.settings == {"eps": "1e-6"}
+    assert config.model.arguments == {"eps": 1e-6}
+    assert with_numbers(config.optimizer.settings) == {"betas": [0.9, 1e-3]}
+    assert with_numbers({"a": "1e", "b": "e-6", "c": "7"}) == {"a": "1e", "b": "e-6", "c": "7"}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("(1)", "_-1-"), ("图", "_-"), (".x", "_.x"), ("_x", "_x"), ("a" * 120, "a" * 100)],
+)
+def test_any_file_gives_a_name(minimal, file, name):
+    assert configs.load(str(minimal.rename(minimal.with_name(f"{file}.yaml")))).name == name
+
+
+PROGRAM = {"command": "train {lr} {seed} {out}", "metric": {"name": "loss"}}
+TWO = {"a": {"lr": 1}, "b": {"lr": 2}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"arms": {True: {"lr": 1}, "off": {"lr": 2}}}, "arms: YAML reads a name as true, not"),
+        ({"arms": TWO, "command": "a 'b {lr} {seed} {out}"}, "No closing quotation; close"),
+        ({"arms": TWO, "command": "a } {lr} {seed} {out}"}, "double braces that do not enclose"),
+        ({"arms": TWO, "metric": {"name": "1x"}}, "and . _ / -, beginning with a letter or _"),
+        ({"arms": TWO, "compare": {"seeds": "many"}}, "'many': expected a number of seeds"),
+    ],
+)
+def test_a_wrong_key_of_a_program_is_named(keys, expected):
+    with pytest.raises(InputError) as caught:
+        configs.validate_as(ProgramConfig, PROGRAM | keys, "mine.yaml")
+    assert expected in str(caught.value)
+    assert "more)" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -212,12 +285,12 @@ def test_an_arm_sets_keys_for_itself_alone(minimal):
         ("{optimizer.weightdecay: 1}", "set.optimizer.weightdecay: unknown key; did you mean"),
         ("{optimizer.momentum: 2}", "schedules.clr.set.optimizer.momentum: 2"),
         ("{optimizer.name: adamx}", "set.optimizer.name: 'adamx' is unknown; did you mean 'adam"),
-        ("{dataset.name: svhn}", "schedules.clr.set.dataset.name: an arm may set keys of model"),
+        ("{dataset.name: svhn}", "schedules.clr.set.dataset.name: an arm may set only model."),
         ("{dataset.augment.crop_padding: -1}", "schedules.clr.set.dataset.augment.crop_padding"),
         ("{optimizer.name.x: 1}", "schedules.clr.set.name.x: 'name' is a value, not a section"),
-        ("{training.epochs: 64}", "set.training.epochs: an arm may set keys of model"),
+        ("{training.epochs: 64}", "set.training.epochs: an arm may set only model."),
         ("{training.batch_size: 0}", "schedules.clr.set.training.batch_size: 0"),
-        ("{schedules.clr.lr: 1}", "schedules.clr.set.schedules.clr.lr: an arm may set keys"),
+        ("{schedules.clr.lr: 1}", "schedules.clr.set.schedules.clr.lr: an arm may set only"),
         ("3", "schedules.clr.set: 3"),
     ],
 )

@@ -18,9 +18,11 @@ from support.plans import plan, worker_processes
 
 from clr_cli.errors import InputError
 from clr_cli.execution import engines
+from clr_cli.execution.fingerprint import Fingerprint
+from clr_cli.execution.function_task import Call, FunctionTask
 from clr_cli.execution.run_directory import RunDirectory
 from clr_cli.execution.task import execute
-from clr_cli.execution.workers import Pool
+from clr_cli.execution.workers import Place, Pool, execute_in_workers
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,26 @@ def test_workers_give_what_one_process_gives_and_a_dead_one_is_replaced(tiny, tm
         with pytest.raises(InputError, match="training.batch_size"):
             list(engines.local(runs, jobs=2, pool=pool))
         assert worker_processes() == [], "an unreadable config value stops all workers"
+
+
+def test_a_worker_that_dies_before_its_task_is_sent_is_replaced(tmp_path):
+    pool, killed = Pool(), []
+
+    class Killing:
+        def __reduce__(self):
+            if not killed:
+                killed.append(pool._workers[0].process)
+                killed[0].kill()
+                killed[0].join()
+            return int, (3,)
+
+    call, given = Call(float), (Killing(),)
+    about = {"path": tmp_path / "run", "seed": 0, "arm": "a", "metric": "loss"}
+    task = FunctionTask(call=call, given=given, made_from=Fingerprint(), **about)
+    events = list(execute_in_workers([(0, task)], [Place()], pool))
+    assert [event.kind for event in events] == ["note", "start", "row", "end"]
+    assert "a, seed 0: its worker died (exit code -9); calling" in events[0].value
+    assert task.record().result["final"] == {"loss": 3.0}
 
 
 @pytest.mark.linux
