@@ -50,8 +50,8 @@ def refuse_link(path: Path) -> None:
     """Raise InputError for a symbolic link."""
     if path.is_symlink():
         raise InputError(
-            "a symbolic link, and clr writes through none: delete it (only the output folder "
-            "and the experiment's folder may be links)",
+            "is a symbolic link, and clr does not write through links: delete it (only the output "
+            "folder and the experiment's folder may be links)",
             source=path,
         )
 

@@ -115,6 +115,11 @@ class DatasetConfig(Section):
     download: bool = Field(True, description="download a torchvision data set that is missing")
 
     @property
+    def bare(self) -> DatasetConfig:
+        """The same data set without augmentation, which is all that its images depend on."""
+        return self.model_copy(update={"augment": AugmentConfig()})
+
+    @property
     def sides(self) -> tuple[int, int] | None:
         """The height and width that images are resized to; None: as they are."""
         size = self.image_size
@@ -157,7 +162,8 @@ class ModelConfig(Section):
         {'width': 8, 'dropout': 0.1}
         """
         sizes = {"width": self.width, "depth": self.depth, "pools": self.pools}
-        return {k: v for k, v in sizes.items() if v is not None} | with_numbers(self.settings)
+        settings: dict[str, Any] = with_numbers(self.settings)
+        return {k: v for k, v in sizes.items() if v is not None} | settings
 
     @property
     def described(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -79,26 +79,18 @@ def to_device(
 ) -> Resident:
     """Move a data set to the device and prepare it for ``training_batches``.
 
-    Raises:
-        InputError: cutout is larger than the images.
+    Raises InputError as `augmented` does.
     """
     _, height, width, channels = data.train.images.shape
-    if cutout > min(height, width):
-        raise InputError(
-            f"{cutout} is larger than the images ({height} x {width})",
-            key="dataset.augment.cutout",
-        )
-    p = crop_padding
-    images = data.train.images.to(device)
     mean, std = torch.tensor(data.mean), torch.tensor(data.std)
-    return Resident(
-        padded=F.pad(images, (0, 0, p, p, p, p)) if p else images,
+    plain = Resident(
+        padded=data.train.images.to(device),
         labels=data.train.labels.to(device),
         val=Split(data.val.images.to(device), data.val.labels.to(device)),
         test=Split(data.test.images.to(device), data.test.labels.to(device)),
-        crop_padding=p,
-        flip=flip,
-        cutout=cutout,
+        crop_padding=0,
+        flip=False,
+        cutout=0,
         height=height,
         width=width,
         channels=channels,
@@ -109,6 +101,23 @@ def to_device(
         notes=data.notes,
         classes=data.classes or tuple(map(str, range(data.num_classes))),
     )
+    return augmented(plain, crop_padding, flip, cutout)
+
+
+def augmented(data: Resident, crop_padding: int, flip: bool, cutout: int) -> Resident:
+    """Return the same images with another augmentation.
+
+    Raises:
+        InputError: cutout is larger than the images.
+    """
+    if cutout > min(data.height, data.width):
+        raise InputError(
+            f"{cutout} is larger than the images ({data.height} x {data.width})",
+            key="dataset.augment.cutout",
+        )
+    p = crop_padding - data.crop_padding
+    padded = F.pad(data.padded, (0, 0, p, p, p, p)) if p else data.padded  # crops if p < 0
+    return replace(data, padded=padded, crop_padding=crop_padding, flip=flip, cutout=cutout)
 
 
 def draw(data: Resident, *, seed: int, epoch: int) -> tuple[Tensor, Tensor]:

@@ -33,8 +33,8 @@ def npz(config: DatasetConfig) -> Arrays:
         raise InputError(f"{path}: not found", key="dataset.path") from None
     except Exception as error:  # zip, zlib and numpy raise all kinds of errors for a damaged file
         raise InputError(
-            f"{path}: not a readable .npz file ({one_line(error)}); write it again, "
-            "with numpy.savez and without pickled objects"
+            f"{path}: not a readable .npz file ({one_line(error)}); save it again with "
+            "numpy.savez, without object arrays"
         ) from error
     has_validation = any(name in arrays for name in VAL_NAMES)
     needed = (*ARRAY_NAMES, *VAL_NAMES) if has_validation else ARRAY_NAMES

@@ -146,9 +146,8 @@ def _refuse_carving(config: DatasetConfig) -> None:
     for key, value in (("val_size", config.val_size), ("split", config.split or None)):
         if value is not None:
             raise InputError(
-                f"{value} does not apply, as the data set has validation images of "
-                "its own; leave it "
-                "out, with compare.vary: [seed], or remove those images",
+                f"{value} cannot be used: this data set has its own validation images. Remove this "
+                "key (and set compare.vary: [seed]), or remove those images",
                 key=f"dataset.{key}",
             )
 

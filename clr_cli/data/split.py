@@ -39,8 +39,8 @@ def validation_mask(
     size = min(5000, max(total // 10, num_classes)) if val_size is None else val_size
     if not num_classes <= size <= total - num_classes:
         raise InputError(
-            f"{size} does not fit {total} training images of {num_classes} classes; "
-            f"choose {num_classes}..{total - num_classes} (validation is carved from them)",
+            f"{size} validation images cannot be taken from {total} training images of "
+            f"{num_classes} classes; choose {num_classes} to {total - num_classes}",
             key="dataset.val_size",
         )
     chosen = np.zeros(total, np.bool_)

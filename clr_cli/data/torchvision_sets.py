@@ -18,7 +18,7 @@ from clr_cli.errors import EnvironmentFailure, InputError
 if TYPE_CHECKING:
     from clr_cli.config.sections import DatasetConfig
 
-OFFLINE = "run on the embedded data instead: clr compare --config quickstart.yaml"
+OFFLINE = "use the generated images: clr compare --config quickstart.yaml"
 _TIMEOUT = 30.0  # seconds without an answer before a download counts as failed
 
 

@@ -176,19 +176,19 @@ def _fly(plan: Numbered, jobs: int | None) -> Iterator[Event]:
     """
     each = share(plan[0][1].device, plan[0][1].threads, jobs)
     remote = _execute_there.options(num_cpus=each.cpus, num_gpus=each.gpus)
-    input_ref: ray.ObjectRef[Any] | None = None
+    shared: tuple[object, ray.ObjectRef[Any]] | None = None  # the last input, and what needs it
     flights: dict[Any, _Flight] = {}  # by the stream of what their nodes send
     todo = list(reversed(plan))
     reported = False
 
     def submit(flight: _Flight) -> None:
-        nonlocal input_ref
+        nonlocal shared
         with interrupt.deferred():  # Ray would swallow Stopped
-            if input_ref is None:
-                input_ref = ray.put(flight.run.shared_input())
+            if shared is None or shared[0] != flight.run.needs:
+                shared = flight.run.needs, ray.put(flight.run.shared_input())
             task = replace(flight.run, device=each.device, overwrite=False)
             files = flight.run.directory.read_files()
-            stream = remote.remote(task, flight.index, files, input_ref, SEND_SECONDS)
+            stream = remote.remote(task, flight.index, files, shared[1], SEND_SECONDS)
             flights[stream] = flight
 
     try:

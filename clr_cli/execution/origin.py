@@ -46,9 +46,9 @@ def changes(there: Mapping[str, Mapping[str, str]], now: Origin) -> list[str]:
         before, after = there.get(kind, {}), now.get(kind, {})
         for name in sorted({*before, *after}):
             if name not in before:
-                lines.append(f"{name} ({kind}) was not part of it")
+                lines.append(f"{name} ({kind}) is new")
             elif name not in after:
-                lines.append(f"{name} ({kind}) is not part of it anymore")
+                lines.append(f"{name} ({kind}) is no longer used")
             elif before[name] != after[name]:
                 lines.append(f"{name} has changed since")
     return lines
@@ -93,11 +93,14 @@ def _stamp(path: Path) -> str:
     return total.hexdigest()
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """Yield the file, or the files of the folder in a fixed order, except hidden ones."""
+def _files(path: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the file, or the files of the folder in a fixed order, except hidden ones.
+
+    Left out are links to nothing, pipes and the like, and links to a folder ``above``.
+    """
     if path.is_file():
         yield path
-        return
-    for entry in sorted(path.iterdir()):
-        if not entry.name.startswith("."):
-            yield from _files(entry)
+    elif path.is_dir() and (real := path.resolve()) not in above:
+        for entry in sorted(path.iterdir()):
+            if not entry.name.startswith("."):
+                yield from _files(entry, (*above, real))

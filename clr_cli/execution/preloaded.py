@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import subprocess
 from dataclasses import dataclass, fields
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 
 from clr_cli.config.sections import DatasetConfig
 from clr_cli.data import arrays, sources
-from clr_cli.data.batches import Resident, to_device
+from clr_cli.data.batches import Resident, augmented, to_device
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,11 @@ class Packed:
 
 
 _preloaded: tuple[Packed, sources.Data] | None = None
+_resident: tuple[object, Resident, str] | None = None  # data set and device, images, fingerprint
 
 
 def pack(dataset: DatasetConfig) -> Packed:
-    """Load a data set for other processes. Raises InputError, EnvironmentFailure."""
+    """Load a bare data set for other processes. Raises InputError, EnvironmentFailure."""
     loaded = sources.load(dataset)
     facts = {field.name: getattr(loaded, field.name) for field in fields(loaded)}
     splits = {name: facts.pop(name) for name in ("train", "val", "test")}
@@ -48,17 +48,22 @@ def pack(dataset: DatasetConfig) -> Packed:
     return Packed(dataset, git_commit(), facts, arrays)
 
 
-@functools.lru_cache(maxsize=1)
 def resident(dataset: DatasetConfig, device: torch.device) -> tuple[Resident, str]:
-    """Return the data set on its device, and its fingerprint; loaded once per process.
+    """Return the data set on its device, and its fingerprint.
 
+    The last one is kept, so runs that differ in augmentation alone load it once per process.
     Raises InputError, EnvironmentFailure.
     """
-    if _preloaded is not None and _preloaded[0].dataset == dataset:
-        loaded = _preloaded[1]
-    else:
-        loaded = sources.load(dataset)
-    return to_device(loaded, device, **dataset.augment.model_dump()), loaded.fingerprint
+    global _resident
+    key, augment = (dataset.bare, device), dataset.augment.model_dump()
+    if _resident is None or _resident[0] != key:
+        _resident = None  # frees its memory
+        is_here = _preloaded is not None and _preloaded[0].dataset == dataset.bare
+        loaded = _preloaded[1] if is_here else sources.load(dataset)  # type: ignore[index]
+        _resident = key, to_device(loaded, device, **augment), loaded.fingerprint
+    _, images, fingerprint = _resident
+    _resident = key, augmented(images, **augment), fingerprint
+    return _resident[1], fingerprint
 
 
 def git_commit() -> str | None:

@@ -97,8 +97,13 @@ class Task(ABC):
         """Claim the locked folder. Raises InputError if it belongs to another config."""
         self.directory.prepare(self.tree(), overwrite=self.overwrite)
 
+    @property
+    def needs(self) -> object:
+        """What determines ``shared_input``: equal for the tasks that can share it."""
+        return None
+
     def shared_input(self) -> SharedInput | None:
-        """Return input of all tasks of a plan, which a Ray cluster gets once. Raises InputError."""
+        """Return input that a Ray cluster gets once for many tasks. Raises InputError."""
         return None
 
     def is_complete(self) -> bool:

@@ -7,6 +7,7 @@ import platform
 import time
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ import torch
 from clr_cli import __version__, interrupt
 from clr_cli.config.arms import ScheduleConfig
 from clr_cli.config.model import Config
+from clr_cli.config.sections import DatasetConfig
 from clr_cli.data.batches import Resident
 from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import preloaded
@@ -92,9 +94,14 @@ class TrainingTask(Task):
             torch.set_num_threads(self.threads)
         return preloaded.resident(self.config.dataset, device)[0], device
 
+    @property
+    def needs(self) -> DatasetConfig:
+        """The data set without augmentation, which many tasks of a plan share."""
+        return self.config.dataset.bare
+
     def shared_input(self) -> preloaded.Packed:
-        """Load the data set for all tasks of a plan. Raises InputError, EnvironmentFailure."""
-        return preloaded.pack(self.config.dataset)
+        """Load the data set. Raises InputError, EnvironmentFailure."""
+        return preloaded.pack(self.needs)
 
     def work(self, index: int, ranks: Ranks) -> Iterator[Event | Turn]:
         """Do the remaining training; see ``Task.work``."""
@@ -149,7 +156,8 @@ class TrainingTask(Task):
         def event_of(row: Row | Turn) -> Event | Turn:
             return row if isinstance(row, Turn) else Event(index, "row", row)
 
-        with Writer(directory) as writer:
+        with ThreadPoolExecutor(1) as thread:
+            writer = Writer(directory, thread)
             training = self.rows(state, directory.read_metrics())
             try:
                 with interrupt.deferred():

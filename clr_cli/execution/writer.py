@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
+from concurrent.futures import Executor, Future
 from typing import Any
 
 from clr_cli.execution.run_directory import RunDirectory
@@ -13,24 +12,12 @@ from clr_cli.training.stream import Fence, Turn
 
 
 class Writer:
-    """Write one row and its checkpoint at a time. Leaving the context waits for the last one."""
+    """Write one row and its checkpoint at a time, in a thread that the caller ends."""
 
-    def __init__(self, directory: RunDirectory) -> None:
-        self._directory = directory
-        self._thread = ThreadPoolExecutor(1)
+    def __init__(self, directory: RunDirectory, thread: Executor) -> None:
+        self._directory, self._thread = directory, thread
         self._row: Row | None = None
         self._written: Future[None] | None = None
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self._thread.shutdown()
 
     def write(self, row: Row, state: Mapping[str, Any], there: Fence) -> None:
         """Begin to write, after ``collect``. The state can be read once ``there`` is reached."""

@@ -12,10 +12,11 @@ from PIL import Image, ImageOps
 from test_data import npz_config, one_line_error, small_arrays
 from torchvision.transforms import v2
 
-from clr_cli.config.sections import DatasetConfig
+from clr_cli.config.sections import AugmentConfig, DatasetConfig
 from clr_cli.data import folders
 from clr_cli.data import sources as data
 from clr_cli.errors import InputError
+from clr_cli.execution import preloaded
 
 
 def save(path: Path, pixels: np.ndarray | int, size: tuple[int, int] = (6, 5)) -> None:
@@ -121,6 +122,19 @@ def test_images_of_arrays_are_resized_as_those_of_folders(tmp_path: Path) -> Non
         for image in arrays["test_images"]
     ]
     assert np.array_equal(loaded.numpy(), np.stack([np.asarray(image) for image in theirs]))
+
+
+def test_runs_that_differ_in_augmentation_load_the_data_once(tmp_path: Path) -> None:
+    plain = npz_config(tmp_path, small_arrays(), augment={"crop_padding": 0})
+    other = plain.model_copy(update={"augment": AugmentConfig(crop_padding=1, flip=True)})
+    first, fingerprint = preloaded.resident(plain, torch.device("cpu"))
+    assert plain.path is not None
+    plain.path.unlink()
+    second, again = preloaded.resident(other, torch.device("cpu"))
+    assert (second.crop_padding, second.flip, again) == (1, True, fingerprint)
+    assert torch.equal(second.padded[:, 1:-1, 1:-1], first.padded)
+    with pytest.raises(InputError, match="not found"):
+        preloaded.resident(plain.model_copy(update={"split": 1}), torch.device("cpu"))
 
 
 # ---- validation images of its own

@@ -253,10 +253,15 @@ def test_nodes_need_no_data_files(tiny, tmp_path, nodes, engine, monkeypatch):
         arrays[f"{split}_images"] = rng.integers(0, 256, (size, 8, 8), dtype=np.uint8)
         arrays[f"{split}_labels"] = np.arange(size) % 3
     np.savez("here.npz", **arrays)
-    overrides = ("dataset.name=npz", "dataset.path=here.npz", "model.width=2")
-    expected = finished_locally(tiny, tmp_path / "local", *overrides)
-    list(on_ray(nodes, plan(tiny, tmp_path / "ray", *overrides)))
-    assert left_behind(tmp_path / "ray") == expected
+    given = ("dataset.name=npz", "dataset.path=here.npz", "model.width=2")
+    each = [
+        (*given, more)
+        for more in ("dataset.augment.flip=true", "dataset.split=0", "dataset.split=1")
+    ]
+    expected = [finished_locally(tiny, tmp_path / f"local-{k}", *one) for k, one in enumerate(each)]
+    plans = [plan(tiny, tmp_path / f"ray-{k}", *one) for k, one in enumerate(each)]
+    list(on_ray(nodes, [run for runs in plans for run in runs]))
+    assert [left_behind(tmp_path / f"ray-{k}") for k in range(3)] == expected
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from clr_cli.config.model import Config
 from clr_cli.errors import InputError
-from clr_cli.execution.origin import changes, origin_of
+from clr_cli.execution.origin import _content, changes, origin_of
 from clr_cli.training.code import import_callable, source_digests
 
 MODEL = """
@@ -138,6 +139,20 @@ def test_a_folder_of_images_is_kept_by_names_and_contents(tmp_path):
     assert changes({"data": same}, {"data": renamed}) == ["photos has changed since"]
 
 
+def test_what_no_reader_reads_is_no_part_of_a_folder(tmp_path):
+    """Links to nothing, pipes, and links to a folder above."""
+    folder = tmp_path / "photos"
+    (folder / "train").mkdir(parents=True)
+    (folder / "train" / "1.png").write_bytes(b"one")
+    before = _content(folder)
+    (folder / "latest").symlink_to("nowhere")
+    (folder / "train" / "again").symlink_to(folder)
+    os.mkfifo(folder / "pipe")
+    assert _content(folder) == before
+    (folder / "twice").symlink_to("train")
+    assert _content(folder) != before
+
+
 def test_data_that_change_under_a_running_command_are_refused(tmp_path):
     path = tmp_path / "x.npz"
     path.write_bytes(b"first")
@@ -153,7 +168,7 @@ def test_what_differs_is_named():
     now = {"code": {"mod.py": "2", "new.py": "1"}, "data": {"x.npz": "1"}, "weights": {"w.pt": "1"}}
     assert changes(there, now) == [
         "mod.py has changed since",
-        "new.py (code) was not part of it",
-        "old.py (code) is not part of it anymore",
-        "w.pt (weights) was not part of it",
+        "new.py (code) is new",
+        "old.py (code) is no longer used",
+        "w.pt (weights) is new",
     ]

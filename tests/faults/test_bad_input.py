@@ -262,7 +262,7 @@ BAD_ARRAYS = {
     "missing": (lambda path: None, "own.npz: not found"),
     "truncated": (_truncated, "not a readable .npz"),
     "a flipped bit": (_flipped, "not a readable .npz"),
-    "pickled code": (_pickled, "without pickled objects"),
+    "pickled code": (_pickled, "without object arrays"),
     "labels out of range": (lambda path: write_npz(path, test_labels=np.full(30, 7)), "contains 7"),
     "one class": (lambda path: write_npz(path, train_labels=np.zeros(200, int)), "only one class"),
     "other sizes": (

@@ -58,7 +58,9 @@ def program(tmp_path: Path) -> Program:
 
 
 def refused(task: Run | Program, link: Path) -> None:
-    with pytest.raises(InputError, match="a symbolic link, and clr writes through none") as caught:
+    with pytest.raises(
+        InputError, match="is a symbolic link, and clr does not write through"
+    ) as caught:
         list(execute(task))
     assert str(caught.value).startswith(f"{link}: ")
     assert str(caught.value).isprintable()
@@ -136,7 +138,7 @@ def test_the_command_refuses_such_a_folder_before_it_loads_the_data(tiny, tmp_pa
     for folder in Experiment(tmp_path / "outputs", "tiny").written:
         if folder != link:
             check_writable(folder)
-    with pytest.raises(InputError, match=f"tiny/{name}: a symbolic link"):
+    with pytest.raises(InputError, match=f"tiny/{name}: is a symbolic link"):
         check_writable(link)
 
 

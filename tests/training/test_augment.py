@@ -133,6 +133,15 @@ def test_wide_images_are_cropped_mirrored_and_normalized(tmp_path):
     torch.testing.assert_close(batches.normalize(resident, images), expected)
 
 
+def test_another_augmentation_needs_no_other_load(loaded):
+    for padding in (4, 2, 0, 1):
+        made = batches.to_device(loaded, CPU, padding, flip=True, cutout=3)
+        again = batches.augmented(batches.to_device(loaded, CPU, 2), padding, True, 3)
+        assert torch.equal(made.padded, again.padded)
+        assert made.padded.stride() == again.padded.stride()
+        assert (again.crop_padding, again.flip, again.cutout) == (padding, True, 3)
+
+
 def epoch_of_size(data, size):
     ((images, _),) = batches.training_batches(data, size, seed=0, epoch=1)
     return images
