@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from enum import Enum
 from fractions import Fraction
 from pathlib import PurePath
 from typing import Any
@@ -27,7 +28,9 @@ from clr_cli.training.code import source_digests
 FILLS = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "clear", "remove"}
 SHOWN = 100  # characters of a value that is kept as text; a longer one is kept as a digest
 HOLDERS = (argparse.Namespace, types.SimpleNamespace)  # the user's values in a library's object
-WRITTEN = (PurePath, range, Decimal, Fraction, date, timedelta)  # their repr says all
+PLAIN: tuple[type, ...] = (bool, int, float, complex, str, bytes)  # whose repr says all
+PLAIN += (PurePath, Enum, range, Decimal, Fraction, date, timedelta)
+OF_TORCH = ("<class 'torch.dtype'>", "<class 'torch.device'>")
 NAMED = (type, types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -67,15 +70,14 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
             continue
         inside: list[tuple[str, Any]] = []
         try:
-            plain = _plain(thing)
-            text = plain or _described(thing, inside, set())
+            text = _written(thing, inside, set())
         except RecursionError:  # it contains itself
             continue
         if text is not None:
             _keep(found.values, name, text if len(text) <= SHOWN else digest(text.encode()))
             waiting[:0] = inside  # the names of all others come first
-        if plain is not None:
-            continue
+            if not _is_own(type(thing)):
+                continue
         seen.add(id(thing))
         if isinstance(thing, types.ModuleType):
             found.code.update(source_digests(thing.__name__))
@@ -213,52 +215,35 @@ def _constant(value: Any) -> str:
     return repr(value)
 
 
-def _plain(value: Any) -> str | None:
-    """Write a plain value; None for anything else."""
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
-        return repr(value)
-    if isinstance(value, list | tuple):
-        texts = [*map(_plain, value)]
-        return None if None in texts else f"[{', '.join(map(str, texts))}]"
-    if isinstance(value, dict):
-        texts = [each for pair in value.items() for each in map(_plain, pair)]
-        pairs = zip(texts[::2], texts[1::2], strict=True)
-        return None if None in texts else f"{{{', '.join(f'{k}: {v}' for k, v in pairs)}}}"
-    return None
+def _written(value: Any, inside: list[tuple[str, Any]], seen: set[int]) -> str | None:
+    """Write a value, or a container of any things; return None for anything else.
 
-
-def _described(thing: Any, inside: list[tuple[str, Any]], seen: set[int]) -> str | None:
-    """Write a value that is not plain, or a container of any things; None for anything else.
-
-    Functions in the container, and classes of objects, are added to ``inside`` with their names.
-    seen: the containers and objects so far; each is written once.
+    Functions in a container, and classes of objects, are added to ``inside`` with their names.
+    seen: the objects so far, each of which is written once.
     """
-    kind = f"{type(thing).__module__}.{type(thing).__name__}"
-    if isinstance(thing, WRITTEN) or kind in ("torch.dtype", "torch.device"):
-        return repr(thing)
-    if isinstance(thing, np.generic):
-        return repr(thing.item())
-    if not isinstance(thing, dict | list | tuple | set | frozenset):
-        return None
-    if id(thing) in seen:
-        return "..."
-    seen.add(id(thing))
 
     def text_of(each: Any) -> str:
-        if text := _plain(each) or _described(each, inside, seen):
+        if (text := _written(each, inside, seen)) is not None:
             return text
         known = each if isinstance(each, NAMED) else type(each)
         inside.append((known.__name__, known if _is_holder(each) else each))
         if not _is_holder(each) or id(each) in seen:
             return f"<{known.__name__}>"
         seen.add(id(each))
-        texts = (f"{key}={text_of(value)}" for key, value in _attributes(each).items())
-        return f"{known.__name__}({', '.join(texts)})"
+        parts = (f"{key}={text_of(part)}" for key, part in _attributes(each).items())
+        return f"{known.__name__}({', '.join(parts)})"
 
-    if isinstance(thing, dict):
-        return f"{{{', '.join(f'{text_of(k)}: {text_of(v)}' for k, v in thing.items())}}}"
-    texts = [*map(text_of, thing)]
-    return f"[{', '.join(texts if isinstance(thing, list | tuple) else sorted(texts))}]"
+    if value is None or isinstance(value, PLAIN) or str(type(value)) in OF_TORCH:
+        return repr(value)
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{text_of(k)}: {text_of(v)}' for k, v in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(text_of, value))}]"
+    if isinstance(value, set | frozenset):
+        return f"[{', '.join(sorted(map(text_of, value)))}]"
+    return None
 
 
 def _is_holder(thing: Any) -> bool:

@@ -231,7 +231,7 @@ def test_an_object_that_contains_itself_is_written_once():
     loop: list = [nn.Linear]
     loop.append(Slotted(0.1, loop))
     assert fingerprint(lambda seed: loop).values["loop"] == (
-        "[<Linear>, Slotted(rate=0.1, parent=...)]"
+        "[<Linear>, Slotted(rate=0.1, parent=[<Linear>, <Slotted>])]"
     )
 
 
