@@ -5,10 +5,12 @@ The model of each kind is derived from ``schedules.parameters(kind)``.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, create_model, model_validator
+from pydantic import Field, create_model, model_validator
 
 from clr_cli import schedules
 from clr_cli.config.sections import Section
@@ -125,12 +127,5 @@ def _schedule_model(kind: str) -> type[ScheduleConfig]:
 SCHEDULE_MODELS = {kind: _schedule_model(kind) for kind in schedules.KINDS}
 
 
-def _kind_of(value: Any) -> Any:
-    return value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-
-
-_union: Any = None
-for _kind, _model in SCHEDULE_MODELS.items():
-    _tagged = Annotated[_model, Tag(_kind)]  # type: ignore[valid-type]
-    _union = _tagged if _union is None else _union | _tagged
-AnySchedule = Annotated[_union, Discriminator(_kind_of)]
+_union: Any = functools.reduce(operator.or_, SCHEDULE_MODELS.values())
+AnySchedule = Annotated[_union, Field(discriminator="kind")]

@@ -38,7 +38,7 @@ def explain(
     kind, message, value = error["type"], error["msg"], error["input"]
     if kind == "extra_forbidden":
         return f"{key}: unknown key{did_you_mean(loc[-1], _keys_at(error['loc'], root, kinds))}"
-    if kind.startswith("union_tag"):
+    if kind.startswith("union_tag") or kind == "model_attributes_type":
         if not isinstance(value, Mapping) or value.get("kind") is None:
             return f"{key}.kind: missing; known: {', '.join(kinds)}"
         name = value["kind"]
