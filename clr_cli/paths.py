@@ -136,9 +136,7 @@ def _seed(seed: int) -> str:
 
 def links_to(run: Path) -> list[Path]:
     """Return the symbolic links among a run's folder and its parents inside the experiment."""
-    chain = (run, *run.parents)[
-        :4
-    ]  # the seed, the arm, and at most two folders of the layout above
+    chain = (run, *run.parents)[:4]  # the seed, the arm, and at most two folders above
     top = next((k for k, folder in enumerate(chain) if k > 1 and folder.name in RUNS_BELOW), 0)
     return [folder for folder in chain[: top + 1] if folder.is_symlink()]
 

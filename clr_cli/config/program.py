@@ -98,9 +98,8 @@ class ProgramSection(Section):
             raise ValueError("command: {seed} is missing: all runs of an arm would be the same")
         if "out" not in known and not self.read:
             raise ValueError(
-                "command: {out} is missing, the file to which the program writes its "
-                "rows; add it, or "
-                "give read: patterns that find the numbers in what it prints"
+                "command: {out} is missing, the file to which the program writes its rows; add it, "
+                "or give read: patterns that find the numbers in what it prints"
             )
         groups = {each for pattern in patterns(self.read) for each in pattern.groupindex}
         if self.read and self.metric.name not in groups:

@@ -63,8 +63,7 @@ def with_numbers(value: Any) -> Any:
         return {key: with_numbers(each) for key, each in value.items()}
     if isinstance(value, list):
         return [*map(with_numbers, value)]
-    is_number = isinstance(value, str) and NUMBER.fullmatch(value)
-    return float(value) if is_number else value
+    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
 
 
 class AugmentConfig(Section):

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from clr_cli.data.arrays import Images, Labels
+
 VERSION = 1  # of the rendering below; raise it with every change that changes pixels
 SIZE = 32
 CLASSES = 10
@@ -51,8 +53,6 @@ _FONTS = (
     "cmtt10",
 )
 
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 Arrays = tuple[Images, Labels, Images, Labels]
 Floats = npt.NDArray[np.float32]
 

@@ -96,15 +96,9 @@ def load(config: DatasetConfig) -> Data:
         for channel in range(len(mean))
         if std[channel] == 1  # that of any other channel is at most .5
     ]
-    train, val, test = (
-        Split(torch.from_numpy(images), torch.from_numpy(labels))
-        for images, labels in (
-            (train_images, train_labels),
-            (val_images, val_labels),
-            (test_images, test_labels),
-        )
-    )
-    fingerprint = _fingerprint((train, val, test))
+    train = Split(torch.from_numpy(train_images), torch.from_numpy(train_labels))
+    val = Split(torch.from_numpy(val_images), torch.from_numpy(val_labels))
+    test = Split(torch.from_numpy(test_images), torch.from_numpy(test_labels))
     return Data(
         name=config.name,
         train=train,
@@ -113,7 +107,7 @@ def load(config: DatasetConfig) -> Data:
         num_classes=num_classes,
         mean=mean,
         std=std,
-        fingerprint=fingerprint,
+        fingerprint=_fingerprint((train, val, test)),
         classes=_class_names(config, num_classes),
         notes=tuple(notes),
     )

@@ -38,11 +38,8 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # lines of a failed program's log
 SEARCHED = 200  # last lines of a log in which the metric is searched
-KILLS = (
-    signal.SIGKILL,
-    signal.SIGTERM,
-    signal.SIGHUP,
-)  # sent by others, so the run may be tried again
+# Signals that others send, so the run may be tried again.
+KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,23 +184,16 @@ class Program(Task):
 
     def _without_metric(self, rows: list[dict[str, float]]) -> str:
         """Return a message for a run that ended well without the metric: what to do."""
-        known = numbers(rows)
-        start = f"{self.name} ended with exit code 0, but "
+        what, known = "no row of numbers was found", numbers(rows)
+        remedy = "; check the --read patterns" if self.reads else "; have it write rows to {out}"
         if known:
-            hint = did_you_mean(self.metric, known) if len(known) > 9 else ""
-            start += f"wrote no {self.metric}; its rows contain {', '.join(known[:20])}{hint}"
-        else:
-            start += "no row of numbers was found"
+            remedy = did_you_mean(self.metric, known) if len(known) > 9 else ""
+            what = f"wrote no {self.metric}; its rows contain {', '.join(known[:20])}"
         if suggestion := suggest(last_lines(self.log, SEARCHED), self.metric):
             line, pattern = suggestion
-            return (
-                f"{start}; the log has {line.strip()[:120]!r}, which --read {quote(pattern)} reads"
-            )
-        if known:
-            return start
-        return f"{start}; " + (
-            "check the --read patterns" if self.reads else "have the program write rows to {out}"
-        )
+            found = f"the log has {line.strip()[:120]!r}, which --read {quote(pattern)} reads"
+            remedy = f"{remedy if known else ''}; {found}"
+        return f"{self.name} ended with exit code 0, but {what}{remedy}"
 
     def _release(self) -> None:
         """Free the folder for another command: this one left nothing of use in it."""

@@ -116,9 +116,8 @@ def clean_row(raw: Mapping[Any, Any]) -> Row | None:
             continue
         name = "".join(sign if sign.isprintable() else "?" for sign in str(key))[:200]
         name = f"row.{name}" if name in RESERVED else name
-        if (
-            name in POSITIONS and POSITIONS[name] in raw
-        ):  # next to an iteration, a step is not a position
+        # Next to an iteration, a step is not a position.
+        if name in POSITIONS and POSITIONS[name] in raw:
             name = f"row.{name}"
         name = POSITIONS.get(name, name)
         if name not in MOST or 0 <= value <= MOST[name]:
