@@ -49,8 +49,12 @@ def reason(error: Mapping[str, Any]) -> str:
     message: str = error["msg"]
     if error["type"] == "value_error":  # raised by a model of ours
         return message.removeprefix("Value error, ")
-    text = repr(error["input"])
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
     if message.startswith("Input should be "):
-        return f"{shown} must be {message.removeprefix('Input should be ')}"
-    return f"{shown}: {message[:1].lower()}{message[1:]}"
+        return f"{excerpt(error['input'])} must be {message.removeprefix('Input should be ')}"
+    return f"{excerpt(error['input'])}: {message[:1].lower()}{message[1:]}"
+
+
+def excerpt(value: Any) -> str:
+    """Return a value for a message: its repr, cut after 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

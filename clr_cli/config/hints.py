@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from clr_cli.errors import reason
+from clr_cli.errors import excerpt, reason
 
 # What keys expect whose values have one of several types.
 UNIONS = {
@@ -42,11 +41,11 @@ def explain(
         if not isinstance(value, Mapping) or value.get("kind") is None:
             return f"{key}.kind: missing; known: {', '.join(kinds)}"
         name = value["kind"]
-        return f"{key}.kind: {_excerpt(name)} is unknown{did_you_mean(str(name), [*kinds])}"
+        return f"{key}.kind: {excerpt(name)} is unknown{did_you_mean(str(name), [*kinds])}"
     if kind == "value_error":  # ours: "key: what is wrong"
         return ".".join([*loc, message.removeprefix("Value error, ")])
     if key in UNIONS:
-        return f"{key}: {_excerpt(value)}: {UNIONS[key]}"
+        return f"{key}: {excerpt(value)}: {UNIONS[key]}"
     if kind == "string_type" and isinstance(value, bool | int | float | date):
         read = str(value).lower() if isinstance(value, bool) else value
         where = f"{key}: YAML reads this"
@@ -57,7 +56,7 @@ def explain(
         is_metric = key == "metric.name"
         signs, first = (". _ / -", "letter") if is_metric else (". _ + -", "letter, digit")
         rule = f"expected 1 to 100 letters, digits and {signs}, beginning with a {first} or _"
-        return f"{key}: {_excerpt(value)}: {rule}"
+        return f"{key}: {excerpt(value)}: {rule}"
     return f"{key}: {reason(error)}"
 
 
@@ -86,8 +85,3 @@ def _keys_at(
 def printable(text: str) -> str:
     """Escape line ends and control codes, which a stranger's config may contain."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def _excerpt(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

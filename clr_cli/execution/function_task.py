@@ -20,7 +20,7 @@ from clr_cli.errors import InputError
 from clr_cli.execution.fingerprint import Fingerprint
 from clr_cli.execution.rows import Rows, clean_row, count_on, numbers
 from clr_cli.execution.run_directory import RunDirectory
-from clr_cli.execution.task import Event, Task
+from clr_cli.execution.task import ArmTask, Event
 from clr_cli.files import write_json
 from clr_cli.records import FunctionResult, Row, RunRecord, read
 from clr_cli.training.ranks import Ranks
@@ -90,24 +90,18 @@ def _raised(packed: bytes, text: str) -> Raised:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FunctionTask(Task):
+class FunctionTask(ArmTask):
     """A call of a function.
 
     call: the function. given: its arguments. made_from: what the function is made from. metric:
     what every call must give.
     """
 
-    arm: str
     call: Call
     given: tuple[Any, ...]
     made_from: Fingerprint
     metric: str
     again: ClassVar[str] = "calling the function again"
-
-    @property
-    def name(self) -> str:
-        """The arm and the seed, for the user."""
-        return f"{self.arm}, seed {self.seed}"
 
     @property
     def directory(self) -> RunDirectory:

@@ -26,7 +26,7 @@ from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import program_process as process
 from clr_cli.execution.output import Tail, from_text, last_lines, suggest
 from clr_cli.execution.rows import Rows, count_on, find_rows, from_json, is_json_lines, numbers
-from clr_cli.execution.task import RETRIES, Event, Task
+from clr_cli.execution.task import RETRIES, ArmTask, Event, Task
 from clr_cli.files import open_own, write_json
 from clr_cli.format import duration
 from clr_cli.paths import CONFIG, PROGRAM_LOG, PROGRAM_OUT, PROGRAM_SECONDS
@@ -43,7 +43,7 @@ KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Program(Task):
+class Program(ArmTask):
     """A run of a program.
 
     values: the arm's placeholders, as text. metric: a number that every run must report. reads:
@@ -52,7 +52,6 @@ class Program(Task):
     """
 
     command: str
-    arm: str
     values: Mapping[str, str]
     metric: str
     reads: tuple[str, ...] = ()
@@ -62,11 +61,6 @@ class Program(Task):
     takes_turns: ClassVar[bool] = True
     only_waits: ClassVar[bool] = True
     again: ClassVar[str] = "starting the program again"
-
-    @property
-    def name(self) -> str:
-        """The arm and the seed, for the user."""
-        return f"{self.arm}, seed {self.seed}"
 
     @property
     def log(self) -> Path:

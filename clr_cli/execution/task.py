@@ -119,6 +119,18 @@ class Task(ABC):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArmTask(Task):
+    """A run of an arm: what all kinds of runs have."""
+
+    arm: str
+
+    @property
+    def name(self) -> str:
+        """The arm and the seed, for the user."""
+        return f"{self.arm}, seed {self.seed}"
+
+
 def execute(task: Task, index: int = 0, ranks: Ranks = SINGLE) -> Iterator[Event]:
     """Execute or resume one task. Raises InputError, EnvironmentFailure, Stopped.
 

@@ -23,7 +23,7 @@ from clr_cli.errors import EnvironmentFailure, InputError
 from clr_cli.execution import preloaded
 from clr_cli.execution.origin import Origin, origin_of
 from clr_cli.execution.run_directory import WAYS_OUT, RunDirectory, config_differences
-from clr_cli.execution.task import Event, Task
+from clr_cli.execution.task import ArmTask, Event, Task
 from clr_cli.execution.writer import Writer
 from clr_cli.files import write_json
 from clr_cli.records import Row, RunRecord, pack
@@ -198,22 +198,16 @@ class TrainingTask(Task):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(TrainingTask):
+class Run(ArmTask, TrainingTask):
     """A training run: an arm and a seed.
 
     extends: whether to continue a run of fewer epochs in the folder, if the schedule allows it.
     plateau: the folder of a run with the same rates so far, from whose end this one starts.
     """
 
-    arm: str
     schedule: ScheduleConfig
     extends: bool = False
     plateau: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The arm and the seed."""
-        return f"{self.arm}, seed {self.seed}"
 
     def tree(self) -> dict[str, Any]:
         """Return the config of this arm alone."""

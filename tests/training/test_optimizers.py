@@ -83,7 +83,7 @@ SCHEDULE = schedules.make(
         ({"name": "rmsprop"}, lambda p: torch.optim.RMSprop(p, momentum=0.9)),
         ({"name": "adagrad"}, lambda p: torch.optim.Adagrad(p)),
         (
-            {"name": "adamw", "settings": {"betas": [0.7, 0.9], "eps": 1e-4}},
+            {"name": "adamw", "settings": {"betas": ["7e-1", 0.9], "eps": "1e-4"}},
             lambda p: torch.optim.AdamW(p, betas=(0.7, 0.9), eps=1e-4, weight_decay=0),
         ),
     ],
