@@ -140,9 +140,10 @@ def command(
         options.refuse(context, why, names - compare_results.OPTIONS)
         from clr_cli.results import Query
 
-        named = {"mode": mode, "unit": unit, "baseline": baseline, "target": target}
-        named |= {"margin": margin, "detect": detect, "name": name}
-        others = [f"--{key}={value}" for key, value in named.items() if value is not None]
+        given = {"mode": mode, "unit": unit, "baseline": baseline, "target": target, "name": name}
+        sizes = {"margin": margin, "detect": detect}
+        repeated = [*given.items(), *sizes.items()]
+        others = [f"--{key}={value}" for key, value in repeated if value is not None]
         query = Query(
             tuple(source),
             tuple(options.parse_list(arm_column)) if arm_column else (),
