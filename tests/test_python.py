@@ -226,7 +226,7 @@ def test_runs_that_fail_to_train_are_counted_and_named(how, reason):
 
 def test_a_function_that_returns_nothing_is_said_at_its_first_call():
     arms = {"good": noisy(1.0), "bad": lambda seed: None}
-    with pytest.warns(UserWarning, match="returned None: it counts as failed") as told:
+    with pytest.warns(UserWarning, match="returned None; the run counts as failed") as told:
         result = clr.compare(arms, metric="val_loss")
     assert str(told[0].message).startswith("bad, seed 0: returned None")
     assert [arm.diverged for arm in result.summary.arms] == [0, 6]

@@ -91,7 +91,7 @@ def test_a_command_that_fails_says_why(clr, tmp_path):
     assert done.returncode == 2
     assert "base, seed 0: failed (exit code 1)" in done.stderr
     assert "  no GPU left" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("clr: the program failed before its first row")
+    assert done.stderr.splitlines()[-1].startswith("clr: the first run of every arm (base, new)")
     assert "resume" not in done.stderr.splitlines()[-1], "it would fail again"
 
 
@@ -230,7 +230,7 @@ def given(**changes) -> program.ProgramArguments:
         ({"sets": ("a=1",)}, "--set works only with --config"),
         ({"time_limit": "30x"}, "time_limit: '30x': not a duration; write 90s, 30m or 1.5h"),
         ({"time_limit": "0"}, "time_limit: '0' must be greater than 0"),
-        ({"metric": {"name": "seed", "mode": "min"}}, "'seed': this column says which row"),
+        ({"metric": {"name": "seed", "mode": "min"}}, "'seed': this name is reserved"),
         ({"name": "../x"}, "name: '../x': expected 1 to 100 letters"),
     ],
 )
