@@ -293,11 +293,12 @@ class TestEpochCurves:
         assert sorted(float(line.get_xdata()[0]) for line in marks) == [36, 40, 40, 40]
 
     def test_quotation_marks_stay_text(self) -> None:
-        arm = 'a"b\'c style="}"'
-        svg = texts(epoch_curves(make_records((arm,), 1), KNOWN["test_loss"]))
+        arms = ('a"b\'c style="}"', "d id='arm::x'")
+        svg = texts(epoch_curves(make_records(arms, 1), KNOWN["test_loss"]))
         root = ElementTree.fromstring(svg.replace('"http://www.w3.org/2000/svg"', '""', 1))
-        assert any((each.text or "").startswith(arm) for each in root.iter())
-        assert {each.get("data-arm") for each in root.iter()} == {None, arm}
+        for arm in arms:
+            assert any((each.text or "").startswith(arm) for each in root.iter())
+        assert {each.get("data-arm") for each in root.iter()} == {None, *arms}
         assert ' style="}"' not in svg
 
     def test_dollar_signs_stay_text(self) -> None:

@@ -33,7 +33,7 @@ class Curves(NamedTuple):
 
     @property
     def mean(self) -> float | None:
-        """The mean of the runs that finished, to the last digit as in a summary; None without."""
+        """The mean of the runs that finished, to the last digit as in a summary; or None."""
         finals = self.final[np.isfinite(self.final)].tolist()
         return statistics.fmean(finals) if finals else None
 

@@ -64,14 +64,14 @@ def to_svg(figure: Figure) -> str:
         figure.set_layout_engine("none")  # it is laid out now, for a PNG as well
         # A quotation mark in a text must not look like the beginning of an attribute's value.
         text = re.sub(r'>[^<"]*"[^<]*<', lambda m: m[0].replace('"', "&quot;"), buffer.getvalue())
-        _DRAWN[figure] = re.sub(r"""id=(["'])arm:([\d -]*):(.*?)\1""", _attributes, text)
+        _DRAWN[figure] = re.sub(r"""<g id=(["'])arm:([\d -]*):(.*?)\1""", _attributes, text)
     return _DRAWN[figure]
 
 
 def _attributes(gid: re.Match[str]) -> str:
     seeds = f' data-seeds="{gid[2]}"' if gid[2] else ""
     arm = gid[3].replace('"', "&quot;")
-    return f'data-arm="{arm}"{seeds}'
+    return f'<g data-arm="{arm}"{seeds}'
 
 
 def numbers(figure: Figure) -> list[dict[str, Any]]:
