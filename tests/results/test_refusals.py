@@ -44,7 +44,7 @@ def refusal(path: Path, content: str | bytes, **options: object) -> str:
         ("r.csv.gz", gzip.compress(ROWS.encode())[:-20], "a damaged archive"),
         ("r.csv.zip", zipped("a.csv", "b.csv"), "a zip archive of 2 files; unpack it"),
         ("r.csv", ROWS.replace("arm,seed", "seed,seed"), "the column 'seed' occurs twice"),
-        ("r.csv", ",".join(["x", *map(str, range(2500)), "x"]), "the column 'x' occurs twice"),
+        ("r.csv", ",".join(["x", *map(str, range(2500)), "x\n"]), "the column 'x' occurs twice"),
         ("r.csv", ROWS + "a,4\n", "line 10: 2 cells for 3 columns"),
         ("r.csv", ROWS.replace("val_loss", "val\x07loss"), "is not printable"),
         ("r.json", "[1, 2]", "item 1: not a JSON object"),
