@@ -13,7 +13,7 @@ from clr_cli.errors import excerpt, reason
 
 # What keys expect whose values have one of several types.
 UNIONS = {
-    "compare.seeds": "expected a number of seeds, a list of seeds, or auto[:CAP]",
+    "compare.seeds": "expected a number of seeds from 1, a list of seeds, or auto[:CAP]",
     "dataset.image_size": "expected 1 to 4096 pixels: one side, or [height, width]",
     "model.output": "expected a key, an attribute or a position",
 }

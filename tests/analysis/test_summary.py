@@ -325,7 +325,7 @@ def test_missed_targets_are_counted_in_words():
     assert summary.arms[0].time_to_target.clocks["iterations"].median is None
     both = compare(never, arm("clr", BETTER), target=0.99).comparisons[0]
     assert both.time_to_target.clocks["iterations"].ratio is None
-    assert "0 of 6 runs reached and held 99.0 % validation accuracy; 0 of the" in both.sentence
+    assert "0 of 6 runs reached and held 99 % validation accuracy; 0 of the" in both.sentence
 
 
 def test_a_ratio_made_of_misses_is_not_a_time():
@@ -342,7 +342,7 @@ def test_a_ratio_made_of_misses_is_not_a_time():
     few = compare(group("constant", 3), group("clr", 2), target=0.9).comparisons[0]
     assert few.time_to_target.clocks["iterations"].ratio == 1
     assert "times the iterations" not in few.sentence
-    counts = "2 of 6 runs reached and held 90.0 % validation accuracy; 3 of the baseline's did."
+    counts = "2 of 6 runs reached and held 90 % validation accuracy; 3 of the baseline's did."
     assert counts in few.sentence
     most = compare(group("constant", 6), group("clr", 5), target=0.9).comparisons[0]
     assert (

@@ -102,7 +102,7 @@ def test_a_bare_kind_is_an_arm_with_its_defaults(minimal):
         ("name=2020-01-01", "name: YAML reads this as 2020-01-01, not as text"),
         ("compare.baseline=no", "compare.baseline: YAML reads this as false, not as text"),
         ("schedules={on: {kind: constant}}", "schedules: YAML reads a name as true, not as text"),
-        ("compare.seeds=many", "seeds: 'many': expected a number of seeds, a list of seeds, or"),
+        ("compare.seeds=many", "seeds: 'many': expected a number of seeds from 1, a list"),
         ("dataset.image_size=[2, 0]", "[2, 0]: expected 1 to 4096 pixels: one side, or [height"),
         ("model.output=[1]", "model.output: [1]: expected a key, an attribute or a position"),
         (
