@@ -154,7 +154,7 @@ def server_of(child: forked.Clr) -> int:
     """The server that forks the workers, as soon as it has been started."""
     while True:
         assert child.running, child.stderr
-        for member in group_of(child.process.pid):
+        for member in set(group_of(child.process.pid)) - {child.process.pid}:
             with contextlib.suppress(OSError):
                 if b"execution.server" in Path(f"/proc/{member}/cmdline").read_bytes():
                     return member
