@@ -141,7 +141,7 @@ def _swings(means: Mapping[str, NDArray[np.float64]]) -> str:
     swings = {
         arm: float(np.nanmax(late) - np.nanmin(late))
         for arm, mean in means.items()
-        if len(late := mean[-(len(mean) // 4 or 1) :]) > 2
+        if np.isfinite(late := mean[-(len(mean) // 4 or 1) :]).sum() > 2
     }
     if not swings:
         return ""
