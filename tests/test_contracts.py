@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def contracts(folder: Path) -> subprocess.CompletedProcess[str]:
+    pytest.importorskip("importlinter")
     command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     return subprocess.run(
