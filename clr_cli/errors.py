@@ -55,6 +55,6 @@ def reason(error: Mapping[str, Any]) -> str:
 
 
 def excerpt(value: Any) -> str:
-    """Return a value for a message: its repr, cut after 60 characters."""
+    """Return a value for a message: on one line, without control codes, at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

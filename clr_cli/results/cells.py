@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from clr_cli.errors import excerpt
+
 Cell = Any  # a text, a number or None, as in the file
 MISSING = {"", "na", "n/a", "<na>", "none", "null"}
 LARGEST = 1e15  # a larger value counts as infinite
@@ -104,15 +106,9 @@ def is_within(values: Sequence[float], low: float, high: float) -> bool:
     )
 
 
-def shown(cell: Cell) -> str:
-    """Return a cell for a message: short, on one line, without control codes."""
-    text = repr(cell)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def plain(text: str) -> str:
     """Return a text for a message: as it is if it is short and printable, else quoted."""
-    return text if text.isprintable() and len(text) <= 100 else shown(text)
+    return text if text.isprintable() and len(text) <= 100 else excerpt(text)
 
 
 def listed(items: Iterable[Any], most: int = 10) -> str:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from clr_cli.errors import InputError
+from clr_cli.errors import InputError, excerpt
 from clr_cli.records import mode_of
-from clr_cli.results.cells import COMMAS, is_missing, listed, number, shown
+from clr_cli.results.cells import COMMAS, is_missing, listed, number
 from clr_cli.results.frame import Frame
 from clr_cli.results.query import Query
 from clr_cli.results.sources import suggested_pattern
@@ -122,13 +122,13 @@ def _given(frames: Sequence[Frame], name: str, option: str, query: Query) -> str
 def _there(frames: Sequence[Frame]) -> str:
     """List the columns for a message."""
     names = list(dict.fromkeys(name for frame in frames for name in frame.names))
-    return f"the columns are {listed(map(shown, names), 20)}"
+    return f"the columns are {listed(map(excerpt, names), 20)}"
 
 
 def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
     identity = [*arms, *([query.across] if query.across is not None else [])]
     metrics = metrics_of(frames, (name.casefold() for name in identity))
-    names_text = listed(map(shown, metrics), 20) or "none"
+    names_text = listed(map(excerpt, metrics), 20) or "none"
     if query.metric is not None:
         reserved = ("arm", *SEEDS, *STATUS)
         names = metrics if is_long(frames) else [name for frame in frames for name in frame.columns]
@@ -144,7 +144,7 @@ def _metric(frames: Sequence[Frame], query: Query, arms: Sequence[str]) -> str:
         return (directed or metrics)[0]
     if not metrics:
         commas = (
-            f"; {name} has {shown(cells[0])}, but {COMMAS}"
+            f"; {name} has {excerpt(cells[0])}, but {COMMAS}"
             for frame in frames
             for name, cells in frame.columns.items()
             if cells and number(cells[0], comma=True) is not None and number(cells[0]) is None

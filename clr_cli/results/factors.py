@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from clr_cli.errors import InputError
-from clr_cli.results.cells import Cell, is_missing, listed, number, plain, shown, whole
+from clr_cli.errors import InputError, excerpt
+from clr_cli.results.cells import Cell, is_missing, listed, number, plain, whole
 from clr_cli.results.frame import Frame
 from clr_cli.results.query import Query
 
@@ -42,7 +42,7 @@ def check(table: Table, runs: Sequence[Run]) -> None:
         if run is not None:
             raise InputError(
                 f"arm {run.arm}, seed {run.seed} has several rows, which differ in the column"
-                f" {shown(name)}; {_ways(name, frames, run, query)}",
+                f" {excerpt(name)}; {_ways(name, frames, run, query)}",
                 source=query.source,
             )
 
@@ -95,9 +95,9 @@ def twice(
     known = table.roles.not_factors(frame)
     apart = [name for name in _apart(frames, before, now) if name not in known]
     if apart:
-        hint = f"they differ in the column {shown(apart[0])}; "
+        hint = f"they differ in the column {excerpt(apart[0])}; "
         if len(apart) > 1:
-            hint = f"they differ in the columns {listed(map(shown, apart), 5)}; "
+            hint = f"they differ in the columns {listed(map(excerpt, apart), 5)}; "
         hint += _ways(apart[0], frames, run, table.query)
     elif clock is not None:
         hint = "if they are two runs, name the column of seeds: --seed-column NAME"

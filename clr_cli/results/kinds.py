@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from clr_cli.errors import InputError
+from clr_cli.errors import InputError, excerpt
 from clr_cli.results import mlflow, tensorboard
-from clr_cli.results.cells import number, shown
+from clr_cli.results.cells import number
 from clr_cli.results.frame import Frame, from_rows
 from clr_cli.results.text import decode, header, read_text, unpack
 
@@ -85,7 +85,7 @@ def _numbers(frame: Frame, name: str) -> list[float]:
     for row, cell in enumerate(frame.columns[name]):
         value = number(cell)
         if value is None:
-            raise frame.error(row, f"{name} {shown(cell)} is not a number")
+            raise frame.error(row, f"{name} {excerpt(cell)} is not a number")
         values.append(value)
     return values
 

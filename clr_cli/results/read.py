@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clr_cli.errors import InputError
+from clr_cli.errors import InputError, excerpt
 from clr_cli.results import kinds, mlflow, sources, tensorboard
-from clr_cli.results.cells import Cell, listed, number, shown
+from clr_cli.results.cells import Cell, listed, number
 from clr_cli.results.columns import RUNS, SEEDS, metrics_of, resolve
 from clr_cli.results.frame import Frame
 from clr_cli.results.query import Query, Results
@@ -77,7 +77,7 @@ def runs_of(loaded: Loaded, query: Query) -> Results:
     roles = resolve(loaded.frames, query)
     if query.across is not None and all(f.find((query.across,)) is None for f in loaded.frames):
         names = dict.fromkeys(name for frame in loaded.frames for name in frame.names)
-        there = listed(map(shown, names), 20)
+        there = listed(map(excerpt, names), 20)
         raise InputError(f"--across {query.across}: not a column; the columns are {there}")
     built = build(loaded.frames, roles, query)
     return Results(
@@ -99,7 +99,7 @@ def frames_may_be_empty(frames: Sequence[Frame]) -> bool:
 def _check_names(frame: Frame) -> None:
     for name in frame.names:
         if len(name) > MOST_NAME or not (name.isprintable() or name == ""):
-            raise InputError(f"the column name {shown(name)} is not printable", source=frame.path)
+            raise InputError(f"the column name {excerpt(name)} is not printable", source=frame.path)
 
 
 def _add_constants(frame: Frame, file: sources.Found, query: Query) -> None:
@@ -155,9 +155,9 @@ def _where(frames: list[Frame], query: Query) -> list[Frame]:
                 selected.append(frame.keep(rows))
         if not selected:
             names = dict.fromkeys(name for frame in frames for name in frame.names)
-            reason = f"its values are {listed(map(shown, there), 8)}"
+            reason = f"its values are {listed(map(excerpt, there), 8)}"
             if not there:
-                reason = f"not a column; the columns are {listed(map(shown, names), 20)}"
+                reason = f"not a column; the columns are {listed(map(excerpt, names), 20)}"
             raise InputError(f"--where {name}={values[0]}: {reason}", source=query.source)
         frames = selected
     return frames
@@ -205,10 +205,8 @@ def _named(frames: list[Frame], query: Query) -> tuple[list[Frame], list[str]]:
             frame.columns[part] = [parts[part] for parts in every]
         named += [frame] if frame.rows else []
     if not named:
-        raise InputError(
-            f"--run-name {pattern}: no name matches; the names are {listed(map(shown, other), 5)}",
-            source=query.source,
-        )
+        text = f"--run-name {pattern}: no name matches; the names are "
+        raise InputError(text + listed(map(excerpt, other), 5), source=query.source)
     other = list(dict.fromkeys(other))
     left = f"{len(other)} runs whose names do not match are left out: {listed(other, 5)}."
     return named, [left] if other else []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-from clr_cli.errors import InputError
+from clr_cli.errors import InputError, excerpt
 from clr_cli.records import RunRecord
 from clr_cli.results import factors
 from clr_cli.results.cells import (
@@ -21,7 +21,6 @@ from clr_cli.results.cells import (
     number,
     numbers,
     plain,
-    shown,
     whole,
 )
 from clr_cli.results.columns import RUNS, STATUS, Roles, is_long
@@ -170,7 +169,7 @@ def _values(frame: Frame, roles: Roles, *, long: bool) -> list[float | None]:
         cell = cells[values]
         comma = isinstance(cell, str) and number(cell, comma=True) is not None
         why = f"; {COMMAS}" if comma else ""
-        raise frame.error(values, f"{roles.metric} {shown(cell)} is not a number{why}")
+        raise frame.error(values, f"{roles.metric} {excerpt(cell)} is not a number{why}")
     return values
 
 
@@ -191,11 +190,11 @@ def _clocks(
                 comma=frame.comma,
             )
         if isinstance(column, int):
-            raise frame.error(column, f"{name} {shown(cells[column])} is not a number")
+            raise frame.error(column, f"{name} {excerpt(cells[column])} is not a number")
         if not is_within([clock for clock in column if clock is not None], 0, MOST_STEPS):
             for row, (clock, value) in enumerate(zip(column, values, strict=True)):
                 if not (clock is None or value is None or 0 <= clock <= MOST_STEPS):
-                    cell = shown(cells[row])
+                    cell = excerpt(cells[row])
                     raise frame.error(row, f"{name} {cell}: expected a number from 0 to 1e15")
         columns_by_key[key] = [c if c is None or c % 1 else int(c) for c in column]
     return columns_by_key
@@ -299,7 +298,7 @@ def _arms(frame: Frame, roles: Roles) -> list[str]:
         try:
             arm = known.get(cells)
         except TypeError:  # a list in JSON
-            raise frame.error(row, f"arm {shown(cells[0])} is not a name") from None
+            raise frame.error(row, f"arm {excerpt(cells[0])} is not a name") from None
         if arm is None:
             parts = []
             for name, cell in zip(names, cells, strict=True):
@@ -310,7 +309,7 @@ def _arms(frame: Frame, roles: Roles) -> list[str]:
             arm = known[cells] = " ".join(parts)
             missing = len(names) == 1 and not _label(cells[0])
             if missing or len(arm) > 200 or not arm.isprintable():
-                raise frame.error(row, f"arm {shown(arm)} is not a name")
+                raise frame.error(row, f"arm {excerpt(arm)} is not a name")
         arms.append(arm)
     return arms
 
@@ -328,7 +327,7 @@ def _seeds(frame: Frame, roles: Roles) -> list[int]:
             row = texts.index(text)
             raise frame.error(
                 row,
-                f"seed {shown(cells[row])} is not a whole number of at most 18 digits; number the"
+                f"seed {excerpt(cells[row])} is not a whole number of at most 18 digits; number the"
                 " runs of an arm 0, 1, 2, ...",
             )
         known[text] = seed
@@ -348,7 +347,7 @@ def _two_files(table: Table, run: Run, f: int) -> InputError:
     hint = (
         ""
         if not apart
-        else f"; they differ in {listed(map(shown, apart), 5)}: "
+        else f"; they differ in {listed(map(excerpt, apart), 5)}: "
         + query.command(arm_columns=(*roles.arms, apart[0]))
     )
     return InputError(

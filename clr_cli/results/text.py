@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clr_cli.errors import InputError
+from clr_cli.errors import InputError, excerpt
 from clr_cli.format import of_cell
 from clr_cli.records import RUN_COLUMNS
-from clr_cli.results.cells import Cell, number, shown
+from clr_cli.results.cells import Cell, number
 from clr_cli.results.frame import Frame, from_rows
 
 MOST_BYTES = 300_000_000
@@ -118,7 +118,7 @@ def delimited(path: Path, text: str) -> Frame:
             names.pop()
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise InputError(f"the column {shown(min(twice))} occurs twice", source=path)
+            raise InputError(f"the column {excerpt(min(twice))} occurs twice", source=path)
         if len(names) > MOST_COLUMNS:
             raise InputError(f"{len(names)} columns; at most {MOST_COLUMNS}", source=path)
         columns, lines = _columns(path, reader, names, skipped)
