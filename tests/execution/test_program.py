@@ -37,6 +37,20 @@ def script(tmp_path: Path, *lines: str) -> str:
     return written(tmp_path, "\n".join(["import os, sys", *lines]))
 
 
+def kill_once_there(run: Program, file: Path) -> None:
+    """Execute the run in a process that is killed as soon as the file is there."""
+    child = os.fork()
+    if child == 0:
+        list(execute(run))
+        os._exit(0)
+    deadline = time.monotonic() + 30
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
 def notes(events) -> str:
     return "\n".join(str(event.value) for event in events if event.kind == "note")
 
@@ -290,16 +304,7 @@ def test_a_program_of_a_killed_clr_ends_before_the_next_begins(tmp_path):
         "time.sleep(600)",
     )
     run = task(tmp_path, command)
-    child = os.fork()
-    if child == 0:
-        list(execute(run))
-        os._exit(0)
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "begun").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    kill_once_there(run, tmp_path / "begun")
     list(execute(run))
     assert run.record().result["final"]["val_loss"] == 1, "both ran at once"
     assert sys.executable in command
@@ -319,16 +324,7 @@ def test_one_that_starts_over_waits_for_the_program_of_a_killed_clr(tmp_path):
         "    time.sleep(0.05)",
     )
     run = task(tmp_path, command)
-    child = os.fork()
-    if child == 0:
-        list(execute(run))
-        os._exit(0)
-    deadline = time.monotonic() + 30
-    while not run.out.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    kill_once_there(run, run.out)
     list(execute(replace(run, overwrite=True)))
     assert [row["iteration"] for row in run.record().epochs] == [0]
 
