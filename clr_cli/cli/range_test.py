@@ -258,7 +258,8 @@ def _range_test(request: _Request, named: str | None) -> int:
         jobs, threads = engine.workers(MOST_AT_ONCE, config.training.threads, like)
         tasks = training.sweeps(config, request.tasks, threads)
         sizes = measure(tasks[0])
-        own = measure(replace(tasks[0], config=config.for_arm(request.name)))
+        probed = config.for_arm(request.name)
+        own = sizes if probed is config else measure(replace(tasks[0], config=probed))
         scoring = Scoring(VAL_ACCURACY, chance=own.chance, images=own.val_size)
         length = sweep.plan(ramp, sizes.steps_per_epoch)
         _print_plan(request, engine, sizes, own, jobs)
@@ -281,11 +282,11 @@ def _range_test(request: _Request, named: str | None) -> int:
         }
         start = highest.lr if highest else math.sqrt(ramp.min_lr * ramp.max_lr)
         if ramp.probes:
-            found, seconds, probed = _probe(
+            found, seconds, about_probes = _probe(
                 request, engine, jobs, threads, own, scoring, start, swept=highest is not None
             )
             about["seconds"] += seconds
-            answer = scoring.answer(found, start, **about, **probed)
+            answer = scoring.answer(found, start, **about, **about_probes)
             if answer.max_lr is not None:
                 base = rounded_lr(request.arm.base_at(answer.max_lr))
                 answer = answer.model_copy(update={"base_lr": base})

@@ -69,7 +69,7 @@ def model_in(folder: Path, key: str | None = None) -> Path:
         why = "not the folder of a run"
     elif not (folder / RESULT).is_file():
         why = f"the run is not finished: expected {folder / MODEL}, which is written at its end"
-    elif "diverged" in read_json(folder / RESULT).values():
+    elif read_json(folder / RESULT).get("status") == "diverged":
         why = "the run diverged, so there is no model"
     else:
         why = f"without a {MODEL}; sweeps, probes and runs of programs have none"
