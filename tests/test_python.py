@@ -313,7 +313,7 @@ def executed(tmp_path):
 
     def execute(old="", new="", last=None):
         assert old in SCRIPT
-        script = {"__name__": "__main__", "LAST": deque([last])}  # of what is no value
+        script = {"__name__": "__main__", "LAST": deque([last])}  # LAST is not a plain value
         exec(SCRIPT.replace(old, new) if old else SCRIPT, script)
         try:
             clr.compare(script["arms"], metric="val_loss", directory=tmp_path / "kept")

@@ -186,9 +186,9 @@ def hopeless(
     size that the cap would surely find. Giving up costs no level, only power. Where the cap could
     show equivalence, nothing is given up.
 
-    An arm of which no run trained, whose values never change, or that is never off the baseline has
-    no such ratio. It is given up after as many runs as would be alike by chance, if every second
-    one were not, in fewer cases than the level of the cap.
+    This ratio needs some noise. An arm has none if no run of it trained, if its values never
+    change, or if they always equal the baseline's. It is given up once so many runs in a row would
+    behave alike by chance, with even odds in each run, less often than the level at the cap.
 
     Args:
         share: of ALPHA at the cap, (..., 1) or a number.

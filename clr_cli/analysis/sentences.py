@@ -85,7 +85,7 @@ def sentence(comparison: Comparison, wording: Telling, about: Sequence[ArmSummar
             return (
                 f"The seed changes nothing: every run of {arm} gives the same value"
                 f"{'' if study.design == 'number' else f', and so does every run of {base}'}."
-                f" Without noise there is no interval; observed: {signed}.{time}"
+                f" Values that never vary have no interval; observed result: {signed}.{time}"
             )
         case "too_few_runs":
             fewest = study.fewest

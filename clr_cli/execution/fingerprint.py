@@ -106,7 +106,7 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
 
 
 def _keep(kept: dict[str, str], name: str, text: str) -> None:
-    """Keep a text under a name; another text that is there gets a stroke: rate, rate', rate''."""
+    """Keep a text under a name. An earlier, different one moves to rate', and then to rate''."""
     earlier, kept[name] = kept.get(name, text), text
     if earlier != text:
         _keep(kept, f"{name}'", earlier)

@@ -46,13 +46,13 @@ def _entries(output_dir: Path) -> Iterator[Entry]:
     pages = [*output_dir.glob(f"*/*/{PAGE}"), *output_dir.glob(f"*/range-test/*/{PAGE}")]
     for page in sorted(pages):
         folder = page.parent
-        # Only while runs are missing there is PROGRESS, whatever is left of an earlier result.
+        # PROGRESS exists only while runs are missing, whatever an earlier command left behind.
         looks = {PROGRESS: _unfinished, SUMMARY: _comparison, ACROSS: _across, RESULT: _rates}
         for name, look in looks.items():
             try:
                 written = (folder / name).stat().st_mtime
                 words, said, state = look(folder)
-            except OSError:  # it is not there, or another command has just ended
+            except OSError:  # missing, or just deleted by another command
                 continue
             except InputError:
                 if not (folder / name).exists():

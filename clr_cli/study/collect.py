@@ -132,7 +132,7 @@ def _until_decided(
         where = f"look {len(seen)}, {_counted(look, study)}"
         if not still:
             vain = [arm for arm, each in judged.items() if each.futile]
-            ended = f"more seeds would hardly show anything of {', '.join(vain)}"
+            ended = f"more seeds would hardly show a difference for {', '.join(vain)}"
             notify(f"{where}: {ended if vain else 'decided'}")
             return seen
         if look.n == study.cap:

@@ -70,7 +70,7 @@ def model_in(folder: Path, key: str | None = None) -> Path:
     elif not (folder / RESULT).is_file():
         why = f"the run is not finished: expected {folder / MODEL}, which is written at its end"
     elif read_json(folder / RESULT).get("status") == "diverged":
-        why = "the run diverged, so there is no model"
+        why = "the run diverged and left no model"
     else:
         why = f"without a {MODEL}; sweeps, probes and runs of programs have none"
     raise InputError(f"{folder}: {why}", key=key)

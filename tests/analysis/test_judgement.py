@@ -236,7 +236,7 @@ def test_an_arm_of_which_more_runs_show_nothing_is_given_up_long_before_the_cap(
     auto = study(arms=("a", "b"), cap=30, seeds=tuple(range(30)))
     found = collect(auto, TableSource(records, "score", "", ""), notify=told.append)
     assert len(found.records) == 2 * 8
-    assert told[-1] == "look 3, 8 seeds: more seeds would hardly show anything of b"
+    assert told[-1] == "look 3, 8 seeds: more seeds would hardly show a difference for b"
     (comparison,) = analyse(auto, found).comparisons
     assert comparison.verdict == verdict
 

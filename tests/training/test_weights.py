@@ -67,7 +67,7 @@ def test_a_finished_run_gives_its_weights_and_any_other_folder_says_why_not(tmp_
     for file, content, why in (
         ("metrics.jsonl", None, "not the folder of a run"),
         ("config.yaml", {}, "the run is not finished"),
-        ("result.json", {"status": "diverged"}, "the run diverged, so there is no model"),
+        ("result.json", {"status": "diverged"}, "the run diverged and left no model"),
         ("result.json", {"status": "finished"}, "sweeps, probes and runs of programs have none"),
     ):
         (tmp_path / file).write_text(json.dumps(content))
