@@ -79,7 +79,8 @@ def range_test(
     _range_axes(sweeps, smooth_loss, top, bottom)
     label_ends(top, labels, panel_height=0.6 * figure.get_figheight())
     if peak is not None:
-        top.plot(peak.lr, peak.accuracy, "o", mfc="none", mec=RED, ms=19, mew=2.2, zorder=6)
+        ring = {"mfc": "none", "mec": RED, "ms": 19, "mew": 2.2, "zorder": 6, "clip_on": False}
+        top.plot(peak.lr, peak.accuracy, "o", **ring)
         place = {"xycoords": top.get_xaxis_transform(), "ha": "center"}
         offset_text(top, f"highest at {peak.lr:.3g}", (peak.lr, 1.0), (0, 9), color=RED, **place)
     stops = sum(s.stopped is not None for s in sweeps)
